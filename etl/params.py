@@ -1,0 +1,134 @@
+"""`params.yaml` as frozen, typed settings; an unknown key names the nearest valid one."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from etl.errors import StrataError, check_name, unknown
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """A part of `params.yaml`: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ingest(Section):
+    """How provider records become entries, targets and structures."""
+
+    chunk: int = Field(4096, ge=1, description="entries a shard")
+    vacuum: float = Field(20.0, gt=0, description="Å of vacuum on every side of a molecule")
+    min_distance: float = Field(0.3, ge=0, description="Å; closer atoms overlap and reject the structure")
+    volume_per_atom: tuple[float, float] = Field((0.5, 5e6), description="Å³ an atom, smallest and largest")
+
+
+class Extract(Section):
+    """How structures become vectors. Only `source_model` and `tf32` key the vectors."""
+
+    source_model: str = Field("alignn_mp_eform", description="a card in zoo/models/")
+    backend: Literal["torch", "dgl"] = Field("torch", description="our forward pass, or alignn's own by DGL")
+    compression: bool = Field(True, description="run the network once a symmetry class; same vectors")
+    tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="threads of the model; 0: the cores this process may use")
+    workers: int = Field(-1, ge=-1, description="graph-building processes; -1: one a spare core, 0: in-line")
+    angles_per_batch: int = Field(60_000, ge=1, description="(compressed) angles run together")
+    max_angles: int = Field(4_000_000, ge=1, description="a structure with more angles is rejected")
+    chunk: int = Field(2048, ge=1, description="structures a shard")
+
+
+class Split(Section):
+    """Which train, validation and test parts are drawn."""
+
+    schemes: tuple[str, ...] = Field(("random",), description="see `strata splits`")
+    seeds: tuple[int, ...] = Field((0,), description="one draw a seed")
+
+
+class Fit(Section):
+    """Which heads are fitted on which feature sets of which properties."""
+
+    heads: tuple[str, ...] = Field(("mean", "ridge", "lightgbm", "nn17"), description="names under `heads`")
+    feature_sets: tuple[str, ...] = Field(("atom_bond_angle_last",), description="any of the 38 sets")
+    properties: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="dataset → properties; a dataset not named here: all of its own"
+    )
+
+
+class Evaluate(Section):
+    """What is read off the test part, for the chosen run and for Base only."""
+
+    bootstrap: int = Field(1000, ge=0, description="resamples for the interval of a test MAE; 0: none")
+    seed: int = 0
+
+
+class Params(Section):
+    """The whole of `params.yaml`; a section a stage, and `heads` with a section a head."""
+
+    datasets: tuple[str, ...] = ("ase_elements", "ase_g2", "emt_alloys")
+    ingest: Ingest = Ingest()
+    extract: Extract = Extract()
+    split: Split = Split()
+    fit: Fit = Fit()
+    heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings of each head")
+    evaluate: Evaluate = Evaluate()
+
+
+def load(path: str | Path = PARAMS_FILE) -> Params:
+    """Read and check a params file.
+
+    Raises `StrataError` naming the file, the key and the nearest valid key or the bad value.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise StrataError(f"{path.resolve()} is missing; run from the project's folder") from None
+    except UnicodeDecodeError as error:
+        raise StrataError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise StrataError(f"{path}: not valid YAML: {error}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: Any, where: str = "params.yaml") -> Params:
+    """Check a plain dictionary of settings (see `load`).
+
+    >>> parse({"extract": {"sourc_model": "x"}})
+    Traceback (most recent call last):
+    etl.errors.StrataError: unknown key 'sourc_model' in params.yaml, extract; did you mean 'source_model'? ...
+    """
+    if not isinstance(raw, dict):
+        raise StrataError(f"{where}: expected a mapping of sections, got {type(raw).__name__}")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise _readable(error, where) from None
+    for name in params.datasets:
+        check_name(name, "dataset")
+    twice = sorted({d for d in params.datasets if params.datasets.count(d) > 1})
+    if twice:
+        raise StrataError(f"{where}: datasets names {', '.join(twice)} more than once")
+    return params
+
+
+@cache
+def _section_at(path: tuple[str, ...]) -> type[Section]:
+    model: type[Section] = Params
+    for key in path:
+        model = model.model_fields[key].annotation  # type: ignore[assignment]
+    return model
+
+
+def _readable(error: ValidationError, where: str) -> StrataError:
+    first = error.errors()[0]
+    path = tuple(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = _section_at(path[:-1])
+        place = ", ".join([where, *path[:-1]])
+        return unknown("key", path[-1], section.model_fields, place)
+    return StrataError(f"{where}, {'.'.join(path)}: {first['msg']}, got {first['input']!r}")
