@@ -1,0 +1,47 @@
+# make repro   set up .venv and run the pipeline          make lint      style and types
+# make test    set up .venv and run the tests             make test-all  the slow tests too
+.DEFAULT_GOAL := help
+.PHONY: help venv repro test test-all lint clean
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# On Linux the torch of PyPI brings the CUDA libraries (gigabytes). To install a CPU build instead:
+#   make repro TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+# The stages of dvc.yaml call `strata` by its name, so the environment comes first on the path.
+export PATH := $(BIN):$(PATH)
+
+help:
+	@sed -n '1,2p' Makefile
+
+venv: $(STAMP)
+
+# Python byte code is compiled when a module is first imported, not for all packages here: it halves the wait.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+repro: $(STAMP)
+	$(BIN)/dvc repro
+
+# fail_under in pyproject.toml is the least branch coverage that passes.
+test: $(STAMP)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m 'slow or not slow' --cov --cov-report=term
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Removes what can be made again; the store and the DVC cache stay.
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

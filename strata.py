@@ -1,0 +1,101 @@
+"""The command `strata` and the short Python API; it mounts the rooms and decides nothing.
+
+Each room brings its own commands in `<room>.cli.app`. From Python, `strata.open("store")` is
+`featurestore.open("store")`. Nothing is imported before it is used.
+"""
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import typer
+
+    from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "main", "open"]
+
+# Room → heading of its commands in `strata --help`, in the order in which data flows.
+ROOMS = {
+    "etl": "From records to vectors",
+    "featurestore": "What is kept, and asking for it",
+    "heads": "From vectors to values",
+    "zoo": "Scores, reports and predictions",
+}
+_API = {"open": "featurestore"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the few names of the Python API when they are first asked for."""
+    if name in _API:
+        return getattr(import_module(_API[name]), name)
+    raise AttributeError(f"module 'strata' has no attribute {name!r}")
+
+
+def command() -> "typer.Typer":
+    """Build the command line: every room's commands at top level, under the room's heading."""
+    import typer
+
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def version(value: bool) -> None:
+        if value:
+            typer.echo(f"strata {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(
+            False, "--version", help="Print the version.", callback=version, is_eager=True
+        ),
+    ) -> None:
+        """Keep every layer of a pretrained ALIGNN once per structure, and learn small datasets from it.
+
+        Run from the project's folder: settings are read from params.yaml, tables lie under store/.
+        The whole flow is `dvc repro`; each of its stages is one of the commands below.
+        """
+
+    for room, heading in ROOMS.items():
+        commands = import_module(f"{room}.cli").app
+        for entry in (*commands.registered_commands, *commands.registered_groups):
+            entry.rich_help_panel = heading
+        app.add_typer(commands)
+    return app
+
+
+def main() -> None:
+    """Run the command line; ends with 2 on a `StrataError`, 130 on Ctrl-C and 143 on SIGTERM."""
+    from etl.errors import StrataError
+
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command()()
+    except StrataError as error:
+        _complain(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # Leaving by SystemExit runs the `finally` blocks: locks are released, temporary files removed.
+    raise SystemExit(143)
+
+
+def _complain(error: Exception) -> None:
+    from rich.console import Console
+
+    # Markup is off: a message may quote [brackets] of the user's own file.
+    Console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The command line as a user meets it: help, version, errors and signals."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import strata
+
+ROOT = Path(strata.__file__).parent
+
+
+def run(*args: str, cwd: Path = ROOT, code: str = "from strata import main; main()"):
+    """Run `strata *args` in a process of its own, from the code under test."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *args],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_version():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"strata {strata.__version__}\n")
+
+
+@pytest.mark.parametrize("stage", ["ingest", "extract", "split", "fit", "evaluate", "report"])
+def test_every_stage_is_a_command_with_help(stage):
+    done = run(stage, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_help_lists_commands_under_each_rooms_heading():
+    done = run("--help")
+    assert done.returncode == 0, done.stderr
+    for heading in strata.ROOMS.values():
+        assert heading in done.stdout
+    for command in ("sql", "info", "features", "heads", "datasets", "predict"):
+        assert f" {command} " in done.stdout
+
+
+def test_help_imports_no_heavy_stack():
+    code = (
+        "import sys, strata\n"
+        "try: strata.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'tensorflow', 'keras', 'lightgbm', 'ase', 'pymatgen', 'jarvis', 'matminer',\n"
+        "         'sklearn', 'scipy', 'duckdb', 'altair', 'dgl'} & set(sys.modules)\n"
+        "sys.exit(f'imported for --help: {sorted(heavy)}' if heavy else 0)"
+    )
+    done = run("--help", code=code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bad_params_end_with_2_and_one_paragraph(tmp_path):
+    (tmp_path / "params.yaml").write_text("extract: {sourc_model: x}\n", encoding="utf-8")
+    done = run("extract", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'source_model'" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Error: ")
+
+
+def test_unknown_command_is_a_usage_error():
+    done = run("extrct")
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_without_traceback(number, status):
+    # A room whose command waits stands in for a long stage.
+    code = (
+        "import sys, time, types, typer, strata\n"
+        "room = types.ModuleType('slow.cli'); room.app = typer.Typer()\n"
+        "@room.app.command()\n"
+        "def wait():\n"
+        "    print('ready', flush=True); time.sleep(60)\n"
+        "@room.app.command()\n"
+        "def other(): ...\n"
+        "sys.modules['slow.cli'] = room; strata.ROOMS = {'slow': 'Slow'}\n"
+        "strata.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "wait"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert "Traceback" not in stderr
+
+
+def test_python_api_is_the_rooms_own():
+    import featurestore
+
+    assert strata.open is featurestore.open
+    with pytest.raises(AttributeError, match="opne"):
+        _ = strata.opne
