@@ -1,0 +1,66 @@
+"""Fixtures that several rooms' tests share."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the repository in which the pipeline can be run, with settings of its own."""
+
+    root: Path
+    environment: dict[str, str]
+
+    def configure(self, **sections: Any) -> None:
+        """Write `params.yaml` with these sections only; the others keep their defaults."""
+        params = yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8")) | sections
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+    def repro(self) -> str:
+        """Run `dvc repro` and return what it printed; fails with the output where a stage does."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Project:
+    """A project whose pipeline has run once: `ase_elements` with the heads mean and ridge."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, root)
+    for name in ("etl", "featurestore", "heads", "zoo"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\nno_scm = true\nanalytics = false\ncheck_update = false\n")
+
+    # Stages call `strata` by name: this one is the code under test, whichever environment runs the tests.
+    (root / "bin").mkdir()
+    script = root / "bin" / "strata"
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c 'from strata import main; main()' \"$@\"\n")
+    script.chmod(0o755)
+    path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+    made = Project(root, {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    made.configure(
+        datasets=["ase_elements"], fit={"heads": ["mean", "ridge"]}, heads={}, evaluate={"bootstrap": 50}
+    )
+    made.repro()
+    return made

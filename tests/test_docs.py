@@ -1,0 +1,83 @@
+"""What the documents and the settings say is so: examples run, links lead somewhere, names agree."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import strata
+from etl.params import Params, Section, load
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
+def read(path: Path) -> str:
+    return COMMENT.sub("", path.read_text(encoding="utf-8"))
+
+
+def test_readme_example_runs(project, monkeypatch):
+    (example,) = re.findall(r"```python\n(.*?)```", read(ROOT / "README.md"), re.DOTALL)
+    assert len(example.splitlines()) == 5
+    monkeypatch.chdir(project.root)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {})
+    assert printed.getvalue().startswith("(71, 768) GPa\n")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    links = [link for link in LINK.findall(read(document)) if "://" not in link and not link.startswith("#")]
+    missing = [link for link in links if not (document.parent / link.partition("#")[0]).exists()]
+    assert not missing
+
+
+def test_every_document_is_reachable_from_the_index():
+    index = ROOT / "docs" / "index.md"
+    named = {(index.parent / link.partition("#")[0]).resolve() for link in LINK.findall(read(index))}
+    assert set((ROOT / "docs").glob("**/*.md")) - {index} <= named
+
+
+def test_commands_in_documents_exist():
+    commands = {
+        command.name or command.callback.__name__.replace("_", "-")
+        for room in strata.ROOMS
+        for command in __import__(f"{room}.cli").cli.app.registered_commands
+    }
+    for document in DOCUMENTS:
+        for name in re.findall(r"^(?:\$ )?strata ([a-z]+)", read(document), re.MULTILINE):
+            assert name in commands, f"{document.name} calls `strata {name}`"
+
+
+def test_stages_are_sections_and_read_keys_that_exist():
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert set(params) - {"datasets", "heads"} == set(stages) - {"report"}  # a report has no settings
+    for name, stage in stages.items():
+        assert stage["cmd"].startswith(f"strata {name}")
+        assert set(stage.get("params", [])) <= set(params)
+
+
+def test_params_yaml_names_every_setting_with_its_default():
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert raw.keys() == Params.model_fields.keys()
+    for section, field in Params.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            assert raw[section].keys() == field.annotation.model_fields.keys(), section
+    written, defaults = load(ROOT / "params.yaml"), Params()
+    assert written.model_copy(update={"heads": {}}) == defaults.model_copy(update={"heads": {}})
+
+
+def test_cards_of_the_default_datasets_exist():
+    assert all((ROOT / "etl" / "datasets" / f"{name}.yaml").is_file() for name in Params().datasets)
+
+
+def test_changelog_tells_of_this_version_or_the_next():
+    headings = re.findall(r"^## (.+)$", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert any(heading.startswith(("Unreleased", strata.__version__)) for heading in headings)
