@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from etl.params import Params
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,9 +24,10 @@ class Project:
     environment: dict[str, str]
 
     def configure(self, **sections: Any) -> None:
-        """Write `params.yaml` with these sections only; the others keep their defaults."""
-        params = yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8")) | sections
-        (self.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+        """Write these sections into `params.yaml`; the others stay, by default at their defaults."""
+        file = self.root / "params.yaml"
+        params = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else _defaults()
+        file.write_text(yaml.safe_dump(params | sections), encoding="utf-8")
 
     def repro(self) -> str:
         """Run `dvc repro` and return what it printed; fails with the output where a stage does."""
@@ -41,11 +44,15 @@ class Project:
         return done.stdout
 
 
+def _defaults() -> dict[str, Any]:
+    return Params().model_dump(mode="json")
+
+
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Project:
     """A project whose pipeline has run once: `ase_elements` with the heads mean and ridge."""
     root = tmp_path_factory.mktemp("project")
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
+    for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, root)
     for name in ("etl", "featurestore", "heads", "zoo"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -59,8 +66,6 @@ def project(tmp_path_factory) -> Project:
     script.chmod(0o755)
     path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
     made = Project(root, {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
-    made.configure(
-        datasets=["ase_elements"], fit={"heads": ["mean", "ridge"]}, heads={}, evaluate={"bootstrap": 50}
-    )
+    made.configure(datasets=["ase_elements"], fit={"heads": ["mean", "ridge"]}, evaluate={"bootstrap": 50})
     made.repro()
     return made

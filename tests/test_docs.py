@@ -64,14 +64,13 @@ def test_stages_are_sections_and_read_keys_that_exist():
         assert set(stage.get("params", [])) <= set(params)
 
 
-def test_params_yaml_names_every_setting_with_its_default():
+def test_params_yaml_names_every_setting():
     raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     assert raw.keys() == Params.model_fields.keys()
     for section, field in Params.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             assert raw[section].keys() == field.annotation.model_fields.keys(), section
-    written, defaults = load(ROOT / "params.yaml"), Params()
-    assert written.model_copy(update={"heads": {}}) == defaults.model_copy(update={"heads": {}})
+    load(ROOT / "params.yaml")  # refuses keys and values that are not settings
 
 
 def test_cards_of_the_default_datasets_exist():
