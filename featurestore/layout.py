@@ -80,6 +80,11 @@ class StoreLayout:
         found = [root / kind] if kind in WHOLE_STORE else sorted(root.glob(pattern))
         return [folder for folder in found if (folder / LOG).is_dir()]
 
+    def kind_of(self, folder: Path) -> str:
+        """Return the kind of the table that lies in `folder`."""
+        parts = folder.relative_to(self.root).parts
+        return parts[2] if parts[0] == "runs" else parts[0]
+
     def dataset_of(self, folder: Path) -> str | None:
         """Return the dataset whose table lies in `folder`; None for a table of the whole store."""
         parts = folder.relative_to(self.root).parts

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,6 +152,17 @@ def replay(folder: Path, entries: list[Entry], at: int | None = None) -> Snapsho
             live.pop(path, None)
         live.update((shard.path, shard) for shard in entry.added)
     return Snapshot(Path(folder), len(used), tuple(live.values()))
+
+
+def timeline(histories: Mapping[Path, list[Entry]]) -> list[tuple[Path, Entry]]:
+    """Merge the logs of several tables by moment; each keeps its own order even if a clock went back."""
+    stamped = []
+    for folder, entries in histories.items():
+        moments = accumulate((entry.written_at for entry in entries), max)
+        stamped += [
+            (moment, folder, entry.version, entry) for moment, entry in zip(moments, entries, strict=True)
+        ]
+    return [(folder, entry) for _, folder, _, entry in sorted(stamped, key=lambda row: row[:3])]
 
 
 def entry_path(folder: Path, version: int) -> Path:

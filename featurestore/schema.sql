@@ -1,0 +1,162 @@
+-- The views that a user queries. Python registers what they stand on, one relation a kind of table over
+-- all committed shards (stored_structures, stored_entries, …) and a few small tables about the store
+-- itself (stored_shards, stored_rejects, …); nothing here is kept in a file, so nothing can go stale.
+
+-- Structures, each once. Å and Å³. Where datasets share one, the floats are those of the first dataset by
+-- name. lattice: three vectors one after another; frac_coords: three numbers an atom, the provider's order.
+CREATE VIEW structures AS
+SELECT s.structure_id, s.formula, s.n_atoms, s.volume, s.lattice, s.numbers, s.frac_coords,
+    shards.dataset AS floats_from
+FROM stored_structures s JOIN stored_shards shards USING (filename)
+QUALIFY row_number() OVER (PARTITION BY s.structure_id ORDER BY shards.number, s.file_row_number) = 1;
+
+-- Records of the datasets; entry_id is the provider's own, position the place in the provider's file.
+CREATE VIEW entries AS
+SELECT dataset, entry_id, structure_id, position FROM stored_entries;
+
+-- Values of the datasets' properties, in the unit that stands beside them.
+CREATE VIEW targets AS
+SELECT dataset, property, entry_id, structure_id, value, unit FROM stored_targets;
+
+-- What the source model says about a structure, a row an extraction. n_bonds and n_angles: rows that
+-- the bond and angle vectors are means of; n_distinct_…: classes under symmetry. prediction: the source
+-- model's own output, in its own unit. No vector is ever NULL: where the count is 0 it is zeros.
+CREATE VIEW features AS
+SELECT structure_id, extraction_id, source_model, n_bonds, n_angles,
+    n_distinct_atoms, n_distinct_bonds, n_distinct_angles, prediction,
+    atom_0::FLOAT[256] AS atom_0, atom_1::FLOAT[256] AS atom_1, atom_2::FLOAT[256] AS atom_2,
+    atom_3::FLOAT[256] AS atom_3, atom_4::FLOAT[256] AS atom_4, atom_5::FLOAT[256] AS atom_5,
+    atom_6::FLOAT[256] AS atom_6, atom_7::FLOAT[256] AS atom_7, atom_8::FLOAT[256] AS atom_8,
+    bond_0::FLOAT[256] AS bond_0, bond_1::FLOAT[256] AS bond_1, bond_2::FLOAT[256] AS bond_2,
+    bond_3::FLOAT[256] AS bond_3, bond_4::FLOAT[256] AS bond_4, bond_5::FLOAT[256] AS bond_5,
+    bond_6::FLOAT[256] AS bond_6, bond_7::FLOAT[256] AS bond_7, bond_8::FLOAT[256] AS bond_8,
+    angle_0::FLOAT[256] AS angle_0, angle_1::FLOAT[256] AS angle_1, angle_2::FLOAT[256] AS angle_2,
+    angle_3::FLOAT[256] AS angle_3, angle_4::FLOAT[256] AS angle_4
+FROM stored_features;
+
+-- The same vectors, long.
+CREATE VIEW vectors AS
+SELECT structure_id, extraction_id, 'atom' AS kind, 0 AS depth, atom_0 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 1 AS depth, atom_1 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 2 AS depth, atom_2 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 3 AS depth, atom_3 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 4 AS depth, atom_4 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 5 AS depth, atom_5 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 6 AS depth, atom_6 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 7 AS depth, atom_7 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'atom' AS kind, 8 AS depth, atom_8 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 0 AS depth, bond_0 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 1 AS depth, bond_1 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 2 AS depth, bond_2 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 3 AS depth, bond_3 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 4 AS depth, bond_4 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 5 AS depth, bond_5 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 6 AS depth, bond_6 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 7 AS depth, bond_7 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'bond' AS kind, 8 AS depth, bond_8 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'angle' AS kind, 0 AS depth, angle_0 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'angle' AS kind, 1 AS depth, angle_1 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'angle' AS kind, 2 AS depth, angle_2 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'angle' AS kind, 3 AS depth, angle_3 AS vector FROM features
+UNION ALL
+SELECT structure_id, extraction_id, 'angle' AS kind, 4 AS depth, angle_4 AS vector FROM features;
+
+-- Which part (train, val or test) an entry lies in, for each way and seed of splitting.
+CREATE VIEW splits AS
+SELECT scheme, seed, dataset, property, entry_id, fold, part FROM stored_splits;
+
+-- What was read off the test part, for the chosen run and Base; mae in the target's unit.
+CREATE VIEW scores AS
+SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearman, n FROM stored_scores;
+
+-- Fitted models. …_mae in the target's unit; test_… only where `evaluate` looked, base_test_mae beside
+-- it from Base on the same split; role: chosen or base. created_at in UTC.
+CREATE VIEW runs AS
+WITH looked AS (
+    SELECT run_id, min(role) FILTER (role = 'chosen') IS NOT NULL AS is_chosen,
+        min(role) FILTER (role = 'base') IS NOT NULL AS is_base,
+        any_value(mae) AS test_mae, any_value(mae_low) AS test_mae_low,
+        any_value(mae_high) AS test_mae_high, any_value(r2) AS test_r2,
+        any_value(spearman) AS test_spearman
+    FROM stored_scores WHERE part = 'test' GROUP BY run_id
+),
+base AS (
+    SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, any_value(looked.test_mae) AS base_test_mae
+    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.is_base
+    GROUP BY r.dataset, r.property, r.scheme, r.seed, r.fold
+)
+SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit, r.scheme, r.seed, r.fold,
+    r.source_model, r.extraction_id, r.n_train, r.n_val, r.n_test, r.train_mae, r.val_mae,
+    looked.test_mae, looked.test_mae_low, looked.test_mae_high, looked.test_r2, looked.test_spearman,
+    CASE WHEN looked.test_mae IS NOT NULL THEN base.base_test_mae END AS base_test_mae,
+    CASE WHEN looked.is_chosen THEN 'chosen' WHEN looked.is_base THEN 'base' END AS role,
+    r.fit_seconds, r.label, r.settings, r.versions, r.model_path, r.created_at::TIMESTAMP AS created_at
+FROM stored_runs r
+LEFT JOIN looked USING (run_id)
+LEFT JOIN base USING (dataset, property, scheme, seed, fold);
+
+-- What each run says of each entry, in the target's unit.
+CREATE VIEW predictions AS
+SELECT run_id, dataset, property, entry_id, part, prediction FROM stored_predictions;
+
+-- Records that were left out, and why. In the table `features`, id is a structure_id.
+CREATE VIEW rejects AS
+SELECT "table", dataset, id, code, message, extraction_id FROM stored_rejects;
+
+-- The store's growth, a row a commit: n counts over all tables, version within one. written_at in UTC.
+CREATE VIEW log AS
+SELECT n, "table", dataset, version, operation, written_at, shards_added, rows_added, bytes_added,
+    shards_removed, rows_removed, bytes_removed, rejects
+FROM stored_log;
+
+-- The live files.
+CREATE VIEW shards AS
+SELECT "table", dataset, keys, rows, bytes, sha256, provenance FROM stored_shards ORDER BY number;
+
+-- Source model × graph settings × pooling × numeric mode × code schema; provenance as JSON.
+CREATE VIEW extractions AS
+SELECT f.extraction_id, any_value(f.source_model) AS source_model, count(*) AS structures,
+    any_value(p.provenance) AS provenance
+FROM stored_features f LEFT JOIN stored_extractions p USING (extraction_id)
+GROUP BY f.extraction_id ORDER BY f.extraction_id;
+
+-- The source models that vectors are kept of.
+CREATE VIEW source_models AS
+SELECT source_model, count(*) AS extractions, sum(structures) AS structures
+FROM extractions GROUP BY source_model ORDER BY source_model;
+
+-- The datasets that are kept, with what their cards say of them.
+CREATE VIEW datasets AS
+SELECT c.dataset, c.title, c.provider, c.material_class, c.licence, c.doi,
+    coalesce(e.entries, 0) AS entries, coalesce(e.structures, 0) AS structures,
+    coalesce(t.properties, 0) AS properties
+FROM stored_cards c
+LEFT JOIN (
+    SELECT dataset, count(*) AS entries, count(DISTINCT structure_id) AS structures
+    FROM stored_entries GROUP BY dataset
+) e USING (dataset)
+LEFT JOIN (
+    SELECT dataset, count(DISTINCT property) AS properties FROM stored_targets GROUP BY dataset
+) t USING (dataset)
+ORDER BY c.dataset;

@@ -1,0 +1,265 @@
+"""`FeatureStore`: ask a store by SQL, or for arrays that a head can be fitted on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from etl.errors import StrataError, unknown
+from featurestore import vectors
+from featurestore.feature_sets import checkpoints_of
+from featurestore.layout import StoreLayout
+from featurestore.log import Snapshot
+from featurestore.matrix import (
+    Matrix,
+    Selection,
+    SplitKey,
+    drawn_splits,
+    not_extracted,
+    select,
+    without_rejected,
+)
+from featurestore.views import connect, read_tables
+
+if TYPE_CHECKING:
+    from etl.structure import Structure
+
+DEFAULT_FEATURE_SET = "atom_bond_angle_last"
+_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+class FeatureStore:
+    """A store opened for reading, as it stood at that moment; writers do not disturb it.
+
+    Opening reads every table's log and checks that each shard is there in full; a missing or
+    truncated one raises `StrataError`. Version `at` (see the view `log`) opens it as it was.
+    """
+
+    def __init__(self, path: str | Path = "store", at: int | None = None) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise StrataError(
+                f"there is no store at {self.path.resolve()}; run `dvc repro`, or from the project's folder"
+            )
+        self.layout = StoreLayout(self.path)
+        self._tables, commits = read_tables(self.layout, at)
+        self.version = len(commits)
+        self.connection: Any = connect(self.layout, self._tables, commits)
+
+    def __repr__(self) -> str:
+        counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
+        structures, extractions = self.connection.execute(counts).fetchone()
+        datasets = ", ".join(self.datasets()) or "no datasets"
+        return (
+            f"FeatureStore({str(self.path)!r}, version {self.version}: {datasets}; "
+            f"{structures:,} structures, {extractions} extraction{'' if extractions == 1 else 's'})"
+        )
+
+    def sql(self, query: str, params: Sequence[Any] | None = None) -> Any:
+        """Ask one question; returns a DuckDB relation with `.df()`, `.arrow()`, `.fetchall()`.
+
+        Values belong in `params`, one for each `?`. Only questions are allowed: whatever would
+        write or change something raises `StrataError`, as do DuckDB's own errors.
+        """
+        try:
+            statements = self.connection.extract_statements(query)
+            if len(statements) != 1:
+                raise StrataError(f"one question at a time, please: {len(statements)} statements were given")
+            if statements[0].type not in _READING:
+                raise StrataError(
+                    f"only questions (SELECT) are answered, and this is {statements[0].type.name}; "
+                    "write results with --format and -o"
+                )
+            return self.connection.sql(query, params=list(params) if params else None)
+        except duckdb.Error as error:
+            raise StrataError(f"DuckDB: {error}") from error
+
+    def datasets(self) -> list[str]:
+        """Return the names of the datasets that have entries, sorted."""
+        return sorted(
+            table.dataset
+            for table in self._tables
+            if table.kind == "entries" and table.dataset is not None and table.snapshot.rows
+        )
+
+    def properties(self, dataset: str) -> dict[str, str]:
+        """Return a dataset's properties and their units."""
+        self._need_dataset(dataset)
+        return dict(
+            self.connection.execute(
+                "SELECT DISTINCT property, unit FROM targets WHERE dataset = ? ORDER BY property", [dataset]
+            ).fetchall()
+        )
+
+    def extractions(self) -> pa.Table:
+        """Return the extractions: extraction_id, source_model, structures, provenance (JSON)."""
+        return self.connection.sql("SELECT * FROM extractions").to_arrow_table()
+
+    def splits(self, dataset: str, property_name: str) -> list[SplitKey]:
+        """Return the splits that were drawn for a property, sorted."""
+        self._need_property(dataset, property_name)
+        return drawn_splits(self.connection, dataset, property_name)
+
+    def matrix(
+        self,
+        dataset: str,
+        property: str,  # noqa: A002 - the word of the tables
+        feature_set: str = DEFAULT_FEATURE_SET,
+        *,
+        extraction: str | None = None,
+        split: SplitKey | None = None,
+        parts: Sequence[str] | None = None,
+    ) -> Matrix:
+        """Return vectors and targets of all entries that have a value, or of some parts of a split.
+
+        With `parts`, the targets of other parts are never read. Entries whose structure the
+        extraction rejected are left out; a structure that was not extracted yet raises
+        `StrataError`, as do unknown names and, without `extraction`, several extractions.
+        """
+        chosen = Selection(dataset, property, split, parts)
+        return self._matrix(chosen, feature_set, extraction, with_targets=True)
+
+    def inputs(
+        self,
+        dataset: str,
+        property: str,  # noqa: A002 - the word of the tables
+        feature_set: str = DEFAULT_FEATURE_SET,
+        *,
+        extraction: str | None = None,
+        split: SplitKey | None = None,
+        parts: Sequence[str] | None = None,
+    ) -> Matrix:
+        """Return the same rows as `matrix`, without reading any target."""
+        chosen = Selection(dataset, property, split, parts)
+        return self._matrix(chosen, feature_set, extraction, with_targets=False)
+
+    def vectors(
+        self,
+        structure_ids: Sequence[str],
+        feature_set: str = DEFAULT_FEATURE_SET,
+        extraction: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Return a (n, 256 × checkpoints) array aligned to `structure_ids`; an id without vectors raises."""
+        extraction = self._need_extraction(extraction)
+        ids = pa.array(structure_ids, pa.string())
+        wanted, absent = vectors.locate(self._features, extraction, ids)
+        if len(absent):
+            raise not_extracted(absent, extraction)
+        return vectors.gather(wanted, checkpoints_of(feature_set), len(ids))
+
+    def missing(self, extraction: str, datasets: Sequence[str] | None = None) -> pa.Table:
+        """Return structures that `extraction` neither has nor rejected: structure_id, n_atoms.
+
+        Each once, in the order of the datasets' names and of their files.
+        """
+        for name in datasets or ():
+            self._need_dataset(name)
+        return self.connection.sql(
+            """
+            SELECT structure_id, any_value(n_atoms) AS n_atoms
+            FROM entries JOIN structures USING (structure_id)
+            WHERE dataset IN (SELECT unnest(?::VARCHAR[]))
+                AND structure_id NOT IN (SELECT structure_id FROM stored_features WHERE extraction_id = ?)
+                AND structure_id NOT IN (
+                    SELECT id FROM rejects WHERE "table" = 'features' AND extraction_id = ?
+                )
+            GROUP BY structure_id
+            ORDER BY min(row(dataset, position))
+            """,
+            params=[list(self.datasets() if datasets is None else datasets), extraction, extraction],
+        ).to_arrow_table()
+
+    def structures(self, structure_ids: Sequence[str]) -> "list[Structure]":
+        """Return the structures with these ids, in their order; an unknown id raises `StrataError`."""
+        from etl.structure import Structure
+
+        ids = pa.array(structure_ids, pa.string())
+        found = self.connection.sql(
+            "SELECT structure_id, lattice, numbers, frac_coords FROM structures "
+            "WHERE structure_id IN (SELECT unnest(?::VARCHAR[]))",
+            params=[ids.to_pylist()],
+        ).to_arrow_table()
+        rows = {
+            name: Structure(
+                np.asarray(lattice.values).reshape(3, 3),
+                np.asarray(numbers.values),
+                np.asarray(coords.values).reshape(-1, 3),
+            )
+            for name, lattice, numbers, coords in zip(
+                found["structure_id"].to_pylist(),
+                found["lattice"],
+                found["numbers"],
+                found["frac_coords"],
+                strict=True,
+            )
+        }
+        for name in ids.to_pylist():
+            if name not in rows:
+                raise StrataError(f"{self.path} has no structure {name!r}")
+        return [rows[name] for name in ids.to_pylist()]
+
+    @property
+    def _features(self) -> Snapshot:
+        for table in self._tables:
+            if table.kind == "features":
+                return table.snapshot
+        return Snapshot(self.layout.features, 0)
+
+    def _matrix(
+        self, chosen: Selection, feature_set: str, extraction: str | None, with_targets: bool
+    ) -> Matrix:
+        columns = checkpoints_of(feature_set)
+        unit = self._need_property(chosen.dataset, chosen.property)
+        extraction = self._need_extraction(extraction)
+        rows = select(self.connection, chosen, with_targets)
+        wanted, absent = vectors.locate(self._features, extraction, rows["structure_id"])
+        if len(absent):
+            rows = without_rejected(self.connection, rows, absent, extraction)
+            wanted, _ = vectors.locate(self._features, extraction, rows["structure_id"])
+        return Matrix(
+            X=vectors.gather(wanted, columns, len(rows)),
+            y=rows["value"].to_numpy() if with_targets else None,
+            entry_ids=rows["entry_id"].to_numpy(zero_copy_only=False),
+            structure_ids=rows["structure_id"].to_numpy(zero_copy_only=False),
+            part=None if chosen.split is None else rows["part"].to_numpy(zero_copy_only=False),
+            unit=unit,
+            extraction_id=extraction,
+        )
+
+    def _need_dataset(self, dataset: str) -> None:
+        if dataset not in self.datasets():
+            raise unknown("dataset", dataset, self.datasets(), str(self.path))
+
+    def _need_property(self, dataset: str, property_name: str) -> str:
+        units = self.properties(dataset)
+        if property_name not in units:
+            raise unknown("property", property_name, units, f"{self.path}, {dataset}")
+        return units[property_name]
+
+    def _need_extraction(self, extraction: str | None) -> str:
+        known = self.extractions()
+        ids: list[str] = known["extraction_id"].to_pylist()
+        if extraction is None and len(ids) == 1:
+            return ids[0]
+        if extraction is not None and extraction in ids:
+            return extraction
+        if not ids:
+            raise StrataError(f"{self.path} has no vectors yet; run: strata extract")
+        if extraction is not None:
+            raise unknown("extraction", extraction, ids, str(self.path))
+        listed = "; ".join(
+            f"{name} ({model}, {count} structures)"
+            for name, model, count in zip(
+                *(known[column].to_pylist() for column in known.column_names[:3]), strict=True
+            )
+        )
+        raise StrataError(f"{self.path} has {len(ids)} extractions, say which one is meant: {listed}")
+
+
+def open_store(path: str | Path = "store", at: int | None = None) -> FeatureStore:
+    """Open a store for reading (see `FeatureStore`)."""
+    return FeatureStore(path, at)

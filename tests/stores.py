@@ -1,0 +1,132 @@
+"""Small synthetic stores for tests: two datasets that share structures, random vectors, drawn splits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from featurestore.layout import StoreLayout
+from featurestore.log import Reject
+from featurestore.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
+from featurestore.writer import TableWriter
+
+EXTRACTION = "0123456789abcdef"
+UNITS = {"energy": "eV", "gap": "eV", "hardness": "GPa"}
+
+
+def structure_id(number: int) -> str:
+    """Return a made-up structure_id that says which one it is."""
+    return f"{number:064x}"
+
+
+def vectors_of(number: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the made-up vectors of one structure by checkpoint name."""
+    rng = np.random.default_rng([seed, number])
+    return {checkpoint.name: rng.standard_normal(WIDTH).astype(np.float32) for checkpoint in CHECKPOINTS}
+
+
+def add_dataset(
+    root: Path,
+    dataset: str,
+    numbers: Sequence[int],
+    properties: Sequence[str] = ("energy", "gap"),
+    rejects: Sequence[Reject] = (),
+) -> None:
+    """Write a dataset with an entry for each of `numbers`, the structures' numbers (repeats share one).
+
+    Entries are called <dataset>-0, -1, …; every third has no value of `gap`. A value is the sum of
+    the structure's atom_8 vector plus the property's place, so that a linear head can learn it.
+    """
+    layout = StoreLayout(root)
+    unique = list(dict.fromkeys(numbers))
+    structures = {
+        "structure_id": [structure_id(number) for number in unique],
+        "formula": ["Si"] * len(unique),
+        "n_atoms": [1] * len(unique),
+        "volume": [27.0] * len(unique),
+        "lattice": [[3.0, 0, 0, 0, 3.0, 0, 0, 0, 3.0]] * len(unique),
+        "numbers": [[14]] * len(unique),
+        "frac_coords": [[0.0, 0.0, number / 1000] for number in unique],
+    }
+    entries = {
+        "dataset": [dataset] * len(numbers),
+        "entry_id": [f"{dataset}-{i}" for i in range(len(numbers))],
+        "structure_id": [structure_id(number) for number in numbers],
+        "position": list(range(len(numbers))),
+    }
+    targets = [
+        {
+            "dataset": dataset,
+            "property": name,
+            "entry_id": f"{dataset}-{i}",
+            "structure_id": structure_id(number),
+            "value": float(vectors_of(number)["atom_8"].sum()) + place,
+            "unit": UNITS[name],
+        }
+        for place, name in enumerate(properties)
+        for i, number in enumerate(numbers)
+        if not (name == "gap" and i % 3 == 2)
+    ]
+    write(layout.structures(dataset), "structures", pa.Table.from_pydict(structures, SCHEMAS["structures"]))
+    write(layout.entries(dataset), "entries", pa.Table.from_pydict(entries, SCHEMAS["entries"]), rejects)
+    write(layout.targets(dataset), "targets", pa.Table.from_pylist(targets, SCHEMAS["targets"]))
+
+
+def features(numbers: Sequence[int], extraction: str = EXTRACTION, seed: int = 0) -> pa.Table:
+    """Return a table of made-up vectors."""
+    vectors = [vectors_of(number, seed) for number in numbers]
+    columns: dict[str, pa.Array] = {
+        "structure_id": pa.array([structure_id(number) for number in numbers], pa.string()),
+        "extraction_id": pa.array([extraction] * len(numbers), pa.string()),
+        "source_model": pa.array(["synthetic"] * len(numbers), pa.string()),
+    }
+    for name in ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles"):
+        columns[name] = pa.array([12] * len(numbers), pa.int64())
+    columns["prediction"] = pa.array([0.0] * len(numbers), pa.float32())
+    for checkpoint in CHECKPOINTS:
+        flat = np.concatenate([vector[checkpoint.name] for vector in vectors] or [np.empty(0, np.float32)])
+        columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(
+            pa.array(flat, pa.float32()), type=VECTOR
+        )
+    return pa.Table.from_pydict(columns, SCHEMAS["features"])
+
+
+def add_features(
+    root: Path,
+    numbers: Sequence[int],
+    extraction: str = EXTRACTION,
+    chunk: int = 16,
+    rejects: Sequence[Reject] = (),
+    seed: int = 0,
+) -> None:
+    """Write the vectors of structures in shards of `chunk`; rejects go with the first."""
+    with TableWriter(StoreLayout(root).features, SCHEMAS["features"], "extract") as writer:
+        for start in range(0, len(numbers), chunk):
+            table = features(numbers[start : start + chunk], extraction, seed)
+            provenance = {"extraction_id": extraction, "source_model": "synthetic"}
+            writer.commit(f"{extraction}-{start}", table, rejects if start == 0 else (), provenance)
+
+
+def write(folder: Path, kind: str, table: pa.Table, rejects: Sequence[Reject] = ()) -> None:
+    """Commit one table as one shard."""
+    with TableWriter(folder, SCHEMAS[kind], "test") as writer:
+        writer.commit("all", table, rejects)
+
+
+def small_store(root: Path, splits: bool = True) -> Path:
+    """Build the store that most tests use, and return its root.
+
+    `alpha`: 40 entries of 40 structures; `beta`: 30 entries of 20 structures, 10 of which are alpha's.
+    Both have `energy` (all entries) and `gap` (two of three), in eV. Every structure has vectors under
+    one extraction. Splits: `random`, seeds 0 and 1.
+    """
+    add_dataset(root, "alpha", range(40))
+    add_dataset(root, "beta", [*range(30, 50), *range(35, 45)])
+    add_features(root, range(50))
+    if splits:
+        from featurestore.splits import split_dataset
+
+        for dataset in ("alpha", "beta"):
+            split_dataset(root, dataset, schemes=("random",), seeds=(0, 1))
+    return root
