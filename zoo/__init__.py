@@ -1,0 +1,1 @@
+"""Models that outlive a run: source models, scores on the test part, the report, predictions."""
