@@ -54,9 +54,9 @@ class Selection:
 
 def drawn_splits(connection: Any, dataset: str, property_name: str) -> list[SplitKey]:
     """Return the splits that were drawn for a property, sorted."""
-    rows = connection.execute(
+    rows = connection.sql(
         "SELECT DISTINCT scheme, seed, fold FROM splits WHERE dataset = ? AND property = ? ORDER BY ALL",
-        [dataset, property_name],
+        params=[dataset, property_name],
     ).fetchall()
     return [SplitKey(*row) for row in rows]
 

@@ -141,6 +141,23 @@ SELECT f.extraction_id, any_value(f.source_model) AS source_model, count(*) AS s
 FROM stored_features f LEFT JOIN stored_extractions p USING (extraction_id)
 GROUP BY f.extraction_id ORDER BY f.extraction_id;
 
+-- How far each extraction reaches: structures of a dataset with vectors, rejected, and still missing.
+CREATE VIEW coverage AS
+WITH wanted AS (SELECT DISTINCT dataset, structure_id FROM stored_entries),
+ids AS (SELECT DISTINCT extraction_id, source_model FROM stored_features),
+done AS (SELECT structure_id, extraction_id, true AS yes FROM stored_features),
+refused AS (
+    SELECT DISTINCT id AS structure_id, extraction_id, true AS yes
+    FROM stored_rejects WHERE "table" = 'features'
+)
+SELECT ids.extraction_id, ids.source_model, wanted.dataset, count(*) AS structures,
+    count(done.yes) AS extracted, count(refused.yes) AS rejected,
+    count(*) - count(done.yes) - count(refused.yes) AS missing
+FROM wanted CROSS JOIN ids
+LEFT JOIN done USING (structure_id, extraction_id)
+LEFT JOIN refused USING (structure_id, extraction_id)
+GROUP BY ALL ORDER BY ids.extraction_id, wanted.dataset;
+
 -- The source models that vectors are kept of.
 CREATE VIEW source_models AS
 SELECT source_model, count(*) AS extractions, sum(structures) AS structures

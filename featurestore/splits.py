@@ -98,7 +98,8 @@ def _count(groups: NDArray[np.int64], fewest: int) -> int:
     count = int(groups.max()) + 1 if len(groups) else 0
     if count < fewest:
         raise StrataError(
-            f"{len(groups)} rows in {count} groups are too few for this split: it needs {fewest} groups at least"
+            f"{len(groups)} rows in {count} groups are too few for this split: "
+            f"it needs {fewest} groups at least"
         )
     return count
 
@@ -144,6 +145,8 @@ def draw(scheme: str, rows: Rows, seed: int) -> list[Parts]:
     """
     if scheme not in SCHEMES:
         raise unknown("split scheme", scheme, SCHEMES)
+    if seed < 0:
+        raise StrataError(f"a split's seed is 0 or more, got {seed}")
     return SCHEMES[scheme](rows, seed)
 
 

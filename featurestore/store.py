@@ -52,7 +52,7 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
-        structures, extractions = self.connection.execute(counts).fetchone()
+        structures, extractions = self.connection.sql(counts).fetchall()[0]
         datasets = ", ".join(self.datasets()) or "no datasets"
         return (
             f"FeatureStore({str(self.path)!r}, version {self.version}: {datasets}; "
@@ -90,8 +90,9 @@ class FeatureStore:
         """Return a dataset's properties and their units."""
         self._need_dataset(dataset)
         return dict(
-            self.connection.execute(
-                "SELECT DISTINCT property, unit FROM targets WHERE dataset = ? ORDER BY property", [dataset]
+            self.connection.sql(
+                "SELECT DISTINCT property, unit FROM targets WHERE dataset = ? ORDER BY property",
+                params=[dataset],
             ).fetchall()
         )
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -153,8 +155,6 @@ def _register(connection: Any, name: str, schema: pa.Schema, rows: Iterable[Mapp
 
 
 def _log_rows(layout: StoreLayout, commits: list[tuple[Path, Entry]]) -> Iterable[dict[str, Any]]:
-    from datetime import datetime
-
     written = {(folder, shard.path): shard for folder, entry in commits for shard in entry.added}
     for n, (folder, entry) in enumerate(commits, 1):
         removed = [written[folder, path] for path in entry.removed]
@@ -176,13 +176,11 @@ def _log_rows(layout: StoreLayout, commits: list[tuple[Path, Entry]]) -> Iterabl
 
 
 def _card(name: str) -> dict[str, str | None]:
-    """Return what the card of a dataset says; nothing where it has none here (a store from elsewhere)."""
-    try:
-        from etl.cards import list_cards, load_card
-    except ImportError:  # until ingest lands
-        return {"dataset": name}
+    """Return what the card of a dataset says; a store from elsewhere may hold one that has none here."""
+    from etl.cards import load_card
+
     row: dict[str, str | None] = {"dataset": name}
-    if name in list_cards():
+    with suppress(StrataError):
         card = load_card(name)
         row |= {column: getattr(card, column) for column in _CARDS.names if column != "dataset"}
     return row

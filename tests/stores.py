@@ -96,6 +96,7 @@ def add_features(
     root: Path,
     numbers: Sequence[int],
     extraction: str = EXTRACTION,
+    *,
     chunk: int = 16,
     rejects: Sequence[Reject] = (),
     seed: int = 0,

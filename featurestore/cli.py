@@ -1,0 +1,145 @@
+"""Commands that ask the store, and the stage `split`."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from etl.errors import StrataError
+
+app = typer.Typer(no_args_is_help=True)
+
+STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
+AT = typer.Option(None, "--at", help="The store as it was at this version (column n of the view log).")
+
+
+class Form(StrEnum):
+    """How an answer is written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+def sql(
+    query: str = typer.Argument(help='One SELECT, such as "SELECT * FROM entries LIMIT 5".'),
+    form: Form = typer.Option(Form.table, "--format", help="How to write the answer."),
+    out: Path | None = typer.Option(None, "-o", "--out", help="File to write it to; parquet needs one."),
+    store: Path = STORE,
+    at: int | None = AT,
+) -> None:
+    """Ask the store in SQL. Views: structures, entries, targets, features, vectors, splits, runs,
+    predictions, scores, datasets, extractions, coverage, source_models, rejects, shards, log.
+    """
+    import sys
+
+    from featurestore import results
+    from featurestore.store import open_store
+
+    if out is None and form is Form.parquet:
+        raise StrataError("parquet is not for the screen: name a file with -o FILE")
+    if out is not None and form is Form.table:
+        raise StrataError(f"say how {out} is to be written: --format csv, json or parquet")
+    if out is not None and store.resolve() in out.resolve().parents:
+        raise StrataError(f"{out} lies inside the store {store}; answers are written elsewhere")
+    relation = open_store(store, at).sql(query)
+    if out is not None:
+        results.write_file(relation, form.value, out)
+    elif form is Form.table:
+        results.print_table(relation)
+    else:
+        results.write_text(relation, form.value, sys.stdout)
+
+
+@app.command()
+def info(store: Path = STORE, at: int | None = AT) -> None:
+    """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
+    from featurestore.store import open_store
+
+    opened = open_store(store, at)
+    ask = opened.connection.sql
+    _print(
+        f"Datasets in {store}, version {opened.version}",
+        ("dataset", "title", "entries", "structures", "properties", "rejects"),
+        ask(
+            "SELECT d.dataset, d.title, d.entries, d.structures, d.properties, count(r.id) "
+            "FROM datasets d LEFT JOIN rejects r ON r.dataset = d.dataset AND r.\"table\" = 'entries' "
+            "GROUP BY ALL ORDER BY d.dataset"
+        ).fetchall(),
+    )
+    unique = ask("SELECT count(*) FROM structures").fetchall()[0][0]
+    reach = ask("SELECT * FROM coverage")
+    _print(f"Extractions, over {unique:,} unique structures", reach.columns, reach.fetchall())
+    _print(
+        "Tables",
+        ("table", "rows", "shards", "size"),
+        [
+            (name, rows, shards, _size(size))
+            for name, rows, shards, size in ask(
+                'SELECT "table", sum(rows), count(*), sum(bytes) FROM shards GROUP BY ALL '
+                "UNION ALL BY NAME SELECT 'all', sum(rows), count(*), sum(bytes) FROM shards"
+            ).fetchall()
+        ],
+    )
+
+
+def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value or "") for value in row))
+    Console().print(table)
+
+
+def _size(n: int) -> str:
+    """Write a number of bytes for people.
+
+    >>> _size(999), _size(23_500_000)
+    ('999 B', '23.5 MB')
+    """
+    size, unit = float(n), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+@app.command()
+def features() -> None:
+    """List the 38 feature sets and the checkpoints that each puts side by side."""
+    from featurestore.feature_sets import FEATURE_SETS, width_of
+
+    rows = [(name, " + ".join(columns), width_of(name)) for name, columns in FEATURE_SETS.items()]
+    _print("Feature sets", ("name", "checkpoints", "numbers"), rows)
+
+
+@app.command()
+def splits() -> None:
+    """List the ways of drawing train, validation and test parts."""
+    from featurestore.splits import SCHEMES
+
+    _print("Split schemes", ("name", "how"), [(name, draw.__doc__) for name, draw in SCHEMES.items()])
+
+
+@app.command()
+def split(
+    dataset: str = typer.Argument(help="A dataset that was ingested."),
+    store: Path = STORE,
+    params: Path = typer.Option(Path("params.yaml"), "--params", help="The settings; section split is read."),
+) -> None:
+    """Draw the parts of every property of a dataset, for each scheme and seed of params.yaml."""
+    from etl.params import load
+    from featurestore.splits import split_dataset
+
+    asked = load(params).split
+    new = split_dataset(store, dataset, asked.schemes, asked.seeds)
+    typer.echo(f"{dataset}: splits of {new} properties drawn, the others were there already")
