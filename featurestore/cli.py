@@ -1,9 +1,7 @@
 """Commands that ask the store, and the stage `split`."""
 
-from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -50,7 +48,7 @@ def sql(
     if out is not None:
         results.write_file(relation, form.value, out)
     elif form is Form.table:
-        results.print_table(relation)
+        results.print_answer(relation)
     else:
         results.write_text(relation, form.value, sys.stdout)
 
@@ -58,11 +56,12 @@ def sql(
 @app.command()
 def info(store: Path = STORE, at: int | None = AT) -> None:
     """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
+    from featurestore.results import show
     from featurestore.store import open_store
 
     opened = open_store(store, at)
     ask = opened.connection.sql
-    _print(
+    show(
         f"Datasets in {store}, version {opened.version}",
         ("dataset", "title", "entries", "structures", "properties", "rejects"),
         ask(
@@ -73,30 +72,13 @@ def info(store: Path = STORE, at: int | None = AT) -> None:
     )
     unique = ask("SELECT count(*) FROM structures").fetchall()[0][0]
     reach = ask("SELECT * FROM coverage")
-    _print(f"Extractions, over {unique:,} unique structures", reach.columns, reach.fetchall())
-    _print(
-        "Tables",
-        ("table", "rows", "shards", "size"),
-        [
-            (name, rows, shards, _size(size))
-            for name, rows, shards, size in ask(
-                'SELECT "table", sum(rows), count(*), sum(bytes) FROM shards GROUP BY ALL '
-                "UNION ALL BY NAME SELECT 'all', sum(rows), count(*), sum(bytes) FROM shards"
-            ).fetchall()
-        ],
+    show(f"Extractions, over {unique:,} unique structures", reach.columns, reach.fetchall())
+    sizes = ask(
+        'SELECT "table", sum(rows), count(*), sum(bytes) FROM shards GROUP BY "table" '
+        "UNION ALL SELECT 'all', sum(rows), count(*), sum(bytes) FROM shards"
     )
-
-
-def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value or "") for value in row))
-    Console().print(table)
+    rows = [(name, n, shards, _size(size or 0)) for name, n, shards, size in sizes.fetchall()]
+    show("Tables", ("table", "rows", "shards", "size"), rows)
 
 
 def _size(n: int) -> str:
@@ -117,17 +99,19 @@ def _size(n: int) -> str:
 def features() -> None:
     """List the 38 feature sets and the checkpoints that each puts side by side."""
     from featurestore.feature_sets import FEATURE_SETS, width_of
+    from featurestore.results import show
 
     rows = [(name, " + ".join(columns), width_of(name)) for name, columns in FEATURE_SETS.items()]
-    _print("Feature sets", ("name", "checkpoints", "numbers"), rows)
+    show("Feature sets", ("name", "checkpoints", "numbers"), rows)
 
 
 @app.command()
 def splits() -> None:
     """List the ways of drawing train, validation and test parts."""
+    from featurestore.results import show
     from featurestore.splits import SCHEMES
 
-    _print("Split schemes", ("name", "how"), [(name, draw.__doc__) for name, draw in SCHEMES.items()])
+    show("Split schemes", ("name", "how"), [(name, draw.__doc__) for name, draw in SCHEMES.items()])
 
 
 @app.command()

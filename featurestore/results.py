@@ -15,35 +15,38 @@ _NARROWEST = 10  # characters a column needs on a screen
 _PIPE_WIDTH = 10_000  # what reads a pipe does not wrap
 
 
-def print_table(relation: Any) -> None:
-    """Print the first rows as a table with vectors shortened; rows too wide for the screen, one by one."""
-    from rich.console import Console
-    from rich.markup import escape
+def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print one titled table."""
+    _console().print(_table(columns, rows, title))
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    names = [escape(name) for name in relation.columns]
+
+def print_answer(relation: Any) -> None:
+    """Print the first rows as a table with vectors shortened; rows too wide for the screen, one by one."""
+    console, columns = _console(), relation.columns
     rows = relation.limit(SHOWN_ROWS + 1).fetchall()
-    texts = [[escape(short(value)) for value in row] for row in rows[:SHOWN_ROWS]]
-    if len(names) * _NARROWEST <= console.width:
-        tables = [_table(names, texts)]
+    if len(columns) * _NARROWEST <= console.width:
+        console.print(_table(columns, rows[:SHOWN_ROWS]))
     else:
-        tables = [
-            _table(("column", f"row {i}"), zip(names, row, strict=True)) for i, row in enumerate(texts, 1)
-        ]
-    for table in tables:
-        console.print(table)
+        for i, row in enumerate(rows[:SHOWN_ROWS], 1):
+            console.print(_table(("column", f"row {i}"), list(zip(columns, row, strict=True))))
     if len(rows) > SHOWN_ROWS:
         console.print(f"the first {SHOWN_ROWS} rows; for all of them add --format csv -o FILE")
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Any:
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*columns)
+    table = Table(*map(escape, columns), title=title, title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(short(value)) for value in row))
     return table
 
 
