@@ -56,28 +56,29 @@ def closest_pair(structure: Structure, below: float) -> tuple[float, int, int] |
     (0.2, 0, 0)
     """
     lattice, frac = structure.lattice, structure.frac_coords
+    best: tuple[float, int, int] | None = None
     if _heights(lattice).min() <= 2 * below:
         # Skewed or tiny: in the reduced cell few images can come that near, and they are tried one by one.
         lattice, frac = _reduced(lattice, frac)
         own = float(np.linalg.norm(lattice, axis=1).min())
         if own < below:
-            return own, 0, 0
-        reach = np.ceil(below / _heights(lattice) + 0.5).astype(int)
+            best = own, 0, 0
+        reach = np.ceil(min(own, below) / _heights(lattice) + 0.5).astype(int)
         shifts = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach)), axis=-1).reshape(-1, 3)
     else:
         # An image nearer than `below` differs by less than half a cell along each vector: the wrapped one.
         shifts = np.zeros((1, 3))
-    best: tuple[float, int, int] | None = None
     count = len(frac)
     block = max(1, _PAIRS_AT_ONCE // count)
     for start in range(0, count - 1, block):
         rows = frac[start : start + block]
         delta = rows[:, None, :] - frac[None, start:, :]
         delta -= np.rint(delta)
+        counted = np.tril_indices(len(rows), 0, delta.shape[1])  # each pair once, and no atom with itself
         for shift in shifts:
             vectors = (delta + shift) @ lattice
             squares = np.einsum("ijk,ijk->ij", vectors, vectors)
-            squares[np.tril_indices(len(rows), 0, squares.shape[1])] = np.inf
+            squares[counted] = np.inf
             flat = int(squares.argmin())
             distance = float(np.sqrt(squares.flat[flat]))
             if distance < (below if best is None else best[0]):

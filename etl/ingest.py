@@ -1,0 +1,240 @@
+"""The `ingest` stage: a provider's records become entries, targets and structures in the store."""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+
+import pyarrow as pa
+
+from etl import providers, raw
+from etl.cards import DatasetCard, load_card
+from etl.errors import StrataError, unknown
+from etl.ingest_report import IngestReport
+from etl.params import Ingest, Params
+from etl.providers import Record
+from etl.structure import InvalidStructure, Structure
+from etl.validation import validate
+from featurestore.layout import StoreLayout
+from featurestore.log import Reject
+from featurestore.schema import SCHEMAS
+from featurestore.writer import TableWriter
+
+TABLES = ("structures", "targets", "entries")  # entries last: through them the other two are asked for
+
+Values = tuple[float | None, ...]
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The rows of some consecutive records, on their way to the three tables."""
+
+    entries: list[tuple[str, str, int]] = field(default_factory=list)  # entry, structure, position
+    targets: list[tuple[str, str, str, float]] = field(
+        default_factory=list
+    )  # property, entry, structure, value
+    structures: list[tuple[str, Structure]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def ingest(dataset: str, params: Params, store_root: str | Path) -> IngestReport:
+    """Read a dataset and make the store hold exactly its records.
+
+    Writes the dataset's tables `structures`, `targets` and `entries`, a shard for every
+    `params.ingest.chunk` records. All records are read and checked before anything is written; shards
+    that the store has already are kept as they are, and what another version of the data left is dropped.
+
+    A structure that cannot be used becomes a reject (id, code, message), kept with the entries. Missing
+    and non-finite values are left out and counted for each property.
+
+    Raises `StrataError`: an unknown dataset or a broken card; a raw file that is missing or not the
+    right one; a value that is neither a number nor a declared null token; a column of the card that the
+    file does not have; one id with two structures or two values (`InvalidStructure` with the code
+    `duplicate_conflict`).
+    """
+    card = load_card(dataset)
+    provider = providers.get(card.provider)
+    layout = StoreLayout(Path(store_root))
+    with ExitStack() as stack:
+        # The locks come first: a store that cannot be written is found out before any work is done.
+        writers = {
+            table: stack.enter_context(TableWriter(layout.table(table, dataset), SCHEMAS[table], "ingest"))
+            for table in TABLES
+        }
+        file = raw.find(card) if card.source else None
+        reader = Reader(card, params.ingest, str(file.path) if file else f"dataset {card.name}")
+        chunks = reader.read(provider.records(card, file.path if file else None, params.ingest))
+        provenance = _provenance(card, file, params.ingest)
+        for table, writer in writers.items():
+            shards = {}
+            for index, chunk in enumerate(chunks):
+                content = _table(table, card, chunk)
+                rejects = chunk.rejects if table == "entries" else []
+                shards[_key(index, content, rejects, provenance)] = (content, rejects)
+            writer.retain(shards)  # before the new ones come: no reader ever sees a record twice
+            for key, (content, rejects) in shards.items():
+                writer.commit(key, content, rejects=rejects, provenance=provenance)
+    return reader.report
+
+
+class Reader:
+    """Checks records one by one, and remembers what must agree across all of them."""
+
+    def __init__(self, card: DatasetCard, limits: Ingest, where: str) -> None:
+        self.card, self.limits, self.where = card, limits, where
+        self.report = IngestReport(card)
+        self._seen: dict[str, tuple[str, Values]] = {}  # entry_id → structure_id or reject, values
+        self._stored: set[str] = set()
+        self._columns: set[str] = set()
+
+    def read(self, records: Iterable[Record]) -> list[Chunk]:
+        """Turn the records into chunks of checked rows."""
+        chunks = [Chunk()]
+        for position, record in enumerate(records):
+            if position and position % self.limits.chunk == 0:
+                chunks.append(Chunk())
+            self._add(chunks[-1], record, position)
+        if self.report.records == 0:
+            raise StrataError(f"{self.where}: no records in it; is this the file of {self.card.name}?")
+        for item in self.card.properties.values():
+            if item.column not in self._columns:
+                raise unknown("column", item.column, self._columns, self.where)
+        return chunks
+
+    def _add(self, chunk: Chunk, record: Record, position: int) -> None:
+        self.report.records += 1
+        self._columns.update(record.values)
+        values, reasons = self._values(record, position)
+        try:
+            structure = self._usable(record)
+        except InvalidStructure as error:
+            if not self._came_before(record.entry_id, f"rejected as {error.code}", values, position):
+                chunk.rejects.append(Reject(record.entry_id, error.code, str(error)))
+                self.report.rejects[error.code] += 1
+            return
+        structure_id = structure.structure_id
+        if self._came_before(record.entry_id, structure_id, values, position):
+            return
+        chunk.entries.append((record.entry_id, structure_id, position))
+        self.report.entries += 1
+        if structure_id not in self._stored:
+            self._stored.add(structure_id)
+            self.report.structures += 1
+            chunk.structures.append((structure_id, structure))
+        for name, value, reason in zip(self.card.properties, values, reasons, strict=True):
+            self.report.values[name][reason] += 1
+            if value is not None:
+                chunk.targets.append((name, record.entry_id, structure_id, value))
+
+    def _usable(self, record: Record) -> Structure:
+        if record.error is not None:
+            raise record.error
+        if record.structure is None:
+            raise InvalidStructure("no_structure", "the provider gives no structure")
+        validate(record.structure, self.limits)
+        return record.structure
+
+    def _came_before(self, entry_id: str, content: str, values: Values, position: int) -> bool:
+        before = self._seen.get(entry_id)
+        if before is None:
+            self._seen[entry_id] = (content, values)
+            return False
+        here = f"{self.where}, record {position}: id {entry_id!r} came before with"
+        if before[0] != content:
+            raise InvalidStructure(
+                "duplicate_conflict",
+                f"{here} another structure ({before[0]}, now {content}); remove one of the two",
+            )
+        if before[1] != values:
+            raise InvalidStructure(
+                "duplicate_conflict",
+                f"{here} other values ({before[1]}, now {values}); remove one of the two",
+            )
+        self.report.duplicates += 1
+        return True
+
+    def _values(self, record: Record, position: int) -> tuple[Values, list[str]]:
+        """The numbers of a record, None where there is none, and what became of each."""
+        values: list[float | None] = []
+        reasons = []
+        for item in self.card.properties.values():
+            value = record.values.get(item.column)
+            if value is None or (isinstance(value, str) and value in self.card.null_tokens):
+                values.append(None)
+                reasons.append("missing")
+            elif not isinstance(value, Real) or isinstance(value, bool):
+                tokens = ", ".join(repr(token) for token in self.card.null_tokens) or "none"
+                raise StrataError(
+                    f"dataset {self.card.name}, {self.where}, record {position} ({record.entry_id}), column "
+                    f"{item.column!r}: {value!r} is neither a number nor a null token of the card ({tokens})"
+                )
+            elif not math.isfinite(value):
+                values.append(None)
+                reasons.append("not finite")
+            else:
+                values.append(float(value))
+                reasons.append("kept")
+        return tuple(values), reasons
+
+
+def _table(name: str, card: DatasetCard, chunk: Chunk) -> pa.Table:
+    schema = SCHEMAS[name]
+    columns: dict[str, Sequence[object]]
+    if name == "entries":
+        entries, structures, positions = _columns(chunk.entries, 3)
+        columns = {"entry_id": entries, "structure_id": structures, "position": positions}
+    elif name == "targets":
+        properties, entries, structures, values = _columns(chunk.targets, 4)
+        units = [card.properties[str(item)].unit for item in properties]
+        columns = {
+            "property": properties,
+            "entry_id": entries,
+            "structure_id": structures,
+            "value": values,
+            "unit": units,
+        }
+    else:
+        found = [structure for _, structure in chunk.structures]
+        columns = {
+            "structure_id": [structure_id for structure_id, _ in chunk.structures],
+            "formula": [structure.formula for structure in found],
+            "n_atoms": [structure.n_atoms for structure in found],
+            "volume": [structure.volume for structure in found],
+            "lattice": [structure.lattice.ravel() for structure in found],
+            "numbers": [structure.numbers for structure in found],
+            "frac_coords": [structure.frac_coords.ravel() for structure in found],
+        }
+    if "dataset" in schema.names:
+        columns["dataset"] = [card.name] * len(columns["structure_id"])
+    return pa.table([pa.array(columns[item.name], item.type) for item in schema], schema=schema)
+
+
+def _columns(rows: list, width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _provenance(card: DatasetCard, file: raw.RawFile | None, limits: Ingest) -> dict[str, str]:
+    """What the rows were made from; no paths, so that two machines write the same bytes."""
+    facts = {
+        "dataset": card.name,
+        "provider": card.provider,
+        "card_sha256": hashlib.sha256(card.model_dump_json().encode()).hexdigest(),
+        "ingest": limits.model_dump_json(),
+    }
+    if file is None:
+        return facts | {"ase": importlib.metadata.version("ase")}
+    return facts | {"file": file.path.name, "file_sha256": file.sha256, "vouched_for_by": file.vouched_for_by}
+
+
+def _key(index: int, content: pa.Table, rejects: list[Reject], provenance: dict[str, str]) -> str:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, content.schema) as stream:
+        stream.write_table(content.combine_chunks())
+    digest = hashlib.sha256(sink.getvalue())
+    digest.update(json.dumps([rejects, provenance], sort_keys=True).encode())
+    return f"{index:05d}-{digest.hexdigest()}"

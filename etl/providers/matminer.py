@@ -1,0 +1,24 @@
+"""matminer's datasets: a gzipped pandas table in `split` orientation, structures as pymatgen dictionaries."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from etl.archive import read_json
+from etl.cards import DatasetCard
+from etl.errors import StrataError
+from etl.params import Ingest
+from etl.providers import Record, from_row, needs_file
+
+
+def records(card: DatasetCard, path: Path | None, limits: Ingest) -> Iterator[Record]:  # noqa: ARG001
+    """Yield the records of a file such as `dielectric_constant.json.gz`, in its order."""
+    path = needs_file(card, path)
+    table = read_json(path)
+    if not isinstance(table, dict) or not {"columns", "data"} <= table.keys():
+        raise StrataError(f"{path}: expected a table with 'columns' and 'data', as pandas writes it")
+    columns, rows = table["columns"], table["data"]
+    for number in range(len(rows)):
+        row, rows[number] = rows[number], None  # a record is freed once it is read: the list is large
+        if len(row) != len(columns):
+            raise StrataError(f"{path}, record {number}: {len(row)} values for {len(columns)} columns")
+        yield from_row(card, dict(zip(columns, row, strict=True)), number, str(path))
