@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import featurestore
 from etl.errors import StrataError, check_name
 from etl.params import Evaluate, Params
-import featurestore
 from featurestore.layout import StoreLayout
 from featurestore.schema import SCORES
 from featurestore.store import FeatureStore
@@ -98,11 +98,11 @@ def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed
             random_state=np.random.default_rng(seed),
         ).confidence_interval
         low, high = float(interval.low), float(interval.high)
-    varies = np.ptp(actual) > 0
     r2 = rho = None
-    if varies:
-        r2 = float(1 - np.sum(errors**2) / np.sum((actual - actual.mean()) ** 2))
-    if varies and np.ptp(predicted) > 0:
+    spread = np.sum((actual - actual.mean()) ** 2)
+    if np.ptp(actual) > 0 and spread > 0:  # squares of tiny differences may all be 0
+        r2 = float(1 - np.sum(errors**2) / spread)
+    if np.ptp(actual) > 0 and np.ptp(predicted) > 0:
         rho = float(stats.spearmanr(actual, predicted).statistic)
     return TestScore(float(errors.mean()), low, high, r2, rho, int(errors.size))
 

@@ -76,7 +76,9 @@ def test_interval_narrows_with_more_entries():
 )
 def test_undefined_is_none_and_never_nan(actual, predicted, undefined):
     found = score(np.array(actual), np.array(predicted), resamples=20)
-    assert {name for name in ("mae_low", "mae_high", "r2", "spearman") if getattr(found, name) is None} == undefined
+    assert {
+        name for name in ("mae_low", "mae_high", "r2", "spearman") if getattr(found, name) is None
+    } == undefined
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -189,7 +191,7 @@ def test_run_that_fit_asked_for_and_is_not_there(small):
 
 def test_no_runs_says_what_to_do(small):
     store = featurestore.open(small.store)
-    with pytest.raises(StrataError, match="no runs of ase_g2 .* strata fit ase_g2"):
+    with pytest.raises(StrataError, match=r"no runs of ase_g2 .* strata fit ase_g2"):
         current_runs(store, small.store, "ase_g2")
 
 
@@ -201,7 +203,9 @@ def test_targets_that_changed_since_the_fit(small):
 
 def test_prediction_that_is_nan_names_the_run(small):
     small.add_run("broken", "volume", "ridge", np.full(60, np.nan), val_mae=0.1)
-    with pytest.raises(StrataError, match=r"run broken \(ridge on ase_elements/volume\): prediction 0 of 10 is nan"):
+    with pytest.raises(
+        StrataError, match=r"run broken \(ridge on ase_elements/volume\): prediction 0 of 10 is nan"
+    ):
         evaluate(small.params, small.store, small.root)
 
 
