@@ -1,0 +1,254 @@
+"""The contract of a head, and the check that runs it.
+
+A head is a scikit-learn regressor with an optional validation part and a folder instead of a pickle.
+A subclass writes `_fit` and `_predict`; checking input, saving and loading are done here.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from etl.errors import StrataError
+
+HEAD_FILE = "head.json"
+ARRAYS_FILE = "arrays.safetensors"
+
+
+class InvalidData(StrataError, ValueError):  # noqa: N818 - says what the data are, as InvalidStructure does
+    """X or y is not what a head can be given: a shape, a NaN, a type."""
+
+
+class NotApplicable(StrataError, ValueError):  # noqa: N818 - a verdict, not an error
+    """This head has nothing to say about this target, such as a constant one: a verdict, not a failure."""
+
+
+class Head(RegressorMixin, BaseEstimator):
+    """A regressor from vectors to one property.
+
+    `__init__` only stores its settings (JSON values), fitted attributes end in `_`. Fitted attributes
+    that are arrays or JSON values are saved by themselves; the rest through `_save` and `_load`.
+    Fitting twice on the same data must give the same predictions.
+    """
+
+    needs_vectors: ClassVar[bool] = True  # False: the head is Base, and no feature set is named with it
+    constant_target: ClassVar[bool] = False  # True: a target of one value may be fitted
+    stack: ClassVar[tuple[tuple[str, str], ...]] = ()  # (module, extra) of optional libraries it runs on
+    revision: ClassVar[int] = 1  # part of the run id: raised when the same settings give other predictions
+    own_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes kept by `_save` and `_load`
+
+    n_features_in_: int
+
+    def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
+        """Learn from checked data: X (n, d) float32 or float64, y (n,) float64; the same for validation."""
+        raise NotImplementedError
+
+    def _predict(self, X: np.ndarray) -> np.ndarray:
+        """Return (n,) values for a checked X (n, d)."""
+        raise NotImplementedError
+
+    def _save(self, folder: Path) -> None:
+        """Write what `own_files` names."""
+
+    def _load(self, folder: Path) -> None:
+        """Read what `_save` wrote."""
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, X_val: ArrayLike | None = None, y_val: ArrayLike | None = None
+    ) -> Self:
+        """Learn from the training part, and from the validation part when to stop or what to choose.
+
+        X is (n, d), y is (n,) in the property's unit; neither is altered. Raises `InvalidData` for
+        NaN, infinities and shapes that do not fit, `NotApplicable` for a constant target.
+        """
+        if (X_val is None) != (y_val is None):
+            raise InvalidData(f"{self._name}: give both X_val and y_val, or neither")
+        x, t = self._checked(X, y, reset=True)
+        if not self.constant_target and np.ptp(t) == 0:
+            raise NotApplicable(f"{self._name}: every one of the {t.size} training targets is {t[0]:g}")
+        x_val, t_val = (None, None) if X_val is None else self._checked(X_val, y_val, reset=False)
+        self._fit(x, t, x_val, t_val)
+        return self
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return (n,) float64 values, in the unit of the y it was fitted on, for X (n, d)."""
+        check_is_fitted(self)
+        values = np.asarray(self._predict(self._checked(X, reset=False)), dtype=np.float64).reshape(-1)
+        if not np.isfinite(values).all():
+            bad = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise StrataError(
+                f"{self._name} predicts {values[bad]} for row {bad}; fit it with other settings"
+            )
+        return values
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted head into `folder` (made if missing): JSON, safetensors, own files; no pickles."""
+        from safetensors.numpy import save_file
+
+        check_is_fitted(self)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        skip = {*self.own_files, "feature_names_in_"}  # the store's columns have no names
+        fitted = {
+            name: value
+            for name, value in sorted(vars(self).items())
+            if name.endswith("_") and not name.startswith("_") and name not in skip
+        }
+        arrays = {name: np.ascontiguousarray(v) for name, v in fitted.items() if isinstance(v, np.ndarray)}
+        if arrays:
+            save_file(arrays, folder / ARRAYS_FILE)
+        facts = {
+            "class": class_path(type(self)),
+            "settings": self.get_params(deep=False),
+            "fitted": {name: value for name, value in fitted.items() if name not in arrays},
+        }
+        try:
+            text = json.dumps(facts, indent=2, sort_keys=True, default=_plain)
+        except TypeError as error:
+            raise StrataError(
+                f"{self._name} cannot be saved: {error}; name the attribute in `own_files` and write it "
+                "in `_save`"
+            ) from None
+        self._save(folder)
+        (folder / HEAD_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a head of this class from `folder`; raises `StrataError` where it holds another class's."""
+        from safetensors.numpy import load_file
+
+        folder = Path(folder)
+        facts = read_facts(folder)
+        if facts["class"] != class_path(cls):
+            raise StrataError(f"{folder / HEAD_FILE} holds a {facts['class']}, not a {class_path(cls)}")
+        head = cls(**facts["settings"])
+        arrays = folder / ARRAYS_FILE
+        state = facts["fitted"] | (load_file(arrays) if arrays.exists() else {})
+        for name, value in state.items():
+            setattr(head, name, value)
+        head._load(folder)
+        return head
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _checked(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+        kinds = [np.float64, np.float32]
+        try:
+            if y is None:
+                return validate_data(self, X, reset=reset, dtype=kinds)
+            fewest = 2 if reset and not self.constant_target else 1
+            X, y = validate_data(
+                self, X, y, reset=reset, dtype=kinds, y_numeric=True, ensure_min_samples=fewest
+            )
+            return X, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        except ValueError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: ValueError) -> NoReturn:
+        raise InvalidData(f"{self._name}: {error}") from error
+
+
+def class_path(cls: type) -> str:
+    """Return the import path of a class, such as `heads.ridge.Ridge`."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what a saved head says about itself: its class, settings and fitted values."""
+    path = folder / HEAD_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StrataError(f"{path} is missing: no saved head there") from None
+    except ValueError as error:
+        raise StrataError(f"{path} is not JSON ({error}); fit the head again") from None
+    if not isinstance(facts, dict) or not {"class", "settings", "fitted"} <= facts.keys():
+        raise StrataError(f"{path} does not name class, settings and fitted values; fit the head again")
+    return facts
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is neither an array nor a JSON value")
+
+
+def check_head(head: Head) -> None:
+    """Run the contract on an unfitted head; raises `StrataError` naming the first point that fails.
+
+    Small random data with a linear target are fitted some ten times: give a network few epochs.
+
+    >>> from heads import Ridge
+    >>> check_head(Ridge())
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(48, 6)).astype(np.float32)
+    y = 10 + X @ rng.normal(size=6) + 0.1 * rng.normal(size=48)
+    train, val = slice(None, 36), slice(36, None)
+    parts: tuple[np.ndarray, ...] = (X[train], y[train], X[val], y[val])
+    before = tuple(part.copy() for part in parts)
+    settings = json.dumps(head.get_params(deep=False), default=_plain)
+    fitted = clone(head).fit(*parts)
+
+    def demand(holds: bool, point: str) -> None:
+        if not holds:
+            raise StrataError(f"{class_path(type(head))} breaks the contract of a head: {point}")
+
+    first = fitted.predict(X)
+    demand(first.shape == (48,), f"predict gives {first.shape} for 48 rows, not (48,)")
+    demand(first.dtype == np.float64, f"predict gives {first.dtype}, not float64")
+    demand(
+        all(np.array_equal(a, b) for a, b in zip(parts, before, strict=True)),
+        "fit or predict alters its input",
+    )
+    demand(
+        json.dumps(fitted.get_params(deep=False), default=_plain) == settings,
+        "fit alters the head's settings",
+    )
+    demand(np.array_equal(clone(head).fit(*parts).predict(X), first), "a second fit predicts otherwise")
+    demand(fitted.predict(X[:1]).shape == (1,), "predict refuses or reshapes a single row")
+    demand(
+        np.isfinite(clone(head).fit(*parts[:2]).predict(X)).all(), "it does not fit without validation part"
+    )
+    _check_files(fitted, X, demand)
+    _check_refusals(head, parts, demand)
+
+
+def _check_files(fitted: Head, X: np.ndarray, demand: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        fitted.save(folder)
+        loaded = type(fitted).load(folder)
+        demand(np.array_equal(loaded.predict(X), fitted.predict(X)), "a loaded head predicts otherwise")
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        pickled = [
+            path.name for path in files if path.read_bytes()[:2] in {b"\x80\x02", b"\x80\x04", b"\x80\x05"}
+        ]
+        demand(not pickled, f"it saves pickles: {pickled}")
+
+
+def _check_refusals(head: Head, parts: tuple[np.ndarray, ...], demand: Any) -> None:
+    X, y = parts[:2]
+    holed = X.copy()
+    holed[3, 2] = np.nan
+    for bad in ((holed, y), (X, np.where(np.arange(len(y)) == 4, np.inf, y)), (X, y[:-1])):
+        try:
+            clone(head).fit(*bad)
+        except ValueError:
+            continue
+        demand(False, "fit accepts NaN, infinity or y of another length")
+    flat = np.full(len(y), 3.0)
+    if head.constant_target:
+        demand(np.allclose(clone(head).fit(X, flat).predict(X), flat), "a constant target is not met")
+        return
+    try:
+        clone(head).fit(X, flat)
+    except NotApplicable:
+        return
+    demand(False, "a constant target is not refused with NotApplicable")

@@ -1,0 +1,47 @@
+"""The stage `fit`, and the list of heads."""
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+PARAMS = typer.Option(Path("params.yaml"), "--params", help="The settings.")
+
+
+@app.command()
+def fit(
+    dataset: str = typer.Argument(help="A dataset that has vectors and splits."),
+    store: Path = typer.Option(Path("store"), "--store", help="The store's folder."),
+    params: Path = PARAMS,
+) -> None:
+    """Fit every head of params.yaml on every property, feature set and split of a dataset.
+
+    Runs that exist are skipped. The test part's targets are not read.
+    """
+    from etl.params import load
+    from heads.fit import fit as fit_dataset
+
+    fit_dataset(dataset, load(params), store).show()
+
+
+@app.command()
+def heads(params: Path = PARAMS) -> None:
+    """List the heads, their settings in params.yaml, and what each is."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from etl.params import Params, load
+    from heads.registry import BUILT_IN, resolve
+
+    asked = load(params) if params.exists() else Params()
+    table = Table("head", "fitted", "what it is", "settings", show_lines=True)
+    for name in dict.fromkeys([*BUILT_IN, *asked.fit.heads, *asked.heads]):
+        spec = resolve(name, asked.heads, str(params))
+        settings = "\n".join(f"{key}: {value}" for key, value in spec.settings.items())
+        label = f"{name} ({spec.label})" if spec.label else name
+        what = (spec.cls.__doc__ or "").strip().splitlines()
+        cells = [label, "yes" if name in asked.fit.heads else "", what[0] if what else "", settings]
+        table.add_row(*map(escape, cells))
+    Console().print(table)

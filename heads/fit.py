@@ -1,0 +1,200 @@
+"""The stage `fit`: every head on every feature set of every property and split of a dataset.
+
+A run's id is the hash of what decides its outcome, so a run that exists is skipped and a killed `fit`
+goes on where it was. Targets of the test part are never read here: `evaluate` alone does.
+"""
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from sklearn.metrics import mean_absolute_error
+
+from etl.errors import StrataError, check_name
+from etl.lazy import need
+from etl.params import Params
+from featurestore import FeatureStore, StoreLayout, TableWriter, open_store
+from featurestore.durable import sync_file, sync_folder
+from featurestore.schema import SCHEMAS
+from heads.base import Head, NotApplicable
+from heads.plan import Data, Job, extraction_by, jobs_of, read, run_id_of
+from heads.registry import HeadSpec, check_sections, resolve
+from heads.summary import FitReport, Run, Skipped, progress
+
+CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that the last fit asked for
+_UNFINISHED = ".tmp-"
+
+
+def fit(dataset: str, params: Params, store_root: str | Path = "store") -> FitReport:
+    """Fit what `params.fit` asks of `dataset`, keep runs, predictions and models, and say what was done.
+
+    Writes `store/runs/<dataset>`: the tables runs and predictions, models/<run_id>/, and the ids of
+    the runs that are asked for now, in current.json; runs asked for earlier stay as history.
+
+    Raises `StrataError` for unknown names and settings, and where vectors or splits are missing.
+    """
+    check_name(dataset, "dataset")
+    check_sections(params.heads)
+    specs = [resolve(name, params.heads) for name in params.fit.heads]
+    store = open_store(store_root)
+    jobs = list(jobs_of(store, dataset, params, specs))
+    extraction = extraction_by(store, params.extract.source_model)
+    layout = StoreLayout(Path(store_root))
+    done: list[Run] = []
+    skipped: list[Skipped] = []
+    with (
+        TableWriter(layout.runs(dataset), SCHEMAS["runs"], "fit") as runs,
+        TableWriter(layout.predictions(dataset), SCHEMAS["predictions"], "fit") as predictions,
+    ):
+        known = _known_runs(store, dataset)
+        _clear(layout.models(dataset))
+        data, loaded = None, None
+        for job in progress(jobs, dataset):
+            place = (job.target, job.feature_set, job.split)
+            if data is None or place != loaded:
+                data, loaded = read(store, job, extraction), place
+            run_id = run_id_of(job, data)
+            if run_id in runs.committed and run_id in known:
+                done.append(known[run_id])
+                continue
+            try:
+                run = _run(
+                    job,
+                    data,
+                    run_id,
+                    source_model=params.extract.source_model,
+                    layout=layout,
+                    runs=runs,
+                    predictions=predictions,
+                )
+            except NotApplicable as reason:
+                skipped.append(Skipped(job.target, job.spec.name, job.feature_set, job.split, str(reason)))
+                continue
+            done.append(run)
+        _write_current(layout.runs(dataset).parent / CURRENT_FILE, [run.run_id for run in done])
+    return FitReport(dataset, tuple(done), tuple(skipped))
+
+
+def _run(
+    job: Job,
+    data: Data,
+    run_id: str,
+    *,
+    source_model: str,
+    layout: StoreLayout,
+    runs: TableWriter,
+    predictions: TableWriter,
+) -> Run:
+    """Fit one head and commit: the model first, then the predictions, and the run last."""
+    for module, extra in job.spec.cls.stack:
+        need(module, extra)  # imported here, so that the time below is the fit's own
+    vectors = job.spec.cls.needs_vectors
+    (X, y), (X_val, y_val) = data.part("train", vectors), data.part("val", vectors)
+    X_test = data.test.X if vectors else np.zeros((len(data.test), 1))
+    head = job.spec.make()
+    started = time.perf_counter()
+    try:
+        head.fit(X, y, X_val, y_val)
+        seconds = time.perf_counter() - started
+        values = np.split(head.predict(np.concatenate([X, X_val, X_test])), [len(y), len(y) + len(y_val)])
+    except NotApplicable:
+        raise
+    except StrataError as error:
+        raise StrataError(f"{job.name}: {error}") from error
+    except Exception as error:
+        error.add_note(f"while fitting {job.name}")
+        raise
+    run = Run(
+        run_id=run_id,
+        property=job.target,
+        unit=data.known.unit,
+        head=job.spec.name,
+        label=job.spec.label,
+        feature_set=job.feature_set if vectors else None,
+        split=job.split,
+        n_train=len(y),
+        n_val=len(y_val),
+        n_test=len(data.test),
+        train_mae=float(mean_absolute_error(y, values[0])),
+        val_mae=float(mean_absolute_error(y_val, values[1])),
+        fit_seconds=seconds,
+        is_new=True,
+    )
+    _save(head, layout.models(job.dataset), run_id)
+    predictions.commit(run_id, _predictions(job, data, run_id, values))
+    row = {
+        **run.columns(),
+        "method": "features" if vectors else "base",
+        "dataset": job.dataset,
+        "source_model": source_model if vectors else None,
+        "extraction_id": data.known.extraction_id if vectors else None,
+        "settings": json.dumps(dict(job.spec.settings), sort_keys=True),
+        "versions": json.dumps(_versions(job.spec), sort_keys=True),
+        "model_path": (layout.models(job.dataset) / run_id).relative_to(layout.root).as_posix(),
+        "created_at": datetime.now(UTC),
+    }
+    runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
+    return run
+
+
+def _predictions(job: Job, data: Data, run_id: str, values: Sequence[np.ndarray]) -> pa.Table:
+    part = data.known.part
+    ids = [data.known.entry_ids[part == "train"], data.known.entry_ids[part == "val"], data.test.entry_ids]
+    n = sum(map(len, ids))
+    columns = {
+        "run_id": [run_id] * n,
+        "dataset": [job.dataset] * n,
+        "property": [job.target] * n,
+        "entry_id": np.concatenate(ids),
+        "part": np.repeat(["train", "val", "test"], [len(rows) for rows in ids]).astype(object),
+        "prediction": np.concatenate(values),
+    }
+    return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
+
+
+def _save(head: Head, models: Path, run_id: str) -> None:
+    """Save a model whole or not at all; one without its run, left by a killed fit, is replaced."""
+    unfinished = models / f"{_UNFINISHED}{run_id}"
+    head.save(unfinished)
+    for path in (path for path in unfinished.rglob("*") if path.is_file()):
+        with path.open("rb+") as file:
+            sync_file(file)
+    shutil.rmtree(models / run_id, ignore_errors=True)
+    unfinished.rename(models / run_id)
+    sync_folder(models)
+
+
+def _clear(models: Path) -> None:
+    for path in models.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(path)
+
+
+def _versions(spec: HeadSpec) -> dict[str, str]:
+    names = ["strata", "numpy", "scikit-learn", *(module for module, _ in spec.cls.stack)]
+    found = {"python": platform.python_version()}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):  # a checkout that is run without being installed
+            found[name] = metadata.version(name)
+    return found
+
+
+def _known_runs(store: FeatureStore, dataset: str) -> dict[str, Run]:
+    """Read the runs that the store has, by id."""
+    names = ", ".join(Run.stored())
+    rows = store.sql(f"SELECT {names} FROM runs WHERE dataset = ?", [dataset]).fetchall()  # noqa: S608 - ours
+    return {run.run_id: run for run in (Run.from_row(row) for row in rows)}
+
+
+def _write_current(path: Path, run_ids: Sequence[str]) -> None:
+    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
+    unfinished.write_text(json.dumps(sorted(run_ids), indent=0) + "\n", encoding="utf-8")
+    unfinished.replace(path)

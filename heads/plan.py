@@ -1,0 +1,124 @@
+"""What a `fit` is asked to do: its jobs, the data of each, and the id that says whether it was done."""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from etl.errors import StrataError, unknown
+from etl.params import Params
+from featurestore import FeatureStore, Matrix, SplitKey
+from featurestore.feature_sets import checkpoints_of
+from heads.base import Head, class_path
+from heads.registry import HeadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run that is asked for; the feature set of Base is only where its rows are taken from."""
+
+    dataset: str
+    target: str
+    feature_set: str
+    split: SplitKey
+    spec: HeadSpec
+
+    @property
+    def name(self) -> str:
+        """Say in an error which run this is."""
+        place = f"{self.dataset}/{self.target}, {'-'.join(map(str, self.split))}"
+        return f"{self.spec.name} on {self.feature_set} of {place}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Data:
+    """The rows of one property, feature set and split: known ones with targets, test ones without."""
+
+    known: Matrix
+    test: Matrix
+    sha256: str  # of entry ids, parts and known targets
+    vectors_sha256: str
+
+    def part(self, name: str, vectors: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return X (n, d) and y (n,) of the part train or val; without vectors X is zeros (n, 1)."""
+        rows = np.asarray(self.known.part) == name
+        y = self.known.y
+        if y is None:
+            raise ValueError("the known parts were read without targets")
+        return (self.known.X[rows] if vectors else np.zeros((int(rows.sum()), 1))), y[rows]
+
+
+def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[HeadSpec]) -> Iterator[Job]:
+    """Enumerate the runs that `params.fit` asks of a dataset, those of the same data side by side."""
+    known = store.properties(dataset)
+    names = params.fit.properties.get(dataset, tuple(known))
+    for feature_set in params.fit.feature_sets:
+        checkpoints_of(feature_set)
+    if not params.fit.feature_sets:
+        raise StrataError("fit.feature_sets is empty; `strata features` lists the 38 sets")
+    for name in names:
+        if name not in known:
+            raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
+        splits = store.splits(dataset, name)
+        if not splits:
+            raise StrataError(f"{dataset}/{name} has no split yet; run: strata split {dataset}")
+        for split in splits:
+            for i, feature_set in enumerate(params.fit.feature_sets):
+                for spec in specs:
+                    if spec.cls.needs_vectors or i == 0:
+                        yield Job(dataset, name, feature_set, split, spec)
+
+
+def extraction_by(store: FeatureStore, source_model: str) -> str:
+    """Return the extraction by the source model that the params name."""
+    table = store.extractions()
+    known = dict(zip(table["extraction_id"].to_pylist(), table["source_model"].to_pylist(), strict=True))
+    found = [name for name, model in known.items() if model == source_model]
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(f"{name} ({model})" for name, model in known.items()) or "none"
+    if not found:
+        raise StrataError(
+            f"the store has no vectors by {source_model} (it has: {listed}); run: strata extract"
+        )
+    raise StrataError(f"the store has {len(found)} extractions by {source_model}: {listed}")
+
+
+def read(store: FeatureStore, job: Job, extraction: str) -> Data:
+    """Read a job's rows; the targets of the test part stay in the store."""
+    where = (job.dataset, job.target, job.feature_set)
+    known = store.matrix(*where, extraction=extraction, split=job.split, parts=("train", "val"))
+    test = store.inputs(*where, extraction=extraction, split=job.split, parts=("test",))
+    rows, vectors = hashlib.sha256(), hashlib.sha256()
+    for matrix in (known, test):
+        part = [] if matrix.part is None else matrix.part.tolist()
+        rows.update(json.dumps([matrix.entry_ids.tolist(), part]).encode())
+        rows.update(b"" if matrix.y is None else np.ascontiguousarray(matrix.y).data)
+        vectors.update(np.ascontiguousarray(matrix.X).data)
+    return Data(known, test, rows.hexdigest(), vectors.hexdigest())
+
+
+def run_id_of(job: Job, data: Data) -> str:
+    """Hash what decides the outcome: data, split, head, settings; no timing, no library version."""
+    cls = job.spec.cls
+    vectors = [job.feature_set, data.known.extraction_id, data.vectors_sha256] if cls.needs_vectors else None
+    facts = {
+        "rows": [job.dataset, job.target, *job.split, data.sha256],
+        "vectors": vectors,
+        "head": [job.spec.name, class_path(cls), cls.revision, job.spec.label],
+        "settings": dict(job.spec.settings),
+        "source": None if job.spec.built_in else _source(cls),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _source(cls: type[Head]) -> str:
+    """Return the text of a user's module: an edit in it makes new runs."""
+    try:
+        return inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError) as error:
+        raise StrataError(f"{class_path(cls)} must lie in a file of its own to be fitted ({error})") from None

@@ -1,0 +1,130 @@
+"""From the names in `params.yaml` to heads: built-in ones, and a user's own by import path."""
+
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from etl.errors import StrataError, check_name, unknown
+from heads.base import Head, class_path, read_facts
+
+BUILT_IN: dict[str, str] = {
+    "mean": "heads.mean.Mean",
+    "ridge": "heads.ridge.Ridge",
+    "lightgbm": "heads.lightgbm.LightGBM",
+    "nn17": "heads.nn17.NN17",
+}
+# Keys of a head's section that are no settings of its class.
+CLASS, PRESET, PRESETS = "class", "preset", "presets"
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """A head as the params ask for it: its class and every setting, defaults included."""
+
+    name: str
+    cls: type[Head]
+    settings: Mapping[str, Any]
+    label: str = ""  # the preset's own word
+
+    def make(self) -> Head:
+        """Return an unfitted head."""
+        return self.cls(**self.settings)
+
+    @property
+    def built_in(self) -> bool:
+        """Tell whether the class is one of this project's."""
+        return class_path(self.cls) in BUILT_IN.values()
+
+
+def resolve(name: str, sections: Sections | None = None, where: str = "params.yaml") -> HeadSpec:
+    """Find the head that `name` asks for, with the settings of its section.
+
+    `name` is a built-in head, the import path of a user's class, or a section that names either under
+    `class`. Raises `StrataError` for unknown names and settings (the nearest is named) and for a class
+    that cannot be imported or is no `Head`.
+
+    >>> resolve("ridge", {"ridge": {"alphas": [1.0]}}).make()
+    Ridge(alphas=[1.0])
+    """
+    sections = sections or {}
+    check_name(name, "head")
+    section = dict(sections.get(name) or {})
+    target = section.pop(CLASS, name)
+    if target not in BUILT_IN and "." not in str(target):
+        raise unknown("head", target, {*BUILT_IN, *sections} - {target}, f"{where}, heads")
+    cls = _import(BUILT_IN.get(target, target), f"{where}, heads.{name}")
+    given, label = _settings(name, section, f"{where}, heads.{name}")
+    defaults = cls().get_params(deep=False)
+    for key in given:
+        if key not in defaults:
+            raise unknown("setting", key, defaults, f"{where}, heads.{name}")
+    settings = defaults | given
+    try:
+        json.dumps(settings)
+    except TypeError as error:
+        raise StrataError(f"{where}, heads.{name}: settings must be JSON values ({error})") from None
+    return HeadSpec(name, cls, settings, label)
+
+
+def check_sections(sections: Sections, where: str = "params.yaml") -> None:
+    """Refuse a section of `heads` that no head could read; a user's class is not imported for it."""
+    for name, section in sections.items():
+        target = (section or {}).get(CLASS, name)
+        if target in BUILT_IN:
+            resolve(name, sections, where)
+        elif "." not in str(target):
+            raise unknown("head", target, BUILT_IN, f"{where}, heads")
+
+
+def load_head(folder: str | Path, sections: Sections | None = None) -> Head:
+    """Read a saved head, whichever its class is.
+
+    Only built-in classes are imported, and those that `sections` (the `heads` of the params) name:
+    a file does not decide which code runs.
+    """
+    path = read_facts(Path(folder))["class"]
+    allowed = {str((section or {}).get(CLASS, name)) for name, section in (sections or {}).items()}
+    if path not in {*BUILT_IN.values(), *allowed}:
+        raise StrataError(
+            f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
+        )
+    return _import(path, str(folder)).load(folder)
+
+
+def _import(path: str, where: str) -> type[Head]:
+    module, _, name = path.rpartition(".")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # the command, unlike python -m, does not look into the current folder
+    try:
+        cls = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise StrataError(
+            f"{where}: no module {error.name!r} here or installed, asked for by {path}"
+        ) from error
+    except ValueError as error:
+        raise StrataError(f"{where}: {path!r} is not an import path such as my_heads.Nearest") from error
+    if not (inspect.isclass(cls) and issubclass(cls, Head)):
+        raise StrataError(f"{where}: {path} is not a class made from heads.Head; docs/heads.md shows one")
+    return cls
+
+
+def _settings(name: str, section: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
+    presets = section.pop(PRESETS, {})
+    label = section.pop(PRESET, "")
+    if not label:
+        return section, ""
+    if label not in presets:
+        raise unknown("preset", label, presets, where)
+    twice = sorted(presets[label].keys() & section.keys())
+    if twice:
+        raise StrataError(
+            f"{where}: {', '.join(twice)} is set both in preset {label} and beside it; keep one"
+        )
+    return {**presets[label], **section}, str(check_name(label, f"preset of {name}"))

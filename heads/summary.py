@@ -1,0 +1,148 @@
+"""What a `fit` did, as data and on one screen."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from featurestore import SplitKey
+
+SHOWN_RUNS = 40  # more than a screen: then the best run of each property and split stands for the others
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One fitted head; errors in the property's unit."""
+
+    run_id: str
+    property: str
+    unit: str
+    head: str
+    label: str
+    feature_set: str | None  # None: Base
+    split: SplitKey
+    n_train: int
+    n_val: int
+    n_test: int
+    train_mae: float
+    val_mae: float
+    fit_seconds: float
+    is_new: bool  # False: it was there already
+
+    @classmethod
+    def stored(cls) -> list[str]:
+        """Return the names of its columns in the table runs."""
+        names = [name for name in cls.__slots__ if name not in {"split", "is_new"}]
+        return [*names, *SplitKey._fields]
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> Self:
+        """Build a run that is there already from the values of `stored()`."""
+        values = dict(zip(cls.stored(), row, strict=True))
+        split = SplitKey(*(values.pop(name) for name in SplitKey._fields))
+        return cls(**values, split=split, is_new=False)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the values of `stored()` by name."""
+        own = {name: getattr(self, name) for name in self.stored() if name not in SplitKey._fields}
+        return own | self.split._asdict()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A head that said it is not applicable, and why."""
+
+    property: str
+    head: str
+    feature_set: str
+    split: SplitKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """The runs that are asked for now, in the order of the params, and the heads that had nothing to say."""
+
+    dataset: str
+    runs: tuple[Run, ...]
+    not_applicable: tuple[Skipped, ...] = ()
+
+    @property
+    def new(self) -> int:
+        """Return how many runs were fitted now."""
+        return sum(run.is_new for run in self.runs)
+
+    def shown(self) -> tuple[Run, ...]:
+        """Return the runs that fit on a screen: all, or the best of each property and split by validation."""
+        if len(self.runs) <= SHOWN_RUNS:
+            return self.runs
+        best: dict[Any, Run] = {}
+        for run in self.runs:
+            place = (run.property, run.split)
+            if place not in best or run.val_mae < best[place].val_mae:
+                best[place] = run
+        return tuple(best.values())
+
+    def show(self) -> None:
+        """Print the table."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        shown = self.shown()
+        sets = {run.feature_set for run in self.runs if run.feature_set}
+        splits = {run.split for run in self.runs}
+        seconds = sum(run.fit_seconds for run in self.runs if run.is_new)
+        console = Console()
+        console.print(
+            f"{escape(self.dataset)}: {len(self.runs)} runs, {self.new} of them fitted now in {seconds:.1f} s"
+            + (f"; vectors: {', '.join(sets)}" if len(sets) == 1 else "")
+            + ("" if len(shown) == len(self.runs) else "; below, the best of each property by validation MAE")
+        )
+        table = Table()
+        table.add_column("property", overflow="fold")
+        table.add_column("head", overflow="fold")
+        if len(sets) > 1:
+            table.add_column("feature set", overflow="fold")
+        if len(splits) > 1:
+            table.add_column("split")
+        for name in ("train/val/test", "train MAE", "val MAE", "s"):
+            table.add_column(name, justify="right")
+        before = ""
+        for run in shown:
+            name = f"{run.property}, {run.unit}" if run.unit else run.property
+            cells = [
+                "" if name == before else name,
+                f"{run.head} ({run.label})" if run.label else run.head,
+                *([run.feature_set or ""] if len(sets) > 1 else []),
+                *([_short(run.split)] if len(splits) > 1 else []),
+                f"{run.n_train}/{run.n_val}/{run.n_test}",
+                f"{run.train_mae:.4g}",
+                f"{run.val_mae:.4g}",
+                f"{run.fit_seconds:.2f}",
+            ]
+            table.add_row(*map(escape, cells))
+            before = name
+        console.print(table)
+        for skip in self.not_applicable:
+            console.print(f"not applicable: {escape(skip.property)}, {escape(skip.reason)}")
+
+
+def _short(split: SplitKey) -> str:
+    """Name a split; the fold only where there is more than the first.
+
+    >>> _short(SplitKey("random", 0, 0)), _short(SplitKey("kfold", 0, 3))
+    ('random 0', 'kfold 0 3')
+    """
+    return " ".join(map(str, split if split.fold else split[:2]))
+
+
+def progress(items: Sequence[T], title: str) -> Iterator[T]:
+    """Iterate with a bar and the time left on stderr; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        yield from bar.track(items, description=f"fit {title}")
