@@ -52,6 +52,7 @@ class DatasetCard(Section):
     name: str
     title: str = Field(min_length=1)
     note: str = Field(min_length=1, description="what a user must know before trusting the values")
+    caution: str | None = Field(default=None, description="a few words beside the values wherever they show")
     provider: str
     collection: str | None = Field(default=None, description="of a provider that holds several datasets")
     source: Source | None = Field(default=None, description="none: the provider's package holds the data")

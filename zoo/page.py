@@ -142,6 +142,11 @@ class Page:
         return [target for dataset in self.datasets for target in dataset.targets]
 
     @property
+    def cautions(self) -> dict[str, str]:
+        """Return the words that stand beside every value of a dataset, for those that have some."""
+        return {dataset.card.name: dataset.card.caution for dataset in self.datasets if dataset.card.caution}
+
+    @property
     def splits(self) -> list[str]:
         """Return the names of the splits, in order."""
         return sorted({target.chosen.split for target in self.targets})

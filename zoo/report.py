@@ -126,7 +126,10 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
         f"Test error below Base for {facts.better} of {facts.rated} properties; "
         f"in the median {plots.number(facts.median, 2)} × Base"
     )
-    footnotes = [f"{dataset.card.name}: {dataset.card.title}" for dataset in page.datasets]
+    footnotes = [
+        ": ".join(filter(None, (dataset.card.name, dataset.card.caution, dataset.card.title)))
+        for dataset in page.datasets
+    ]
     return plots.result_svg(headline, parities, bars, footnotes)
 
 
