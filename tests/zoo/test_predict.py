@@ -1,0 +1,138 @@
+"""Values for new structures, by the head that was chosen."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import featurestore
+from etl.errors import StrataError
+from etl.params import parse
+from heads.fit import fit
+from tests.stores import small_store
+from zoo import predict as module
+from zoo.evaluate import evaluate
+from zoo.predict import chosen_model, predict
+
+PARAMS = parse(
+    {
+        "datasets": ["alpha"],
+        "extract": {"source_model": "synthetic"},
+        "fit": {"heads": ["mean", "ridge"], "properties": {"alpha": ["energy"]}},
+    }
+)
+CIF = """data_NaCl
+_cell_length_a 5.64
+_cell_length_b 5.64
+_cell_length_c 5.64
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 1'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Na1 Na 0 0 0 1
+Cl1 Cl 0.5 0.5 0.5 1
+"""
+POSCAR = "Al\n1.0\n4.05 0 0\n0 4.05 0\n0 0 4.05\nAl\n1\ndirect\n0 0 0\n"
+WATER = "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store in which a head was chosen for alpha/energy, and none for alpha/gap."""
+    root = small_store(tmp_path_factory.mktemp("predict") / "store")
+    fit("alpha", PARAMS, root)
+    evaluate(PARAMS, root, root.parent)
+    return root
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A crystal, a metal and a molecule in the three kinds of file."""
+    for name, text in (("salt.cif", CIF), ("POSCAR", POSCAR), ("water.xyz", WATER)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return [tmp_path / "salt.cif", tmp_path / "POSCAR", tmp_path / "water.xyz"]
+
+
+@pytest.fixture(autouse=True)
+def vectors(monkeypatch):
+    """Stand in for the network: a structure's vector says how many atoms it has; ten are too many."""
+
+    def embed(structures, model, params):
+        errors = [None if s.n_atoms < 10 else "too_large: ten atoms" for s in structures]
+        return np.array([np.full(768, s.n_atoms, np.float32) for s in structures]), errors
+
+    monkeypatch.setattr(module, "_embed", embed)
+
+
+def test_chosen_model_is_the_scored_one(store):
+    model = chosen_model(featurestore.open(store), "alpha", "energy")
+    assert (model.head, model.unit, model.feature_set) == ("ridge", "eV", "atom_bond_angle_last")
+    scored = (
+        featurestore.open(store).sql("SELECT mae FROM scores WHERE run_id = ?", [model.run_id]).fetchall()
+    )
+    assert scored == [(model.test_mae,)]
+    assert model.base_test_mae > 0
+
+
+def test_three_kinds_of_file(store, files):
+    model, found = predict(files, "alpha", "energy", PARAMS, store)
+    assert [(p.name, p.formula, p.error) for p in found] == [
+        ("salt", "ClNa", None),
+        ("POSCAR", "Al", None),
+        ("water", "H2O", None),
+    ]
+    head = module.load_model(model, PARAMS)
+    atoms = np.array([2.0, 1.0, 3.0])
+    expected = head.predict(np.repeat(atoms[:, None], 768, axis=1).astype(np.float32))
+    assert [p.value for p in found] == pytest.approx(expected.tolist())
+
+
+def test_what_cannot_be_used_is_named_and_the_others_go_on(store, files, tmp_path):
+    (tmp_path / "half.cif").write_text(CIF.replace("0.5 0.5 0.5 1", "0.5 0.5 0.5 0.5"), encoding="utf-8")
+    (tmp_path / "close.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.01\n", encoding="utf-8")
+    (tmp_path / "big.xyz").write_text(
+        "10\n\n" + "".join(f"H {2 * i} 0 0\n" for i in range(10)), encoding="utf-8"
+    )
+    bad = [tmp_path / name for name in ("half.cif", "close.xyz", "big.xyz", "gone.cif")]
+    _, found = predict([bad[0], files[0], *bad[1:]], "alpha", "energy", PARAMS, store)
+    assert [p.value is None for p in found] == [True, False, True, True, True]
+    words = ["half.cif", None, "min_dist", "too_large", "gone.cif cannot be read"]
+    for prediction, word in zip(found, words, strict=True):
+        assert (prediction.error is None) == (word is None)
+        assert word is None or word in prediction.error
+
+
+def test_file_with_several_structures_has_a_row_each(store, tmp_path):
+    path = tmp_path / "many.xyz"
+    path.write_text(WATER + "1\n\nHe 0 0 0\n", encoding="utf-8")
+    _, found = predict([path], "alpha", "energy", PARAMS, store)
+    assert [p.name for p in found] == ["many-0", "many-1"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "target", "message"),
+    [
+        ("alpa", "energy", r"unknown dataset 'alpa'.*did you mean 'alpha'"),
+        ("alpha", "enrgy", r"unknown property 'enrgy' in alpha; did you mean 'energy'"),
+        ("alpha", "gap", r"no head was chosen for alpha/gap; run strata fit alpha"),
+        ("../x", "gap", r"not a valid name"),
+        ("alpha", "x'; DROP TABLE runs --", r"unknown property"),
+    ],
+)
+def test_unknown_target(store, files, dataset, target, message):
+    with pytest.raises(StrataError, match=message):
+        predict(files, dataset, target, PARAMS, store)
+
+
+def test_model_that_was_removed(store, files, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy")
+    shutil.rmtree(copy / "runs/alpha/models")
+    with pytest.raises(StrataError, match=r"the model of run .* is not at .*strata fit alpha again"):
+        predict(files, "alpha", "energy", PARAMS, copy)

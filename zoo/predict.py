@@ -1,0 +1,159 @@
+"""Values for new structures: files in, the chosen head's predictions with their unit out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import featurestore
+from etl.errors import StrataError, check_name, unknown
+from etl.params import Params
+from etl.structure import InvalidStructure, Structure
+from etl.structure_files import read_structures
+from etl.validation import validate
+from featurestore.store import FeatureStore
+
+if TYPE_CHECKING:
+    from heads.base import Head
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenModel:
+    """The saved head that `evaluate` chose for a target; MAE in `unit`, on the test part."""
+
+    run_id: str
+    dataset: str
+    property: str
+    unit: str
+    head: str
+    label: str | None
+    feature_set: str
+    source_model: str
+    extraction_id: str
+    folder: Path
+    test_mae: float
+    base_test_mae: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is said of one structure, or why nothing can be said of a structure or a file."""
+
+    file: str
+    name: str
+    formula: str
+    value: float | None
+    error: str | None = None
+
+
+def chosen_model(store: FeatureStore, dataset: str, property: str) -> ChosenModel:  # noqa: A002 - the word of the tables
+    """Find the chosen run of a target; of several splits the one with the lowest validation MAE.
+
+    Raises `StrataError` naming the nearest dataset or property for an unknown one, and the command
+    that is missing where nothing was chosen yet.
+    """
+    check_name(dataset, "dataset")
+    known = store.datasets()
+    if dataset not in known:
+        raise unknown("dataset", dataset, known, f"the store {store.path}")
+    properties = store.properties(dataset)
+    if property not in properties:
+        raise unknown("property", property, properties, dataset)
+    found = store.sql(
+        "SELECT run_id, unit, head, label, feature_set, source_model, extraction_id, model_path, "
+        "test_mae, base_test_mae FROM runs WHERE role = 'chosen' AND dataset = ? AND property = ? "
+        "ORDER BY val_mae, run_id LIMIT 1",
+        [dataset, property],
+    ).fetchall()
+    if not found:
+        raise StrataError(
+            f"no head was chosen for {dataset}/{property}; run strata fit {dataset}, then strata evaluate"
+        )
+    run_id, unit, head, label, feature_set, source_model, extraction_id, path, mae, base_mae = found[0]
+    folder = store.path / (path or "")
+    if not path or not folder.is_dir():
+        raise StrataError(
+            f"the model of run {run_id} ({head} on {dataset}/{property}) is not at {folder}; "
+            f"run strata fit {dataset} again"
+        )
+    return ChosenModel(
+        run_id=run_id,
+        dataset=dataset,
+        property=property,
+        unit=unit,
+        head=head,
+        label=label,
+        feature_set=feature_set,
+        source_model=source_model,
+        extraction_id=extraction_id,
+        folder=folder,
+        test_mae=mae,
+        base_test_mae=base_mae,
+    )
+
+
+def predict(
+    files: Sequence[str | Path],
+    dataset: str,
+    property: str,  # noqa: A002 - the word of the tables
+    params: Params,
+    store_root: str | Path = "store",
+) -> tuple[ChosenModel, list[Prediction]]:
+    """Predict a property of every structure in `files` (CIF, POSCAR, XYZ), in order.
+
+    A file or structure that cannot be used is a `Prediction` with its error, and the others go on.
+    Raises `StrataError` for an unknown target, or one without a chosen model.
+    """
+    model = chosen_model(featurestore.open(store_root), dataset, property)
+    head = load_model(model, params)
+    found: list[Prediction] = []
+    structures: list[Structure] = []
+    places: list[int] = []  # of each structure in `found`
+    for file in files:
+        for name, structure, error in _read(file, params):
+            if structure is not None:
+                places.append(len(found))
+                structures.append(structure)
+            formula = structure.formula if structure is not None else ""
+            found.append(Prediction(str(file), name, formula, None, error))
+    if structures:
+        vectors, errors = _embed(structures, model, params)
+        usable = [i for i, error in enumerate(errors) if error is None]
+        values = dict(zip(usable, head.predict(vectors[usable]), strict=True)) if usable else {}
+        for i, place in enumerate(places):
+            value = float(values[i]) if i in values else None
+            found[place] = Prediction(
+                found[place].file, found[place].name, found[place].formula, value, errors[i]
+            )
+    return model, found
+
+
+def load_model(model: ChosenModel, params: Params) -> "Head":
+    """Load the saved head; a user's own class must be named under `heads` in the params."""
+    from heads.registry import load_head
+
+    return load_head(model.folder, params.heads)
+
+
+def _read(file: str | Path, params: Params) -> list[tuple[str, Structure | None, str | None]]:
+    """Read one file: (name, structure, None), or (name, None, why not)."""
+    try:
+        read = read_structures(file, params.ingest.vacuum)
+    except StrataError as error:
+        return [(Path(file).stem, None, str(error))]
+    checked: list[tuple[str, Structure | None, str | None]] = []
+    for name, structure in read:
+        try:
+            validate(structure, params.ingest)
+            checked.append((name, structure, None))
+        except InvalidStructure as error:
+            checked.append((name, None, f"{error.code}: {error}"))
+    return checked
+
+
+def _embed(
+    structures: Sequence[Structure], model: ChosenModel, params: Params
+) -> tuple[np.ndarray, list[str | None]]:
+    raise NotImplementedError
