@@ -1,7 +1,7 @@
 """Files of a user: CIF, POSCAR and XYZ to `Structure`s."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from etl.params import Ingest
 from etl.structure import InvalidStructure, Structure
 
 _POSCAR = ("poscar", "contcar")
+_ISOTOPES = ("D", "T")
 
 
 def read_structures(
@@ -21,7 +22,7 @@ def read_structures(
     CIF (`.cif`) and POSCAR (`.vasp`, `.poscar`, or a file named POSCAR… or CONTCAR…) go through pymatgen,
     XYZ and extended XYZ (`.xyz`, `.extxyz`) through ASE. An XYZ without a lattice is a molecule and is
     boxed with `vacuum` Å on every side (by default as `params.yaml` has it by default).
-    `aliases` are declared replacements of symbols, such as {"D": "H"}.
+    `aliases` are declared replacements of symbols, such as {"D": "H"}, for CIF and POSCAR.
 
     Returns pairs (id, structure): the id is the file's stem, with `-0`, `-1`, … where there are several.
 
@@ -29,26 +30,12 @@ def read_structures(
     `disordered`, `no_features`, …) and `StrataError` for a missing file or an unknown kind of file.
     """
     path = Path(path)
+    parse = _parser(path)
+    text = _text(path)
     try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InvalidStructure("unreadable", f"{path}: not UTF-8 at byte {error.start}") from None
-    kind = path.suffix.lower()
-    if kind == ".cif":
-        parse = _parse_cif
-    elif kind in {".vasp", ".poscar"} or path.name.lower().startswith(_POSCAR):
-        parse = _parse_poscar
-    elif kind in {".xyz", ".extxyz"}:
-        parse = _parse_xyz
-    else:
-        raise StrataError(
-            f"{path}: unknown kind of structure file; known are .cif, POSCAR, .vasp, .xyz, .extxyz"
-        )
-    need("ase" if parse is _parse_xyz else "pymatgen.core", "data")
-    try:
-        found = parse(text)
+        found = parse(text, aliases or {})
+    except InvalidStructure as error:
+        raise InvalidStructure(error.code, f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001  # the readers raise whatever a broken file makes them raise
         raise InvalidStructure("unreadable", f"{path}: {error}") from None
     if not found:
@@ -68,23 +55,59 @@ def read_structures(
     return structures
 
 
-def _parse_cif(text: str) -> list[Any]:
+def _parser(path: Path) -> Callable[[str, Mapping[str, str]], list[Any]]:
+    kind = path.suffix.lower()
+    if kind in {".xyz", ".extxyz"}:
+        need("ase", "data")
+        return _parse_xyz
+    if kind == ".cif":
+        need("pymatgen.core", "data")
+        return _parse_cif
+    if kind in {".vasp", ".poscar"} or path.name.lower().startswith(_POSCAR):
+        need("pymatgen.core", "data")
+        return _parse_poscar
+    raise StrataError(f"{path}: unknown kind of structure file; known are .cif, POSCAR, .vasp, .xyz, .extxyz")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidStructure("unreadable", f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _parse_cif(text: str, aliases: Mapping[str, str]) -> list[Any]:
     import warnings
 
-    from pymatgen.io.cif import CifParser
+    from pymatgen.io.cif import CifFile, CifParser
 
+    for block in CifFile.from_str(text).data.values():
+        _refuse_isotopes(block.data.get("_atom_site_type_symbol", []), aliases)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen warns of every rounded coordinate
         return list(CifParser.from_str(text).parse_structures(primitive=False, on_error="raise"))
 
 
-def _parse_poscar(text: str) -> list[Any]:
+def _parse_poscar(text: str, aliases: Mapping[str, str]) -> list[Any]:
     from pymatgen.io.vasp import Poscar
 
+    _refuse_isotopes(" ".join(text.splitlines()[5:6]).split(), aliases)
     return [Poscar.from_str(text).structure]
 
 
-def _parse_xyz(text: str) -> list[Any]:
+def _parse_xyz(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG001  # as the others
     from ase.io import read
 
-    return list(read(io.StringIO(text), index=":", format="extxyz"))
+    try:
+        return list(read(io.StringIO(text), index=":", format="extxyz"))
+    except KeyError as error:  # how ASE says that it does not know a symbol
+        raise InvalidStructure("no_features", f"{error} is no element with atom features") from None
+
+
+def _refuse_isotopes(symbols: Iterable[str], aliases: Mapping[str, str]) -> None:
+    """pymatgen reads D and T as H without a word; here that has to be declared."""
+    for symbol in symbols:
+        if symbol in _ISOTOPES and symbol not in aliases:
+            raise InvalidStructure("no_features", f"{symbol!r} is no element with atom features")

@@ -38,6 +38,7 @@ Rows = Sequence[Sequence[float]]
 _FCC = [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
 _BCC = [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]
 _SIMPLE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+_TETRAGONAL: Rows = [[1, 0, 0], [0, 1, 0], [0, 0, math.sqrt(2)]]  # fcc seen along half a diagonal
 _ROOT3, _IDEAL = math.sqrt(3), math.sqrt(8 / 3)
 
 
@@ -61,7 +62,7 @@ class Prototype:
 
 
 _QUARTERS = [[x, x, x] for x in (0, 0.25, 0.5, 0.75)]
-_HEXAGONAL = [[1, 0, 0], [-0.5, _ROOT3 / 2, 0], [0, 0, _IDEAL]]
+_HEXAGONAL: Rows = [[1, 0, 0], [-0.5, _ROOT3 / 2, 0], [0, 0, _IDEAL]]
 PROTOTYPES = (
     Prototype("fcc", _FCC, "A", [[0, 0, 0]], 3),
     Prototype("bcc", _BCC, "A", [[0, 0, 0]], 3),
@@ -71,7 +72,7 @@ PROTOTYPES = (
     Prototype("B2", _SIMPLE, "AB", [[0, 0, 0], [0.5, 0.5, 0.5]], 2),
     Prototype("B3", _FCC, "AB", [[0, 0, 0], [0.25, 0.25, 0.25]], 1, 1.5),
     Prototype("B32", _FCC, "AABB", _QUARTERS, 2),
-    Prototype("L10", [[1, 0, 0], [0, 1, 0], [0, 0, math.sqrt(2)]], "AB", [[0, 0, 0], [0.5, 0.5, 0.5]], 2),
+    Prototype("L10", _TETRAGONAL, "AB", [[0, 0, 0], [0.5, 0.5, 0.5]], 2),
     Prototype("L11", [[0.5, 0.5, 1], [0.5, 1, 0.5], [1, 0.5, 0.5]], "AB", [[0, 0, 0], [0.5, 0.5, 0.5]], 2),
     Prototype(
         "C11b",

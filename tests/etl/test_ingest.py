@@ -1,0 +1,285 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from etl import cards, raw
+from etl.errors import StrataError
+from etl.ingest import ingest
+from etl.params import Params
+from etl.structure import InvalidStructure, Structure
+from featurestore.layout import StoreLayout
+from featurestore.log import snapshot
+
+CARD = {
+    "name": "mine",
+    "title": "My data",
+    "note": "Mine.",
+    "provider": "jarvis",
+    "source": {"file": "mine.json.zip", "url": "https://example.org/mine", "unverified": True},
+    "id_column": "id",
+    "structure": {"column": "atoms", "format": "jarvis"},
+    "material_class": "3D",
+    "expected_rows": 3,
+    "null_tokens": ["na"],
+    "properties": {
+        "band_gap": {"column": "gap", "unit": "eV", "description": "gap", "origin": "measured"},
+        "bulk_modulus": {"column": "K", "unit": "GPa", "description": "modulus", "origin": "computed"},
+    },
+    "licence": "CC0-1.0",
+    "citation": "me",
+}
+
+
+def atoms(edge=4.0, **changes):
+    cell = (edge * np.eye(3)).tolist()
+    return {"lattice_mat": cell, "coords": [[0, 0, 0], [0.5, 0.5, 0.5]], "elements": ["Na", "Cl"]} | changes
+
+
+def row(entry_id, edge=4.0, gap=1.0, modulus=2.0, **changes):
+    return {"id": entry_id, "atoms": atoms(edge, **changes), "gap": gap, "K": modulus}
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A raw folder, a folder of cards and an empty store."""
+    for name in ("raw", "cards"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path / "raw"))
+    monkeypatch.setenv(cards.CARDS_VARIABLE, str(tmp_path / "cards"))
+    (tmp_path / "cards" / "mine.yaml").write_text(yaml.safe_dump(CARD))
+    return tmp_path
+
+
+def publish(world, rows):
+    with zipfile.ZipFile(world / "raw" / "mine.json.zip", "w") as archive:
+        archive.writestr("mine.json", json.dumps(rows))
+
+
+def run(world, rows, **settings):
+    publish(world, rows)
+    return ingest("mine", Params.model_validate({"ingest": settings}), world / "store")
+
+
+def rows_of(world, kind, dataset="mine"):
+    live = snapshot(StoreLayout(world / "store").table(kind, dataset))
+    return [line for path in live.paths for line in pq.read_table(path).to_pylist()]
+
+
+def test_three_tables(world):
+    report = run(world, [row("a", gap=1.5), row("b", edge=5.0, gap="na"), row("c", edge=4.0, modulus=None)])
+    assert (report.entries, report.structures, report.duplicates) == (3, 2, 0)
+    first = Structure.from_jarvis(atoms()).structure_id
+    entries = rows_of(world, "entries")
+    assert [entry["entry_id"] for entry in entries] == ["a", "b", "c"]
+    assert [entry["position"] for entry in entries] == [0, 1, 2]
+    assert [entry["structure_id"] == first for entry in entries] == [True, False, True]
+    targets = rows_of(world, "targets")
+    found = {(t["entry_id"], t["property"]): (t["value"], t["unit"]) for t in targets}
+    assert found == {
+        ("a", "band_gap"): (1.5, "eV"),
+        ("a", "bulk_modulus"): (2.0, "GPa"),
+        ("b", "bulk_modulus"): (2.0, "GPa"),
+        ("c", "band_gap"): (1.0, "eV"),
+    }
+    stored = rows_of(world, "structures")
+    assert [(s["formula"], s["n_atoms"], round(s["volume"], 6)) for s in stored] == [
+        ("ClNa", 2, 64.0),
+        ("ClNa", 2, 125.0),
+    ]
+    assert stored[0]["lattice"] == [4.0, 0, 0, 0, 4.0, 0, 0, 0, 4.0]
+    assert stored[0]["numbers"] == [11, 17]
+    assert stored[0]["frac_coords"] == [0, 0, 0, 0.5, 0.5, 0.5]
+
+
+def test_chunks_hold_the_same_rows(world):
+    rows = [row(f"e{i}", edge=4 + (i % 4) / 10) for i in range(10)]
+    run(world, rows, chunk=3)
+    assert len(snapshot(StoreLayout(world / "store").entries("mine")).shards) == 4
+    assert [entry["position"] for entry in rows_of(world, "entries")] == list(range(10))
+    assert len(rows_of(world, "structures")) == 4
+    assert len(rows_of(world, "targets")) == 20
+
+
+def test_a_second_run_writes_nothing(world):
+    rows = [row("a"), row("b", edge=5.0)]
+    run(world, rows)
+    before = {path: path.stat().st_mtime_ns for path in (world / "store").rglob("*.*")}
+    run(world, rows)
+    after = {path: path.stat().st_mtime_ns for path in (world / "store").rglob("*.*")}
+    assert {p: t for p, t in after.items() if "lock" not in p.name} == {
+        p: t for p, t in before.items() if "lock" not in p.name
+    }
+
+
+def test_what_is_no_longer_in_the_data_is_dropped(world):
+    run(world, [row(name, edge=4 + i / 10) for i, name in enumerate("abcd")], chunk=2)
+    run(world, [row(name, edge=4 + i / 10) for i, name in enumerate("abxy")], chunk=2)
+    assert [entry["entry_id"] for entry in rows_of(world, "entries")] == ["a", "b", "x", "y"]
+    run(world, [row("a")], chunk=2)
+    assert len(rows_of(world, "entries")) == len(rows_of(world, "structures")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"coords": [], "elements": []}, "empty"),
+        ({"coords": [[0, 0, 0], [None, 0, 0]]}, "not_finite"),
+        ({"coords": [[0, 0, 0], [float("nan"), 0, 0]]}, "not_finite"),
+        ({"lattice_mat": [[1, 0, 0], [0, 1, 0], [1, 1, 0]]}, "zero_volume"),
+        ({"lattice_mat": (500 * np.eye(3)).tolist()}, "volume_per_atom"),
+        ({"coords": [[0, 0, 0], [1, 0, 0]]}, "min_dist"),
+        ({"elements": ["Na", "D"]}, "no_features"),
+        ({"elements": ["Na", "No"]}, "no_features"),
+        ({"coords": "nonsense"}, "unreadable"),
+    ],
+)
+def test_structures_that_cannot_be_used_are_rejects_and_the_run_goes_on(world, changes, code):
+    report = run(world, [row("a"), row("bad", **changes), row("c", edge=5.0)])
+    assert report.rejects == {code: 1}
+    [reject] = snapshot(StoreLayout(world / "store").entries("mine")).rejects
+    assert (reject.entry_id, reject.code) == ("bad", code)
+    assert reject.message
+    assert [entry["entry_id"] for entry in rows_of(world, "entries")] == ["a", "c"]
+    assert {target["entry_id"] for target in rows_of(world, "targets")} == {"a", "c"}
+
+
+def test_one_id_with_two_structures_is_an_error_with_both_hashes(world):
+    hashes = [Structure.from_jarvis(atoms(edge)).structure_id for edge in (4.0, 5.0)]
+    with pytest.raises(InvalidStructure, match=f"record 1.*'a'.*{hashes[0]}.*{hashes[1]}") as caught:
+        run(world, [row("a"), row("a", edge=5.0)])
+    assert caught.value.code == "duplicate_conflict"
+    assert rows_of(world, "entries") == []
+
+
+def test_one_id_with_two_values_is_an_error(world):
+    with pytest.raises(InvalidStructure, match=r"record 1.*'a'.*1\.0.*3\.0"):
+        run(world, [row("a", gap=1.0), row("a", gap=3.0)])
+
+
+def test_the_same_record_twice_is_one_entry_and_counted(world):
+    report = run(world, [row("a"), row("a"), row("b", elements=["D", "Na"]), row("b", elements=["D", "Na"])])
+    assert (report.entries, report.duplicates, dict(report.rejects)) == (1, 2, {"no_features": 1})
+    assert len(rows_of(world, "entries")) == 1
+    assert len(rows_of(world, "targets")) == 2
+
+
+def test_missing_and_non_finite_targets_are_dropped_for_that_property_and_counted(world):
+    values = [1.0, None, float("nan"), float("inf"), "na", -2]
+    report = run(world, [row(f"e{i}", edge=4 + i / 10, gap=value) for i, value in enumerate(values)])
+    assert report.values["band_gap"] == {"kept": 2, "missing": 2, "not finite": 2}
+    assert report.values["bulk_modulus"] == {"kept": 6}
+    gaps = [t["value"] for t in rows_of(world, "targets") if t["property"] == "band_gap"]
+    assert gaps == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("value", ["NA", "x1", "", "1.5", True, [1.0], {"a": 1}])
+def test_any_other_word_is_an_error_with_its_place(world, value):
+    with pytest.raises(StrataError) as caught:
+        run(world, [row("a"), row("b", edge=5.0, gap=value)])
+    for part in ("dataset mine", "mine.json.zip", "record 1 (b)", "column 'gap'", repr(value), "'na'"):
+        assert part in str(caught.value)
+    assert rows_of(world, "entries") == []
+
+
+def test_a_column_of_the_card_that_the_file_does_not_have(world):
+    rows = [{key: value for key, value in row("a").items() if key != "K"} | {"k": 1.0}]
+    with pytest.raises(StrataError, match="unknown column 'K'"):
+        run(world, rows)
+
+
+def test_no_records(world):
+    with pytest.raises(StrataError, match="no records"):
+        run(world, [])
+
+
+def test_missing_raw_file(world):
+    with pytest.raises(StrataError, match=r"https://example\.org/mine"):
+        ingest("mine", Params(), world / "store")
+
+
+def test_unknown_dataset_makes_no_store(world):
+    with pytest.raises(StrataError, match="did you mean 'mine'"):
+        ingest("mines", Params(), world / "store")
+    assert not (world / "store").exists()
+
+
+def test_provenance_names_the_file_but_no_path(world):
+    run(world, [row("a")])
+    [shard] = snapshot(StoreLayout(world / "store").entries("mine")).shards
+    assert shard.provenance["file_sha256"] == raw.sha256_of(world / "raw" / "mine.json.zip")
+    assert shard.provenance["vouched_for_by"] == "nothing"
+    assert str(world) not in json.dumps(dict(shard.provenance))
+
+
+@pytest.mark.parametrize("step", ["shard_renamed", "entry_flushed", "committed"])
+def test_killed_in_the_middle_it_is_whole_after_the_next_run(world, step):
+    rows = [row(f"e{i}", edge=4 + i / 10) for i in range(4)]
+    publish(world, rows)
+    code = "from etl.ingest import ingest; from etl.params import Params; ingest('mine', Params(), 'store')"
+    settings = {"STRATA_FAILPOINT": step, "PYTHONPATH": str(Path(cards.__file__).parents[1])}
+    killed = subprocess.run([sys.executable, "-c", code], cwd=world, env=os.environ | settings, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert rows_of(world, "entries") == []
+    run(world, rows)
+    assert [len(rows_of(world, kind)) for kind in ("entries", "structures", "targets")] == [4, 4, 8]
+
+
+def test_the_report_fits_one_screen(world):
+    from rich.console import Console
+
+    report = run(world, [row("a"), row("b", elements=["D", "Na"]), row("c", edge=5.0, gap="na")])
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(report)
+    text = captured.get()
+    assert "mine: 2 entries, 2 unique structures, 1 rejects" in text
+    assert "rejected as no_features: 1" in text
+    assert len(text.splitlines()) < 24
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "values"),
+    [
+        ("ase_elements", 71, {"bulk_modulus": 71, "volume": 71, "bulk_modulus_measured": 58}),
+        ("ase_g2", 148, {"formation_enthalpy": 148, "zero_point_energy": 148, "ionization_energy": 54}),
+    ],
+)
+def test_embedded_datasets(tmp_path, name, entries, values):
+    report = ingest(name, Params(), tmp_path / "store")
+    assert (report.entries, report.structures, report.rejects) == (entries, entries, {})
+    assert {key: counts["kept"] for key, counts in report.values.items()} == values
+    assert len(rows_of(tmp_path, "entries", name)) == entries
+
+
+needs_raw = pytest.mark.skipif(
+    "STRATA_RAW" not in os.environ, reason="STRATA_RAW names no folder of raw files"
+)
+
+
+@needs_raw
+@pytest.mark.parametrize(
+    ("name", "entries", "structures"),
+    [("dielectric_constant", 1056, 1056), ("piezoelectric_tensor", 941, 940), ("jarvis_3d", 892, 871)],
+)
+def test_raw_files(tmp_path, name, entries, structures):
+    report = ingest(name, Params(), tmp_path / "store")
+    assert (report.entries, report.structures, report.rejects) == (entries, structures, {})
+    assert len(report.values) == len(cards.load_card(name).properties)
+    assert all(counts["kept"] for counts in report.values.values())
+
+
+@needs_raw
+@pytest.mark.slow
+def test_megnet(tmp_path):
+    report = ingest("megnet", Params(), tmp_path / "store")
+    assert (report.entries, report.rejects) == (36_476, {})
+    assert len(rows_of(tmp_path, "targets", "megnet")) == 2 * 36_476

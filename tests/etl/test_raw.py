@@ -1,0 +1,130 @@
+import hashlib
+
+import pytest
+
+from etl import raw
+from etl.cards import DatasetCard
+from etl.errors import StrataError
+
+DATA = b"published bytes"
+HASH = hashlib.sha256(DATA).hexdigest()
+OTHER = "0" * 64
+
+
+def card(**source):
+    return DatasetCard.model_validate(
+        {
+            "name": "mine",
+            "title": "t",
+            "note": "n",
+            "provider": "jarvis",
+            "source": {"file": "mine.json.zip", "url": "https://example.org/mine"} | source,
+            "id_column": "id",
+            "structure": {"column": "atoms", "format": "jarvis"},
+            "material_class": "3D",
+            "expected_rows": 1,
+            "properties": {"g": {"column": "g", "unit": "eV", "description": "d", "origin": "measured"}},
+            "licence": "CC-BY-4.0",
+            "citation": "c",
+        }
+    )
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    local, cache = tmp_path / "raw", tmp_path / "cache"
+    local.mkdir()
+    monkeypatch.setenv(raw.RAW_VARIABLE, str(local))
+    monkeypatch.setenv(raw.CACHE_VARIABLE, str(cache))
+    return local, cache
+
+
+def put(folder, lock=None):
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.json.zip").write_bytes(DATA)
+    if lock:
+        (folder / raw.LOCK).write_text(f"{lock}  mine.json.zip\n")
+
+
+def test_the_lock_beside_the_file_vouches_even_against_the_card(folders):
+    put(folders[0], lock=HASH)
+    found = raw.find(card(sha256=OTHER))
+    assert (found.sha256, found.vouched_for_by) == (HASH, "lock")
+
+
+def test_without_a_lock_the_card_vouches(folders):
+    put(folders[0])
+    assert raw.find(card(sha256=HASH)).vouched_for_by == "card"
+
+
+@pytest.mark.parametrize("place", ["lock", "card"])
+def test_another_hash_is_an_error_with_both(folders, place):
+    put(folders[0], lock=OTHER if place == "lock" else None)
+    with pytest.raises(StrataError, match=f"{HASH}.*expects {OTHER}"):
+        raw.find(card(sha256=OTHER if place == "card" else None))
+
+
+def test_nothing_vouches(folders):
+    put(folders[0])
+    with pytest.raises(StrataError, match=f"nothing vouches.*{HASH}.*sha256sum mine.json.zip >> SHA256SUMS"):
+        raw.find(card())
+    assert raw.find(card(unverified=True)).vouched_for_by == "nothing"
+
+
+def test_unverified_does_not_overrule_a_lock(folders):
+    put(folders[0], lock=OTHER)
+    with pytest.raises(StrataError, match="expects"):
+        raw.find(card(unverified=True))
+
+
+def test_the_cache_comes_second(folders):
+    local, cache = folders
+    put(cache, lock=HASH)
+    assert raw.find(card()).path.parent == cache
+    put(local, lock=HASH)
+    assert raw.find(card()).path.parent == local
+
+
+def test_missing_says_where_it_was_looked_for_and_how_to_get_it(folders):
+    with pytest.raises(StrataError) as caught:
+        raw.find(card())
+    text = str(caught.value)
+    for part in ("mine.json.zip", str(folders[0]), str(folders[1]), "https://example.org/mine", "CC-BY-4.0"):
+        assert part in text
+
+
+def test_missing_with_the_variable_unset(folders, monkeypatch):
+    monkeypatch.delenv(raw.RAW_VARIABLE)
+    with pytest.raises(StrataError, match="STRATA_RAW is not set"):
+        raw.find(card())
+
+
+def test_a_raw_folder_that_does_not_exist(folders, monkeypatch):
+    monkeypatch.setenv(raw.RAW_VARIABLE, str(folders[0] / "none"))
+    with pytest.raises(StrataError, match="not a folder"):
+        raw.find(card())
+
+
+def test_broken_lock_names_the_line(folders):
+    put(folders[0])
+    (folders[0] / raw.LOCK).write_text(f"\n{HASH}  other.zip\nnonsense\n")
+    with pytest.raises(StrataError, match=r"SHA256SUMS, line 3.*'nonsense'"):
+        raw.find(card())
+
+
+def test_looking_makes_no_folder(folders):
+    with pytest.raises(StrataError):
+        raw.find(card())
+    assert not folders[1].exists()
+
+
+def test_default_cache_is_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv(raw.CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert raw.cache_folder() == tmp_path / ".cache" / "strata"
+
+
+def test_a_card_without_a_file():
+    embedded = card().model_copy(update={"source": None})
+    with pytest.raises(StrataError, match="names no file"):
+        raw.find(embedded)
