@@ -23,6 +23,17 @@ def ingest(
     Console(soft_wrap=True).print(run(dataset, load(), Path("store")))
 
 
+@app.command()
+def extract() -> None:
+    """Run the source model over every structure that has no vectors yet."""
+    from rich.console import Console
+
+    from etl.extract import extract as run
+    from etl.params import load
+
+    Console(soft_wrap=True).print(str(run(load(), Path("store"))), highlight=False, markup=False)
+
+
 @datasets.command("list")
 def list_datasets() -> None:
     """List the datasets: rows, properties, provider, title."""

@@ -35,9 +35,9 @@ class Extract(Section):
     compression: bool = Field(True, description="run the network once a symmetry class; same vectors")
     tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="threads of the model; 0: the cores this process may use")
-    workers: int = Field(-1, ge=-1, description="graph-building processes; -1: one a spare core, 0: in-line")
-    angles_per_batch: int = Field(60_000, ge=1, description="(compressed) angles run together")
+    threads: int = Field(0, ge=0, description="threads of the model in this process; 0: as many as cores")
+    workers: int = Field(-1, ge=-1, description="processes; -1: one a core where worth it, 0: none")
+    angles_per_batch: int = Field(8_000, ge=1, description="(compressed) angles run together")
     max_angles: int = Field(4_000_000, ge=1, description="a structure with more angles is rejected")
     chunk: int = Field(2048, ge=1, description="structures a shard")
 

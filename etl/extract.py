@@ -1,0 +1,172 @@
+"""The `extract` stage: every structure that has no vectors yet goes through the source model, once."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from etl.engine import COUNTS, Engine, Extracted
+from etl.params import Extract, Params
+from etl.progress import Meter
+from etl.structure import Structure
+from etl.workers import run_tasks
+from featurestore.layout import StoreLayout
+from featurestore.log import Reject
+from featurestore.schema import CHECKPOINTS, FEATURES, WIDTH
+from featurestore.store import FeatureStore
+from featurestore.writer import TableWriter
+
+if TYPE_CHECKING:
+    from zoo.hub import SourceCard
+
+CODE_SCHEMA = 1  # raised by hand when the vectors change
+POOLING = "mean"
+_TASK = 64  # structures that go through the engine together
+
+
+def extraction_id(card: "SourceCard", tf32: bool = False) -> str:
+    """Name a set of vectors: source weights × graph settings × pooling × numeric mode × code schema.
+
+    Backend and compression are recorded, not keyed: they give the same vectors.
+    """
+    key = {
+        "weights_sha256": card.weights_sha256,
+        "graph": card.graph.model_dump(mode="json"),
+        "pooling": POOLING,
+        "tf32": tf32,
+        "code_schema": CODE_SCHEMA,
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass
+class ExtractReport:
+    """What a run of the stage did."""
+
+    extraction_id: str
+    source_model: str
+    entries: int
+    unique: int
+    extracted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        shared = self.entries - self.unique
+        lines = [
+            f"extraction {self.extraction_id} of {self.source_model}: {self.extracted:,} structures extracted, "
+            f"{self.unique - self.extracted - sum(self.rejected.values()):,} were there already "
+            f"({self.entries:,} entries share {self.unique:,} structures: {shared:,} runs saved)",
+        ]
+        for code, count in sorted(self.rejected.items()):
+            lines.append(f"rejected, {code}: {count:,}   (strata sql \"SELECT * FROM rejects WHERE code = '{code}'\")")
+        return "\n".join(lines)
+
+
+def extract(params: Params, store_root: str | Path) -> ExtractReport:
+    """Extract what the datasets of `params` lack; committed chunks survive anything and are not run again.
+
+    Raises `StrataError` for an unknown dataset or source model, damaged weights, or a store that another
+    process is writing to.
+    """
+    from zoo.hub import load_source
+
+    settings = params.extract
+    source = load_source(settings.source_model)
+    name = extraction_id(source.card, settings.tf32)
+    layout = StoreLayout(Path(store_root))
+    with TableWriter(layout.features, FEATURES, "extract") as writer:
+        store = FeatureStore(store_root)
+        entries, unique = _sizes(store, params.datasets)
+        report = ExtractReport(name, source.card.name, entries, unique)
+        missing = store.missing(name, params.datasets)["structure_id"].to_pylist()
+        with Meter("extract", len(missing)) as meter:
+            for ids, result in _results(store, missing, settings, meter):
+                table, rejects = _rows(ids, result, name, source.card.name)
+                key = hashlib.sha256("".join([name, *ids]).encode()).hexdigest()
+                writer.commit(key, table, rejects, _provenance(name, source.card, settings))
+                report.extracted += len(table)
+                for reject in rejects:
+                    report.rejected[reject.code] = report.rejected.get(reject.code, 0) + 1
+        report.seconds = meter.seconds
+    return report
+
+
+def _results(
+    store: FeatureStore, missing: Sequence[str], settings: Extract, meter: Meter
+) -> Iterator[tuple[list[str], Extracted]]:
+    """Run the chunks of `missing`, a shard's worth each; memory holds one chunk, however many there are."""
+    chunks = [missing[i : i + settings.chunk] for i in range(0, len(missing), settings.chunk)]
+    sizes = [[len(chunk[i : i + _TASK]) for i in range(0, len(chunk), _TASK)] for chunk in chunks]
+
+    def tasks() -> Iterator[list[Structure]]:
+        for chunk in chunks:
+            structures = store.structures(chunk)
+            for i in range(0, len(chunk), _TASK):
+                yield structures[i : i + _TASK]
+
+    results = run_tasks(tasks(), settings, len(missing))
+    for chunk, counts in zip(chunks, sizes, strict=True):
+        parts = []
+        for count in counts:
+            part = next(results)
+            meter.advance(count, angles=int(part.counts[:, 1].sum()), rejects=len(part.errors))
+            parts.append(part)
+        offsets = np.cumsum([0, *counts])
+        errors = {int(offsets[k]) + i: e for k, part in enumerate(parts) for i, e in part.errors.items()}
+        yield (
+            list(chunk),
+            Extracted(*(np.concatenate([part[k] for part in parts]) for k in range(3)), errors),
+        )
+
+
+def _rows(ids: list[str], result: Extracted, name: str, source_model: str) -> tuple[pa.Table, list[Reject]]:
+    kept = np.array([i for i in range(len(ids)) if i not in result.errors], np.int64)
+    columns: dict[str, pa.Array] = {
+        "structure_id": pa.array([ids[i] for i in kept], pa.string()),
+        "extraction_id": pa.array([name] * len(kept), pa.string()),
+        "source_model": pa.array([source_model] * len(kept), pa.string()),
+        **{column: pa.array(result.counts[kept, k]) for k, column in enumerate(COUNTS)},
+        "prediction": pa.array(result.prediction[kept]),
+    }
+    for k, checkpoint in enumerate(CHECKPOINTS):
+        flat = pa.array(np.ascontiguousarray(result.vectors[kept, k]).reshape(-1))
+        kind = FEATURES.field(checkpoint.name).type
+        columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        assert kind.list_size == WIDTH
+    table = pa.Table.from_arrays([columns[f.name] for f in FEATURES], schema=FEATURES)
+    rejects = [Reject(ids[i], error.code, str(error)) for i, error in sorted(result.errors.items())]
+    return table, rejects
+
+
+def _sizes(store: FeatureStore, datasets: Sequence[str]) -> tuple[int, int]:
+    found = store.sql(
+        "SELECT count(*), count(DISTINCT structure_id) FROM entries WHERE dataset IN (SELECT unnest(?::VARCHAR[]))",
+        [list(datasets)],
+    ).fetchall()
+    return found[0][0], found[0][1]
+
+
+def _provenance(name: str, card: "SourceCard", settings: Extract) -> dict[str, str]:
+    """What a shard says about where its numbers came from."""
+    return {
+        "extraction_id": name,
+        "source_model": card.name,
+        "weights_sha256": card.weights_sha256,
+        "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
+        "pooling": POOLING,
+        "tf32": str(settings.tf32).lower(),
+        "code_schema": str(CODE_SCHEMA),
+        "backend": settings.backend,
+        "compression": str(settings.compression).lower(),
+        "torch": version("torch"),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }

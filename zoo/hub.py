@@ -1,0 +1,142 @@
+"""The zoo's shelf: cards of source models, and their weights, checked before they are used."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from etl.alignn import Architecture, check_state
+from etl.errors import StrataError, check_name, unknown
+from etl.graph import GraphSettings
+from etl.params import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ZOO = Path(__file__).parent
+MODELS = ZOO / "models"
+WEIGHTS = ZOO / "weights"
+
+
+class Target(Section):
+    """What a source model was trained to predict."""
+
+    dataset: str
+    property: str
+    unit: str
+
+
+class Training(Section):
+    """How a source model came to be."""
+
+    data: str
+    settings: str
+    attribution: str
+
+
+class SourceCard(Section):
+    """One source model: `zoo/models/<name>.yaml`."""
+
+    name: str
+    title: str
+    weights: str = Field(description="file in zoo/weights/")
+    file_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the file, as it is")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the tensors; see weights_hash")
+    architecture: Architecture = Architecture()
+    graph: GraphSettings
+    target: Target
+    training: Training
+    metrics: dict[str, float] = Field(default_factory=dict, description="in the target's unit")
+    licence: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModel:
+    """A card and the weights it names, both checked."""
+
+    card: SourceCard
+    state: "Mapping[str, Tensor]"
+
+
+def list_models() -> list[str]:
+    """Names of the source models that have a card."""
+    return sorted(path.stem for path in MODELS.glob("*.yaml"))
+
+
+def load_card(name: str) -> SourceCard:
+    """Read a model's card; raises `StrataError` for an unknown name or a card that breaks the schema."""
+    check_name(name, "source model")
+    path = MODELS / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown("source model", name, list_models())
+    try:
+        card = SourceCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StrataError(f"{path}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if card.name != name:
+        raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
+    return card
+
+
+@cache
+def load_source(name: str) -> SourceModel:
+    """Load a source model's weights, strictly.
+
+    Raises `StrataError` if the file is missing or changed (both hashes are named), if a tensor is missing,
+    unexpected or of another shape, or holds NaN.
+    """
+    card = load_card(name)
+    return SourceModel(card, read_weights(WEIGHTS / card.weights, card))
+
+
+def read_weights(path: Path, card: SourceCard) -> "dict[str, Tensor]":
+    """Read and verify the safetensors file that a card describes (see `load_source`)."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StrataError(
+            f"weights of source model {card.name}: {path} cannot be read ({error.strerror})"
+        ) from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.file_sha256:
+        raise StrataError(
+            f"{path} is not the file of source model {card.name}: its SHA-256 is {found}, "
+            f"the card says {card.file_sha256}; restore the file or correct the card"
+        )
+    try:
+        state = load(content)
+    except SafetensorError as error:
+        raise StrataError(f"{path}: not a safetensors file ({error})") from None
+    check_state(state, card.architecture, str(path))
+    digest = weights_hash(state)
+    if digest != card.weights_sha256:
+        raise StrataError(f"{path}: its tensors hash to {digest}, the card says {card.weights_sha256}")
+    return state
+
+
+def weights_hash(state: "Mapping[str, Tensor]") -> str:
+    """SHA-256 over the tensors sorted by name: name, shape and float32 bytes, little-endian.
+
+    The same weights in another file format, or saved again, have the same hash.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.float().contiguous().numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def summary(card: SourceCard) -> dict[str, Any]:
+    """The card as plain data, for tables and pages."""
+    return card.model_dump(mode="json")
