@@ -44,7 +44,9 @@ def list_datasets() -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("dataset", "rows", "properties", "provider", "title"):
-        table.add_column(title, justify="right" if title in ("rows", "properties") else "left")
+        table.add_column(
+            title, justify="right" if title in ("rows", "properties") else "left", no_wrap=title != "title"
+        )
     for card in list_cards():
         table.add_row(
             card.name, f"{card.expected_rows:,}", str(len(card.properties)), card.provider, card.title
@@ -66,7 +68,7 @@ def show_dataset(name: Annotated[str, typer.Argument(help="Name of a dataset.")]
     console.print(card.note, highlight=False)
     table = Table(box=None, pad_edge=False)
     for title in ("property", "unit", "origin", "description", "column", "in the paper"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title in ("property", "unit"))
     for key, item in card.properties.items():
         table.add_row(key, item.unit, item.origin, item.description, item.column, item.paper_name or "")
     console.print(table)
