@@ -36,7 +36,7 @@ def sql(
     import sys
 
     from featurestore import results
-    from featurestore.store import open_store
+    from featurestore.store import answering, open_store
 
     if out is None and form is Form.parquet:
         raise StrataError("parquet is not for the screen: name a file with -o FILE")
@@ -44,13 +44,14 @@ def sql(
         raise StrataError(f"say how {out} is to be written: --format csv, json or parquet")
     if out is not None and store.resolve() in out.resolve().parents:
         raise StrataError(f"{out} lies inside the store {store}; answers are written elsewhere")
-    relation = open_store(store, at).sql(query)
-    if out is not None:
-        results.write_file(relation, form.value, out)
-    elif form is Form.table:
-        results.print_answer(relation)
-    else:
-        results.write_text(relation, form.value, sys.stdout)
+    with answering():
+        relation = open_store(store, at).sql(query)
+        if out is not None:
+            results.write_file(relation, form.value, out)
+        elif form is Form.table:
+            results.print_answer(relation)
+        else:
+            results.write_text(relation, form.value, sys.stdout)
 
 
 @app.command()

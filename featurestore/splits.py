@@ -157,9 +157,10 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     `StrataError` naming the property where it has too few values.
     """
     store = open_store(root)
+    names = store.properties(dataset)
     new, keys = 0, []
     with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split") as writer:
-        for name in store.properties(dataset):
+        for name in names:
             rows = _rows(store.connection, dataset, name)
             key = _key(dataset, name, rows, schemes, seeds)
             keys.append(key)

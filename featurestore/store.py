@@ -1,6 +1,7 @@
 """`FeatureStore`: ask a store by SQL, or for arrays that a head can be fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 
 DEFAULT_FEATURE_SET = "atom_bond_angle_last"
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn DuckDB's errors, of a query's wording or of its running, into `StrataError`."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StrataError(f"DuckDB: {error}") from error
 
 
 class FeatureStore:
@@ -65,7 +75,7 @@ class FeatureStore:
         Values belong in `params`, one for each `?`. Only questions are allowed: whatever would
         write or change something raises `StrataError`, as do DuckDB's own errors.
         """
-        try:
+        with answering():
             statements = self.connection.extract_statements(query)
             if len(statements) != 1:
                 raise StrataError(f"one question at a time, please: {len(statements)} statements were given")
@@ -75,8 +85,6 @@ class FeatureStore:
                     "write results with --format and -o"
                 )
             return self.connection.sql(query, params=list(params) if params else None)
-        except duckdb.Error as error:
-            raise StrataError(f"DuckDB: {error}") from error
 
     def datasets(self) -> list[str]:
         """Return the names of the datasets that have entries, sorted."""
