@@ -150,10 +150,24 @@ def parity_svg(title: str, unit: str, points: Sequence[Point]) -> str:
     )
 
 
-def ratio_svg(title: str, bars: Sequence[Bar]) -> str:
-    """Draw test MAE / Base MAE as bars with their intervals, and Base as the line at 1."""
-    top = max([1.0, *(bar.ratio for bar in bars), *(bar.high for bar in bars if bar.high is not None)])
-    top = min(top, 2.0)  # a hopeless run is cut off, with its number written out, so that others stay legible
+def ratio_limit(bars: Sequence[Bar]) -> float:
+    """Return where the scale of these bars ends, so that several drawings can share it.
+
+    Never below 1, so that Base shows; never above 2, so that one hopeless run does not press the others
+    together: it is cut off, with its number written out.
+
+    >>> ratio_limit([Bar("a", 0.5, 0.4, 1.3), Bar("b", 0.1, None, None)])
+    1.3
+    """
+    return min(2.0, max([1.0, *(bar.ratio if bar.high is None else bar.high for bar in bars)]))
+
+
+def ratio_svg(title: str, bars: Sequence[Bar], top: float | None = None) -> str:
+    """Draw test MAE / Base MAE as bars with their intervals, and Base as the mark at 1.
+
+    `top` ends the scale; by default `ratio_limit(bars)`.
+    """
+    top = ratio_limit(bars) if top is None else top
     row = 40
     return (
         environment()

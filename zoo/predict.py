@@ -9,10 +9,12 @@ import numpy as np
 
 import featurestore
 from etl.errors import StrataError, check_name, unknown
+from etl.lazy import need
 from etl.params import Params
 from etl.structure import InvalidStructure, Structure
 from etl.structure_files import read_structures
 from etl.validation import validate
+from featurestore.feature_sets import checkpoints_of
 from featurestore.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ def load_model(model: ChosenModel, params: Params) -> "Head":
     """Load the saved head; a user's own class must be named under `heads` in the params."""
     from heads.registry import load_head
 
-    return load_head(model.folder, params.heads)
+    return load_head(model.folder, params)
 
 
 def _read(file: str | Path, params: Params) -> list[tuple[str, Structure | None, str | None]]:
@@ -156,4 +158,20 @@ def _read(file: str | Path, params: Params) -> list[tuple[str, Structure | None,
 def _embed(
     structures: Sequence[Structure], model: ChosenModel, params: Params
 ) -> tuple[np.ndarray, list[str | None]]:
-    raise NotImplementedError
+    """Return the vectors (n, 256 × checkpoints) that the head reads, and why a row has none."""
+    need("torch", "extract")
+    from etl.engine import Engine
+    from etl.extract import extraction_id
+    from zoo.hub import load_source
+
+    source = load_source(model.source_model)
+    found = extraction_id(source.card, params.extract.tf32)
+    if found != model.extraction_id:
+        raise StrataError(
+            f"the head of {model.dataset}/{model.property} learned from extraction {model.extraction_id}; "
+            f"{model.source_model} with the present settings gives {found}: run dvc repro, then predict again"
+        )
+    extracted = Engine(source, params.extract)(structures, checkpoints_of(model.feature_set))
+    vectors = extracted.vectors.reshape(len(structures), -1)
+    errors = [extracted.errors.get(i) for i in range(len(structures))]
+    return vectors, [None if error is None else f"{error.code}: {error}" for error in errors]

@@ -26,6 +26,8 @@ class Summary:
     median: float | None  # of test MAE / Base MAE
     best: Target | None
     worst: Target | None
+    smallest: int  # entries of the smallest test part
+    largest: int
 
 
 def summarise(targets: Sequence[Target]) -> Summary:
@@ -42,6 +44,8 @@ def summarise(targets: Sequence[Target]) -> Summary:
         median=float(np.median(ratios)) if ratios else None,
         best=rated[0][1] if rated else None,
         worst=rated[-1][1] if rated else None,
+        smallest=min((target.chosen.parts[2] for target in targets), default=0),
+        largest=max((target.chosen.parts[2] for target in targets), default=0),
     )
 
 
@@ -75,11 +79,16 @@ def render(page: Page) -> str:
         points = page.parity.get((run.dataset, run.prop, run.split), [])
         svg = plots.parity_svg(f"{run.dataset}, {run.name}", run.unit, points)
         parity.append((target, Markup(svg), len(points)))  # noqa: S704 - our own template escaped it
-    ratios = []
-    for dataset in page.datasets:
-        bars = [bar for target in dataset.targets if (bar := target.bar(_name(page, target)))]
-        if bars:
-            ratios.append((dataset, Markup(plots.ratio_svg(dataset.card.title, bars))))  # noqa: S704
+    bars = [
+        (dataset, [bar for target in dataset.targets if (bar := target.bar(_name(page, target)))])
+        for dataset in page.datasets
+    ]
+    top = plots.ratio_limit([bar for _, own in bars for bar in own])  # one scale for all datasets
+    ratios = [
+        (dataset, Markup(plots.ratio_svg(dataset.card.title, own, top)))  # noqa: S704
+        for dataset, own in bars
+        if own
+    ]
     used = _checkpoints(page)
     # the page's policy lets this one script run, by its hash, and no other: a second wall behind escaping
     script = (plots.TEMPLATES / "page.js").read_text(encoding="utf-8")

@@ -111,6 +111,12 @@ def test_bars_are_as_long_as_their_ratio_and_worse_than_base_is_marked():
     assert "9 × Base" in marks(svg, "title")[3].text
 
 
+def test_bars_can_share_a_scale():
+    bar = Bar("a", 0.5, None, None)
+    alone, shared = (float(marks(ratio_svg("x", [bar], top), "rect")[0].get("width")) for top in (None, 2.0))
+    assert alone == pytest.approx(2 * shared, abs=0.2)
+
+
 def test_column_shows_23_checkpoints_and_fills_those_used():
     rects = marks(checkpoint_svg(["atom_8", "bond_8", "angle_4"]), "rect")
     assert len(rects) == 23

@@ -70,7 +70,9 @@ def test_summary_counts(made):
     assert (facts.targets, facts.rated, facts.better, facts.surely) == (2, 2, 2, 2)
     assert facts.median == pytest.approx((4 / 35 + 4 / 70) / 2)
     assert facts.best.chosen.name == "volume"
+    assert (facts.smallest, facts.largest) == (10, 10)
     assert "<strong>2 of 2</strong>" in html
+    assert "hold 10 entries" in html
     assert "0.086" in html
 
 
