@@ -16,7 +16,9 @@ from etl.lazy import need
 from etl.params import Section
 from etl.structure import Structure
 
-_PUBLISHED_DECIMALS = 5  # jarvis-tools rounds the lattice to this many before it makes Cartesian vectors of it
+_PUBLISHED_DECIMALS = (
+    5  # jarvis-tools rounds the lattice to this many before it makes Cartesian vectors of it
+)
 _MARGIN = 1e-3  # Å; candidates this far beyond the k-th cover what that rounding can move
 _NEIGHBOURS_GUESSED = 3.0  # first search radius: a sphere that would hold this many times k atoms
 _FARTHEST = 1000.0  # Å
@@ -27,7 +29,9 @@ class GraphSettings(Section):
 
     cutoff: float = Field(8.0, gt=0, description="Å, recorded; the k nearest are found wherever they are")
     max_neighbours: int = Field(12, ge=1, description="k of the k nearest neighbours")
-    shell_tolerance: float = Field(1e-4, ge=0, description="Å kept beyond the k-th; 0: alignn's exact comparison")
+    shell_tolerance: float = Field(
+        1e-4, ge=0, description="Å kept beyond the k-th; 0: alignn's exact comparison"
+    )
     self_image: Literal["alignn", "once"] = Field(
         "once", description="a bond to an atom's own image is stored twice, as alignn does, or once"
     )
@@ -53,8 +57,8 @@ class Graph:
     length: np.ndarray
 
     @property
-    def n_angles(self) -> int:
-        """Rows of the line graph, without building it."""
+    def most_angles(self) -> int:
+        """Pairs of bonds that meet, before the line graph is built: all of its rows, or a few more."""
         degree = np.bincount(self.dst, minlength=len(self.numbers))
         return int(degree[self.src].sum())
 
@@ -94,10 +98,11 @@ def build(structure: Structure, settings: GraphSettings = INVARIANT) -> Graph:
     return Graph(structure.numbers, src[order], dst[order], vector, np.sqrt((vector * vector).sum(axis=1)))
 
 
-def line_graph(graph: Graph) -> LineGraph:
+def line_graph(graph: Graph, settings: GraphSettings = INVARIANT) -> LineGraph:
     """Pair each bond with every bond that ends where it starts, its own reverse included.
 
-    Bonds are sorted by `dst`, so the partners of a bond are one contiguous run: no search, no loop.
+    Bonds are sorted by `dst`, so the partners of a bond are one contiguous run: no search, no loop. A bond to
+    an own image follows itself in a straight line; DGL leaves that pair out, and so does `self_image: alignn`.
     """
     n = len(graph.numbers)
     degree = np.bincount(graph.dst, minlength=n)
@@ -106,6 +111,9 @@ def line_graph(graph: Graph) -> LineGraph:
     dst = np.repeat(np.arange(len(graph.src)), count)
     offset = start[graph.src] - (np.cumsum(count) - count)
     src = np.arange(len(dst)) + offset[dst]
+    if settings.self_image == "alignn":
+        other = src != dst
+        src, dst = src[other], dst[other]
     unit = graph.vector / graph.length[:, None]
     cosine = -(unit[src] * unit[dst]).sum(axis=1)
     return LineGraph(src, dst, np.clip(cosine, -1.0, 1.0, out=cosine))

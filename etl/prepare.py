@@ -23,13 +23,12 @@ def prepare(structure: Structure, settings: GraphSettings, compression: bool, ma
     `max_angles` of them.
     """
     graph = build(structure, settings)
-    angles = graph.n_angles
-    if angles > max_angles:
+    if (angles := graph.most_angles) > max_angles:
         raise InvalidStructure(
             "too_large",
             f"{structure.n_atoms} atoms make {len(graph.src):,} bonds and {angles:,} angles, "
             f"allowed are {max_angles:,} angles (extract.max_angles)",
         )
-    line = line_graph(graph)
+    line = line_graph(graph, settings)
     quotient = compress(graph, line) if compression else uncompressed(graph, line)
-    return Prepared(graph, quotient, len(graph.src), angles)
+    return Prepared(graph, quotient, len(graph.src), len(line.src))

@@ -8,6 +8,7 @@ import torch
 
 from etl.alignn import MODULES, Output
 from etl.elements import atom_features
+from etl.graph import line_graph
 from etl.lazy import need
 from etl.prepare import Prepared
 from featurestore.schema import WIDTH
@@ -27,6 +28,7 @@ class DglBackend:
         self.model = alignn.ALIGNN(config)
         self.model.load_state_dict(dict(source.state), strict=True)
         self.model.eval()
+        self._settings = source.card.graph
         self._features = torch.from_numpy(atom_features())
 
     def graphs(self, prepared: Prepared) -> tuple[Any, Any]:
@@ -35,7 +37,12 @@ class DglBackend:
         g = self._dgl.graph((torch.tensor(graph.src), torch.tensor(graph.dst)), num_nodes=len(graph.numbers))
         g.ndata["atom_features"] = self._features[graph.numbers.astype(np.int64)]
         g.edata["r"] = torch.from_numpy(graph.vector.astype(np.float32))
-        lg = g.line_graph(shared=True)
+        if self._settings.self_image == "alignn":
+            lg = g.line_graph(shared=True)
+        else:  # DGL never pairs a bond with itself; here a bond to an own image goes on in a straight line
+            line = line_graph(graph, self._settings)
+            lg = self._dgl.graph((torch.tensor(line.src), torch.tensor(line.dst)), num_nodes=len(graph.src))
+            lg.ndata["r"] = g.edata["r"]
         lg.apply_edges(self._graphs.compute_bond_cosines)
         return g, lg
 
