@@ -53,23 +53,30 @@ def tenth(n: int) -> int:
 def draw_80_10_10(groups: NDArray[np.int64], seed: int) -> Parts:
     """Draw test, validation and training parts of 10, 10 and 80 %; rows of one group stay together.
 
-    Groups are shuffled and laid end to end; the test part is the run from the start whose length is
-    nearest to `tenth(n)` rows, validation the run after it, and training the rest. Where every row
-    is its own group the sizes are exact.
+    Groups are shuffled and gone through once: a group goes to whichever of test and validation lacks
+    more of its `tenth(n)` rows, if it fits there, else to training. Where every row is its own group
+    the sizes are exact; else a part may fall short, and it never overshoots, except that a part into
+    which no group fits gets the smallest one.
 
     groups: (n,) group of each row, numbered from 0. Returns (n,) part of each row.
-    Raises `StrataError` below five groups, or where large groups leave a part empty.
+    Raises `StrataError` below five groups.
     """
-    n, count = len(groups), _count(groups, FEWEST)
+    count = _count(groups, FEWEST)
     order = np.random.default_rng(seed).permutation(count)
-    ends = np.cumsum(np.bincount(groups, minlength=count)[order])
-    test = int(np.argmin(np.abs(ends - tenth(n)))) + 1
-    val = int(np.argmin(np.abs(ends[test:] - ends[test - 1] - tenth(n)))) + 1 if test < count else 0
-    if not 0 < val < count - test:
-        raise _empty(n, count)
+    sizes = np.bincount(groups, minlength=count)
     part_of = np.full(count, TRAIN, dtype="<U5")
-    part_of[order[:test]] = TEST
-    part_of[order[test : test + val]] = VAL
+    left = dict.fromkeys((TEST, VAL), tenth(len(groups)))
+    for group in order:
+        part = max(left, key=left.__getitem__)
+        if sizes[group] <= left[part]:
+            part_of[group] = part
+            left[part] -= sizes[group]
+        if not any(left.values()):
+            break
+    for name in left:
+        if not (part_of == name).any():
+            free = order[part_of[order] == TRAIN]
+            part_of[free[np.argmin(sizes[free])]] = name
     return part_of[groups]
 
 
@@ -87,7 +94,9 @@ def draw_folds(groups: NDArray[np.int64], seed: int) -> list[Parts]:
     ninth_of[order] = (middles * FOLDS / n).astype(np.int64)
     ninths = ninth_of[groups]
     if len(np.unique(ninths)) < FOLDS:
-        raise _empty(n, count)
+        raise StrataError(
+            f"{n} rows in {count} groups leave a part of this split empty: some groups are too large for it"
+        )
     return [
         np.where(ninths == fold, TEST, np.where(ninths == (fold + 1) % FOLDS, VAL, TRAIN))
         for fold in range(FOLDS)
@@ -102,12 +111,6 @@ def _count(groups: NDArray[np.int64], fewest: int) -> int:
             f"it needs {fewest} groups at least"
         )
     return count
-
-
-def _empty(n: int, count: int) -> StrataError:
-    return StrataError(
-        f"{n} rows in {count} groups leave a part of this split empty: some groups are too large for it"
-    )
 
 
 def _by_structure(rows: Rows) -> NDArray[np.int64]:
