@@ -15,9 +15,11 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from etl.errors import StrataError
+from etl.lazy import need
 
 HEAD_FILE = "head.json"
 ARRAYS_FILE = "arrays.safetensors"
+_KINDS = [np.float64, np.float32]  # what a head is given; anything else becomes the first
 
 
 class InvalidData(StrataError, ValueError):  # noqa: N818 - says what the data are, as InvalidStructure does
@@ -52,6 +54,12 @@ class Head(RegressorMixin, BaseEstimator):
         """Return (n,) values for a checked X (n, d)."""
         raise NotImplementedError
 
+    @classmethod
+    def import_stack(cls) -> None:
+        """Import `stack`; a missing library raises `StrataError` that says how to get it."""
+        for module, extra in cls.stack:
+            need(module, extra)
+
     def _save(self, folder: Path) -> None:
         """Write what `own_files` names."""
 
@@ -78,7 +86,11 @@ class Head(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return (n,) float64 values, in the unit of the y it was fitted on, for X (n, d)."""
         check_is_fitted(self)
-        values = np.asarray(self._predict(self._checked(X, reset=False)), dtype=np.float64).reshape(-1)
+        try:
+            x = validate_data(self, X, reset=False, dtype=_KINDS)
+        except ValueError as error:
+            self._refuse(error)
+        values = np.asarray(self._predict(x), dtype=np.float64).reshape(-1)
         if not np.isfinite(values).all():
             bad = int(np.flatnonzero(~np.isfinite(values))[0])
             raise StrataError(
@@ -138,14 +150,11 @@ class Head(RegressorMixin, BaseEstimator):
     def _name(self) -> str:
         return type(self).__name__
 
-    def _checked(self, X: Any, y: Any = None, *, reset: bool) -> Any:
-        kinds = [np.float64, np.float32]
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        fewest = 2 if reset and not self.constant_target else 1
         try:
-            if y is None:
-                return validate_data(self, X, reset=reset, dtype=kinds)
-            fewest = 2 if reset and not self.constant_target else 1
             X, y = validate_data(
-                self, X, y, reset=reset, dtype=kinds, y_numeric=True, ensure_min_samples=fewest
+                self, X, y, reset=reset, y_numeric=True, ensure_min_samples=fewest, dtype=_KINDS
             )
             return X, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         except ValueError as error:

@@ -20,7 +20,6 @@ import pyarrow as pa
 from sklearn.metrics import mean_absolute_error
 
 from etl.errors import StrataError, check_name
-from etl.lazy import need
 from etl.params import Params
 from featurestore import FeatureStore, StoreLayout, TableWriter, open_store
 from featurestore.durable import sync_file, sync_folder
@@ -47,7 +46,7 @@ def fit(dataset: str, params: Params, store_root: str | Path = "store") -> FitRe
     specs = [resolve(name, params.heads) for name in params.fit.heads]
     store = open_store(store_root)
     jobs = list(jobs_of(store, dataset, params, specs))
-    extraction = extraction_by(store, params.extract.source_model)
+    extraction = extraction_by(store, params.extract)
     layout = StoreLayout(Path(store_root))
     done: list[Run] = []
     skipped: list[Skipped] = []
@@ -95,8 +94,7 @@ def _run(
     predictions: TableWriter,
 ) -> Run:
     """Fit one head and commit: the model first, then the predictions, and the run last."""
-    for module, extra in job.spec.cls.stack:
-        need(module, extra)  # imported here, so that the time below is the fit's own
+    job.spec.cls.import_stack()  # before the clock starts, so that the time is the fit's own
     vectors = job.spec.cls.needs_vectors
     (X, y), (X_val, y_val) = data.part("train", vectors), data.part("val", vectors)
     X_test = data.test.X if vectors else np.zeros((len(data.test), 1))

@@ -32,6 +32,7 @@ class LightGBM(Head):
         learning_rate: float = 0.05,
         num_leaves: int = 15,
         min_data_in_leaf: int = 20,
+        max_bin: int = 63,
         feature_fraction: float = 0.3,
         bagging_fraction: float = 0.8,
         lambda_l2: float = 1.0,
@@ -43,6 +44,7 @@ class LightGBM(Head):
         self.learning_rate = learning_rate
         self.num_leaves = num_leaves
         self.min_data_in_leaf = min_data_in_leaf
+        self.max_bin = max_bin
         self.feature_fraction = feature_fraction
         self.bagging_fraction = bagging_fraction
         self.lambda_l2 = lambda_l2
@@ -54,7 +56,7 @@ class LightGBM(Head):
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
         library = need("lightgbm", "lightgbm")
-        train = library.Dataset(X, label=y, free_raw_data=True)
+        train = library.Dataset(X, label=y)
         valid = None if X_val is None else train.create_valid(X_val, label=y_val)
         callbacks = [library.early_stopping(self.early_stopping, verbose=False)] if valid else []
         try:
@@ -77,6 +79,7 @@ class LightGBM(Head):
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
             "min_data_in_leaf": max(2, min(self.min_data_in_leaf, rows // 20)),
+            "max_bin": self.max_bin,
             "min_data_in_bin": 1,
             "feature_fraction": self.feature_fraction,
             "bagging_fraction": self.bagging_fraction,

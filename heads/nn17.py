@@ -1,7 +1,9 @@
-"""NN-17, the network of the paper (Methods, "Network Settings and Model Architecture"), in Keras."""
+"""NN-17, the network of the paper (Methods, "Network Settings and Model Architecture")."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +20,9 @@ ROWS_AT_ONCE = 16_384  # bounds the memory of a prediction
 
 
 class NN17(Head):
-    """[FC1024 ×4]-[FC512 ×3]-[FC256 ×3]-[FC128 ×3]-[FC64 ×2]-[FC32]-FC1, ReLU after all but the last.
+    """The 17 fully connected layers of the paper, in Keras.
 
-    Adam, L1 loss, mini-batches drawn anew each epoch, early stopping on the validation loss with the
+    [FC1024 ×4]-[FC512 ×3]-[FC256 ×3]-[FC128 ×3]-[FC64 ×2]-[FC32]-FC1, ReLU after all but the last; Adam, L1 loss, mini-batches drawn anew each epoch, early stopping on the validation loss with the
     best epoch's weights restored (without a validation part: on the training loss). The defaults are
     the paper's; the paper names no cap on epochs and no standardisation. With `standardise` the
     network sees columns and targets at mean 0 and deviation 1 of the training part, which a few
@@ -60,6 +62,11 @@ class NN17(Head):
     x_scale_: np.ndarray
     y_mean_: float
     y_scale_: float
+
+    @classmethod
+    def import_stack(cls) -> None:
+        """Import TensorFlow and Keras."""
+        tensorflow()
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
         tf, keras = tensorflow()
@@ -122,9 +129,26 @@ class NN17(Head):
 
 
 def tensorflow() -> tuple[Any, Any]:
-    """Import TensorFlow and Keras, quietly."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no line on every CPU feature it finds
-    return need("tensorflow", "keras"), need("keras", "keras")
+    """Import TensorFlow and Keras without the notes that their C++ side writes while it looks for GPUs."""
+    if "tensorflow" in sys.modules:
+        return need("tensorflow", "keras"), need("keras", "keras")
+    with _stderr_closed():
+        tf, keras = need("tensorflow", "keras"), need("keras", "keras")
+        tf.config.list_logical_devices()
+    return tf, keras
+
+
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Send what is written to file descriptor 2 nowhere; Python's own exceptions are not written yet then."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def network(keras: Any, width: int, layers: Sequence[int]) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from etl.errors import StrataError, unknown
-from etl.params import Params
+from etl.params import Extract, Params
 from featurestore import FeatureStore, Matrix, SplitKey
 from featurestore.feature_sets import checkpoints_of
 from heads.base import Head, class_path
@@ -73,19 +73,27 @@ def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[H
                         yield Job(dataset, name, feature_set, split, spec)
 
 
-def extraction_by(store: FeatureStore, source_model: str) -> str:
-    """Return the extraction by the source model that the params name."""
+def extraction_by(store: FeatureStore, settings: Extract) -> str:
+    """Return the extraction by the source model that the params name.
+
+    Where the store has several (by earlier weights, graph settings or numeric modes), the source
+    model's card says which is meant. Raises `StrataError` where that one is missing.
+    """
     table = store.extractions()
     known = dict(zip(table["extraction_id"].to_pylist(), table["source_model"].to_pylist(), strict=True))
-    found = [name for name, model in known.items() if model == source_model]
-    if len(found) == 1:
-        return found[0]
-    listed = "; ".join(f"{name} ({model})" for name, model in known.items()) or "none"
+    found = [name for name, model in known.items() if model == settings.source_model]
+    if len(found) > 1:
+        from etl.extract import asked_extraction  # needs torch
+
+        asked = asked_extraction(settings)
+        found = [name for name in found if name == asked]
     if not found:
+        listed = "; ".join(f"{name} ({model})" for name, model in known.items()) or "none"
         raise StrataError(
-            f"the store has no vectors by {source_model} (it has: {listed}); run: strata extract"
+            f"the store has no vectors by {settings.source_model} as the params ask for (it has: {listed}); "
+            "run: strata extract"
         )
-    raise StrataError(f"the store has {len(found)} extractions by {source_model}: {listed}")
+    return found[0]
 
 
 def read(store: FeatureStore, job: Job, extraction: str) -> Data:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.errors import StrataError, check_name, unknown
+from etl.params import Params
 from heads.base import Head, class_path, read_facts
 
 BUILT_IN: dict[str, str] = {
@@ -75,22 +76,23 @@ def resolve(name: str, sections: Sections | None = None, where: str = "params.ya
 def check_sections(sections: Sections, where: str = "params.yaml") -> None:
     """Refuse a section of `heads` that no head could read; a user's class is not imported for it."""
     for name, section in sections.items():
-        target = (section or {}).get(CLASS, name)
+        target = section.get(CLASS, name)
         if target in BUILT_IN:
             resolve(name, sections, where)
         elif "." not in str(target):
             raise unknown("head", target, BUILT_IN, f"{where}, heads")
 
 
-def load_head(folder: str | Path, sections: Sections | None = None) -> Head:
+def load_head(folder: str | Path, params: Params | None = None) -> Head:
     """Read a saved head, whichever its class is.
 
-    Only built-in classes are imported, and those that `sections` (the `heads` of the params) name:
-    a file does not decide which code runs.
+    Only built-in classes are imported, and those that the params name: a file does not decide which
+    code runs.
     """
     path = read_facts(Path(folder))["class"]
-    allowed = {str((section or {}).get(CLASS, name)) for name, section in (sections or {}).items()}
-    if path not in {*BUILT_IN.values(), *allowed}:
+    asked = params or Params()
+    named = {*asked.fit.heads, *(str(section.get(CLASS, name)) for name, section in asked.heads.items())}
+    if path not in {*BUILT_IN.values(), *named}:
         raise StrataError(
             f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
         )

@@ -85,6 +85,7 @@ class FitReport:
 
     def show(self) -> None:
         """Print the table."""
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
@@ -99,14 +100,14 @@ class FitReport:
             + (f"; vectors: {', '.join(sets)}" if len(sets) == 1 else "")
             + ("" if len(shown) == len(self.runs) else "; below, the best of each property by validation MAE")
         )
-        table = Table()
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.add_column("property", overflow="fold")
         table.add_column("head", overflow="fold")
         if len(sets) > 1:
             table.add_column("feature set", overflow="fold")
         if len(splits) > 1:
             table.add_column("split")
-        for name in ("train/val/test", "train MAE", "val MAE", "s"):
+        for name in ("rows*", "train MAE", "val MAE", "s"):
             table.add_column(name, justify="right")
         before = ""
         for run in shown:
@@ -124,6 +125,7 @@ class FitReport:
             table.add_row(*map(escape, cells))
             before = name
         console.print(table)
+        console.print("* of the parts train/val/test", style="dim")
         for skip in self.not_applicable:
             console.print(f"not applicable: {escape(skip.property)}, {escape(skip.reason)}")
 

@@ -1,0 +1,122 @@
+"""NN-17: the paper's network, its optimiser, early stopping, seeds and files."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from etl.errors import StrataError
+from heads import NN17, check_head
+from heads.nn17 import network, tensorflow, train_step
+
+SMALL = {"layers": [16], "learning_rate": 0.02, "max_epochs": 40, "standardise": True}
+
+
+@parametrize_with_checks([NN17(**SMALL)])
+def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_contract(standardise):
+    check_head(NN17(layers=[16, 8], max_epochs=5, standardise=standardise))
+
+
+def data(rows: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, 6)).astype(np.float32)
+    return X, 300 + 50 * X[:, 0]
+
+
+def test_the_network_is_the_papers():
+    _, keras = tensorflow()
+    layers = network(keras, 768, NN17().layers).layers
+    assert [layer.units for layer in layers] == [
+        *[1024] * 4,
+        *[512] * 3,
+        *[256] * 3,
+        *[128] * 3,
+        *[64] * 2,
+        32,
+        1,
+    ]
+    assert len(layers) == 17
+    assert [layer.activation.__name__ for layer in layers] == ["relu"] * 16 + ["linear"]
+
+
+def test_the_training_is_the_papers():
+    settings = NN17().get_params()
+    assert (settings["learning_rate"], settings["batch_size"], settings["patience"]) == (1e-4, 64, 200)
+    assert not settings["standardise"]
+
+
+def test_steps_are_those_of_keras_adam():
+    tf, keras = tensorflow()
+    X, y = data()
+    y = y.astype(np.float32)[:, None]
+    keras.utils.set_random_seed(3)
+    ours = network(keras, 6, [8, 4])
+    theirs = keras.models.clone_model(ours)
+    theirs.set_weights(ours.get_weights())
+    theirs.compile(optimizer=keras.optimizers.Adam(1e-2), loss="mae")
+    step = train_step(tf, ours, 1e-2)
+    for _ in range(5):
+        loss = float(step(tf.constant(X), tf.constant(y)))
+        assert loss == pytest.approx(theirs.train_on_batch(X, y), rel=1e-5)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+
+
+def test_the_best_epochs_weights_are_restored():
+    X, y = data()
+    head = NN17(layers=[8], learning_rate=0.3, max_epochs=300, patience=10, standardise=True)
+    head.fit(X[:30], y[:30], X[30:], y[30:])
+    assert head.n_epochs_ == head.best_epoch_ + 10 < 300
+    assert np.abs(head.predict(X[30:]) - y[30:]).mean() == pytest.approx(head.loss_, rel=1e-4)
+
+
+def test_a_cap_on_epochs_ends_the_training():
+    head = NN17(layers=[4], max_epochs=3).fit(*data())
+    assert head.n_epochs_ == 3
+
+
+def test_another_seed_is_another_network():
+    X, y = data()
+    first, second = (NN17(layers=[8], max_epochs=2, seed=seed).fit(X, y).predict(X) for seed in (0, 1))
+    assert not np.allclose(first, second)
+
+
+def test_standardising_reaches_large_targets_in_few_steps():
+    X, y = data(200)
+    maes = {
+        flag: np.abs(
+            NN17(layers=[32], learning_rate=0.01, max_epochs=40, standardise=flag).fit(X, y).predict(X) - y
+        ).mean()
+        for flag in (False, True)
+    }
+    assert maes[True] < 0.1 * maes[False]
+
+
+def test_a_loss_that_is_no_number_ends_with_advice():
+    X, y = data()
+    with pytest.raises(StrataError, match="try a smaller learning_rate"):
+        NN17(layers=[8, 8, 8], learning_rate=1e18, max_epochs=20).fit(X, y)
+
+
+def test_a_saved_network_that_carries_code_is_refused(tmp_path):
+    _, keras = tensorflow()
+    X, y = data()
+    NN17(layers=[4], max_epochs=1).fit(X, y).save(tmp_path)
+    assert zipfile.is_zipfile(tmp_path / "model.keras")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Lambda(lambda x: x), keras.layers.Dense(1)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"[Ll]ambda"):
+        NN17.load(tmp_path)
+
+
+def test_a_folder_without_network_says_so(tmp_path):
+    NN17(layers=[4], max_epochs=1).fit(*data()).save(tmp_path)
+    (tmp_path / "model.keras").unlink()
+    with pytest.raises(StrataError, match=r"model\.keras is missing"):
+        NN17.load(tmp_path)
