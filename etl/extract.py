@@ -46,6 +46,13 @@ def extraction_id(card: "SourceCard", tf32: bool = False) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def asked_extraction(settings: Extract) -> str:
+    """Return the id of the extraction that the params ask for, from its card alone."""
+    from zoo.hub import load_card
+
+    return extraction_id(load_card(settings.source_model), settings.tf32)
+
+
 @dataclass
 class ExtractReport:
     """What a run of the stage did."""
