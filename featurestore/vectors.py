@@ -76,8 +76,15 @@ def _place(column: pa.ChunkedArray, part: Rows, out: NDArray[np.float32]) -> Non
     for chunk in column.chunks:
         values = chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, WIDTH)
         inside = (part.rows >= start) & (part.rows < start + len(values))
-        out[part.places[inside]] = values[part.rows[inside] - start]
+        out[_span(part.places[inside])] = values[_span(part.rows[inside] - start)]
         start += len(values)
+
+
+def _span(indices: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Return consecutive indices as a slice, which is copied at once; others as they are."""
+    if indices.size and (np.diff(indices) == 1).all():
+        return slice(indices[0], indices[-1] + 1)
+    return indices
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
