@@ -68,6 +68,7 @@ def predict(
     store: Path = STORE,
 ) -> None:
     """Predict a property of your own structures with the head that was chosen for it."""
+    from etl.cards import list_cards
     from etl.params import load
     from featurestore.results import show
     from zoo.plots import number
@@ -84,8 +85,31 @@ def predict(
             f"head {model.head}{label} on {model.feature_set} of {model.source_model}; "
             f"MAE on its test part {number(model.test_mae)} {unit}{base}"
         )
+        for card in list_cards():
+            if card.name == dataset and card.caution:
+                typer.echo(f"{dataset}: {card.caution}")
     failed = [p for p in found if p.error is not None]
     for p in failed:
         typer.echo(f"{p.file}: {p.error}" if p.file not in str(p.error) else str(p.error), err=True)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def models() -> None:
+    """List the source models: what each was trained to predict, its own error, its licence."""
+    from featurestore.results import show
+    from zoo.hub import list_models, load_card
+
+    cards = [load_card(name) for name in list_models()]
+    rows = [
+        (
+            card.name,
+            f"{card.target.property} ({card.target.unit}) of {card.target.dataset}",
+            ", ".join(f"{name} {value:g}" for name, value in card.metrics.items()),
+            card.licence,
+            card.weights_sha256[:12],
+        )
+        for card in cards
+    ]
+    show("Source models", ("name", "predicts", "its own errors", "licence", "weights"), rows)

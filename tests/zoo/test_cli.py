@@ -51,7 +51,7 @@ def test_report_refuses_a_plot_that_is_no_target(here):
 def test_predict_prints_unit_head_and_error_and_names_what_failed(here, monkeypatch):
     model = ChosenModel(
         run_id="r",
-        dataset="ase_elements",
+        dataset="emt_alloys",
         property="volume",
         unit="Å³/atom",
         head="nn17",
@@ -65,7 +65,7 @@ def test_predict_prints_unit_head_and_error_and_names_what_failed(here, monkeypa
     )
     found = [Prediction("a.cif", "a", "Al", 16.5), Prediction("b.cif", "b", "", None, "min_dist: too close")]
     monkeypatch.setattr(module, "predict", lambda *_: (model, found))
-    done = call("predict", "a.cif", "b.cif", "--dataset", "ase_elements", "--property", "volume")
+    done = call("predict", "a.cif", "b.cif", "--dataset", "emt_alloys", "--property", "volume")
     assert done.exit_code == 1
     assert "prediction (Å³/atom)" in done.stdout
     assert "16.5" in done.stdout
@@ -73,6 +73,7 @@ def test_predict_prints_unit_head_and_error_and_names_what_failed(here, monkeypa
         "head nn17 (demo) on atom_8 of alignn_mp_eform; MAE on its test part 1.25 Å³/atom; Base 5"
         in done.stdout
     )
+    assert "EMT demonstration values" in done.stdout
     assert "b.cif: min_dist: too close" in done.stderr
     monkeypatch.setattr(module, "predict", lambda *_: (model, found[:1]))
     assert call("predict", "a.cif", "--dataset", "ase_elements", "--property", "volume").exit_code == 0
@@ -82,3 +83,10 @@ def test_predict_for_an_unknown_dataset_names_the_nearest(here):
     call("evaluate")
     with pytest.raises(StrataError, match=r"unknown dataset 'ase_element'.*did you mean 'ase_elements'"):
         call("predict", "a.cif", "--dataset", "ase_element", "--property", "volume")
+
+
+def test_models_lists_every_card():
+    done = call("models")
+    assert done.exit_code == 0
+    assert "alignn_mp_eform" in done.stdout
+    assert "eV/atom" in done.stdout

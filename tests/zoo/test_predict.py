@@ -1,18 +1,24 @@
 """Values for new structures, by the head that was chosen."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import featurestore
+from etl.engine import Engine
 from etl.errors import StrataError
+from etl.extract import extraction_id
 from etl.params import parse
+from etl.structure import Structure
+from featurestore.schema import CHECKPOINTS
 from heads.fit import fit
 from tests.stores import small_store
 from zoo import predict as module
 from zoo.evaluate import evaluate
-from zoo.predict import chosen_model, predict
+from zoo.hub import load_card, load_source
+from zoo.predict import ChosenModel, chosen_model, predict
 
 PARAMS = parse(
     {
@@ -41,6 +47,7 @@ Cl1 Cl 0.5 0.5 0.5 1
 """
 POSCAR = "Al\n1.0\n4.05 0 0\n0 4.05 0\n0 0 4.05\nAl\n1\ndirect\n0 0 0\n"
 WATER = "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+EMBED = module._embed  # the tests but two replace it
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +143,42 @@ def test_model_that_was_removed(store, files, tmp_path):
     shutil.rmtree(copy / "runs/alpha/models")
     with pytest.raises(StrataError, match=r"the model of run .* is not at .*strata fit alpha again"):
         predict(files, "alpha", "energy", PARAMS, copy)
+
+
+def model_of(extraction: str) -> ChosenModel:
+    """Return a model that learned from one extraction of the embedded source model."""
+    return ChosenModel(
+        run_id="r",
+        dataset="alpha",
+        property="energy",
+        unit="eV",
+        head="ridge",
+        label=None,
+        feature_set="atom_bond_angle_last",
+        source_model="alignn_mp_eform",
+        extraction_id=extraction,
+        folder=Path(),
+        test_mae=1.0,
+        base_test_mae=None,
+    )
+
+
+def test_vectors_are_those_of_the_engine_and_a_reject_is_named():
+    card = load_card("alignn_mp_eform")
+    params = parse({"extract": {"max_angles": 5_000, "device": "cpu"}})
+    small = Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])
+    corners = np.stack(np.meshgrid(*[np.arange(4) / 4] * 3), -1).reshape(-1, 3)
+    large = Structure(np.eye(3) * 12, [13] * 64, corners + np.random.default_rng(0).normal(0, 0.01, (64, 3)))
+    vectors, errors = EMBED([small, large], model_of(extraction_id(card)), params)
+    assert errors[0] is None
+    assert errors[1].startswith("too_large")
+    direct = Engine(load_source("alignn_mp_eform"), params.extract)([small])
+    assert vectors.shape == (2, 768)
+    places = [[c.name for c in CHECKPOINTS].index(name) for name in ("atom_8", "bond_8", "angle_4")]
+    np.testing.assert_allclose(vectors[0], direct.vectors[0, places].reshape(-1), rtol=1e-5, atol=1e-6)
+
+
+def test_vectors_of_another_extraction_are_refused():
+    structure = Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])
+    with pytest.raises(StrataError, match="learned from extraction 0000000000000000; alignn_mp_eform"):
+        EMBED([structure], model_of("0" * 16), PARAMS)
