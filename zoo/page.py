@@ -119,7 +119,7 @@ class Extraction:
     extraction_id: str
     source_model: str
     structures: int
-    provenance: str  # JSON
+    provenance: str  # what its shards say, a line a fact
     card: str  # the source model's card, as its file has it
 
 
@@ -270,9 +270,9 @@ def _extractions(store: FeatureStore, wanted: set[str]) -> Iterable[Extraction]:
     rows = store.sql("SELECT extraction_id, source_model, structures, provenance FROM extractions").fetchall()
     for extraction_id, source_model, structures, provenance in rows:
         if extraction_id in wanted:
-            yield Extraction(
-                extraction_id, source_model, structures, provenance or "", _model_card(source_model)
-            )
+            facts = json.loads(provenance or "{}")
+            text = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+            yield Extraction(extraction_id, source_model, structures, text, _model_card(source_model))
 
 
 def _model_card(name: str) -> str:

@@ -162,7 +162,7 @@ def ratio_limit(bars: Sequence[Bar]) -> float:
     return min(2.0, max([1.0, *(bar.ratio if bar.high is None else bar.high for bar in bars)]))
 
 
-def ratio_svg(title: str, bars: Sequence[Bar], top: float | None = None) -> str:
+def ratio_svg(title: str, bars: Sequence[Bar], top: float | None = None, width: int = 360) -> str:
     """Draw test MAE / Base MAE as bars with their intervals, and Base as the mark at 1.
 
     `top` ends the scale; by default `ratio_limit(bars)`.
@@ -175,7 +175,8 @@ def ratio_svg(title: str, bars: Sequence[Bar], top: float | None = None) -> str:
         .render(
             title=title,
             bars=bars,
-            x=Axis(0, top * 1.04, 8, 352),
+            x=Axis(0, top * 1.04, 8, width - 8),
+            width=width,
             row=row,
             bottom=row * len(bars) + 6,
         )
@@ -202,7 +203,7 @@ def result_svg(
 
     # both are drawn by our own templates, which escape every name
     plots = [(title, Markup(parity_svg(title, unit, points))) for title, unit, points in parities]  # noqa: S704
-    ratios = Markup(ratio_svg("all targets", bars))  # noqa: S704
+    ratios = Markup(ratio_svg("all targets", bars, width=430))  # noqa: S704
     return (
         environment()
         .get_template("result.svg.jinja")

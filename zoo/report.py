@@ -136,8 +136,7 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
         f"in the median {plots.number(facts.median, 2)} × Base"
     )
     footnotes = [
-        ": ".join(filter(None, (dataset.card.name, dataset.card.caution, dataset.card.title)))
-        for dataset in page.datasets
+        f"{dataset.card.name}: {dataset.card.caution or dataset.card.title}" for dataset in page.datasets
     ]
     return plots.result_svg(headline, parities, bars, footnotes)
 
