@@ -37,11 +37,10 @@ from pathlib import Path
 from featurestore.lock import WriterLock
 lock = WriterLock(Path({str(tmp_path / "table")!r}), "extract")
 lock.acquire()
-child = os.fork()
-if child == 0:
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
     time.sleep(60)
     os._exit(0)
-print(child, flush=True)
 sys.stdin.read()
 """
     parent = start("-c", code)
