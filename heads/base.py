@@ -81,6 +81,10 @@ class Head(RegressorMixin, BaseEstimator):
             raise NotApplicable(f"{self._name}: every one of the {t.size} training targets is {t[0]:g}")
         x_val, t_val = (None, None) if X_val is None else self._checked(X_val, y_val, reset=False)
         self._fit(x, t, x_val, t_val)
+        for name, value in vars(self).items():
+            # As a file will give them back: NumPy's own scalars promote float32 arrays, Python's do not.
+            if name.endswith("_") and isinstance(value, np.generic):
+                setattr(self, name, value.item())
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -120,11 +124,11 @@ class Head(RegressorMixin, BaseEstimator):
             "fitted": {name: value for name, value in fitted.items() if name not in arrays},
         }
         try:
-            text = json.dumps(facts, indent=2, sort_keys=True, default=_plain)
+            text = json.dumps(facts, indent=2, sort_keys=True)
         except TypeError as error:
             raise StrataError(
-                f"{self._name} cannot be saved: {error}; name the attribute in `own_files` and write it "
-                "in `_save`"
+                f"{self._name} cannot be saved ({error}): name attributes that are neither arrays nor "
+                "JSON values in `own_files`, and write them in `_save`"
             ) from None
         self._save(folder)
         (folder / HEAD_FILE).write_text(text + "\n", encoding="utf-8")
@@ -183,12 +187,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is neither an array nor a JSON value")
-
-
 def check_head(head: Head) -> None:
     """Run the contract on an unfitted head; raises `StrataError` naming the first point that fails.
 
@@ -203,7 +201,7 @@ def check_head(head: Head) -> None:
     train, val = slice(None, 36), slice(36, None)
     parts: tuple[np.ndarray, ...] = (X[train], y[train], X[val], y[val])
     before = tuple(part.copy() for part in parts)
-    settings = json.dumps(head.get_params(deep=False), default=_plain)
+    settings = repr(head.get_params(deep=False))
     fitted = clone(head).fit(*parts)
 
     def demand(holds: bool, point: str) -> None:
@@ -218,7 +216,7 @@ def check_head(head: Head) -> None:
         "fit or predict alters its input",
     )
     demand(
-        json.dumps(fitted.get_params(deep=False), default=_plain) == settings,
+        repr(fitted.get_params(deep=False)) == settings,
         "fit alters the head's settings",
     )
     demand(np.array_equal(clone(head).fit(*parts).predict(X), first), "a second fit predicts otherwise")

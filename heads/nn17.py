@@ -22,11 +22,12 @@ ROWS_AT_ONCE = 16_384  # bounds the memory of a prediction
 class NN17(Head):
     """The 17 fully connected layers of the paper, in Keras.
 
-    [FC1024 ×4]-[FC512 ×3]-[FC256 ×3]-[FC128 ×3]-[FC64 ×2]-[FC32]-FC1, ReLU after all but the last; Adam, L1 loss, mini-batches drawn anew each epoch, early stopping on the validation loss with the
+    [FC1024 ×4]-[FC512 ×3]-[FC256 ×3]-[FC128 ×3]-[FC64 ×2]-[FC32]-FC1, ReLU after all but the last.
+    Adam, L1 loss, mini-batches drawn anew each epoch, early stopping on the validation loss with the
     best epoch's weights restored (without a validation part: on the training loss). The defaults are
-    the paper's; the paper names no cap on epochs and no standardisation. With `standardise` the
-    network sees columns and targets at mean 0 and deviation 1 of the training part, which a few
-    hundred steps need to reach targets in the hundreds; predictions come back in the target's unit.
+    the paper's, which names no cap on epochs and no standardisation. With `standardise` the network
+    sees columns and targets at mean 0 and deviation 1 of the training part, which a few hundred steps
+    need to reach targets in the hundreds; predictions come back in the target's unit.
 
     The same seed gives the same weights on the same machine and library versions. Fitting sets the
     global seeds of Python, NumPy and TensorFlow, and TensorFlow's deterministic mode.

@@ -1,0 +1,214 @@
+"""The stage: what it keeps, what it skips, and how it survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import featurestore
+from etl.errors import StrataError
+from featurestore import StoreLayout
+from heads import NotApplicable, Ridge, load_head
+from heads.fit import fit
+from heads.registry import HeadSpec
+from tests.conftest import ROOT
+
+
+def rows(root, query, *values):
+    return featurestore.open(root).sql(query, list(values)).df()
+
+
+def test_runs_hold_every_number(store_root, ask):
+    params = ask("mean", "ridge", sections={"ridge": {"alphas": [1.0, 10.0]}})
+    report = fit("alpha", params, store_root)
+    assert len(report.runs) == report.new == 2 * 2 * 2  # properties, seeds, heads
+    runs = rows(store_root, "SELECT * FROM runs ORDER BY run_id").set_index("run_id")
+    assert len(runs) == 8
+    for run in report.runs:
+        row = runs.loc[run.run_id]
+        assert (row.n_train, row.n_val, row.n_test) == (run.n_train, run.n_val, run.n_test)
+        assert row.n_train + row.n_val + row.n_test == (40 if run.property == "energy" else 27)
+        assert row.val_mae == run.val_mae > 0
+        assert row.unit == "eV"
+        assert row.label == ""
+        base = run.head == "mean"
+        assert row.method == ("base" if base else "features")
+        assert (row.feature_set is None) is base
+        assert json.loads(row.settings) == ({} if base else {"alphas": [1.0, 10.0]})
+        assert {"python", "numpy", "scikit-learn"} <= json.loads(row.versions).keys()
+        assert row.fit_seconds >= 0
+
+
+def test_predictions_are_of_every_entry_and_give_the_maes(store_root, ask):
+    report = fit("alpha", ask("ridge", properties={"alpha": ["energy"]}), store_root)
+    run = report.runs[0]
+    found = rows(
+        store_root,
+        "SELECT p.*, t.value, s.part AS drawn FROM predictions p "
+        "JOIN targets t USING (dataset, property, entry_id) "
+        "JOIN splits s USING (dataset, property, entry_id) "
+        "WHERE run_id = ? AND s.scheme = ? AND s.seed = ?",
+        run.run_id,
+        *run.split[:2],
+    )
+    assert len(found) == 40
+    assert (found.part == found.drawn).all()
+    for part, mae in (("train", run.train_mae), ("val", run.val_mae)):
+        of = found[found.part == part]
+        assert np.abs(of.prediction - of.value).mean() == pytest.approx(mae)
+
+
+def test_the_saved_model_gives_the_predictions(store_root, ask):
+    report = fit("alpha", ask("ridge", properties={"alpha": ["energy"]}), store_root)
+    (path,) = rows(
+        store_root, "SELECT model_path FROM runs WHERE run_id = ?", report.runs[0].run_id
+    ).model_path
+    store = featurestore.open(store_root)
+    matrix = store.inputs("alpha", "energy")
+    kept = rows(
+        store_root, "SELECT entry_id, prediction FROM predictions WHERE run_id = ?", report.runs[0].run_id
+    )
+    values = load_head(store_root / path).predict(matrix.X)
+    assert dict(zip(matrix.entry_ids, values, strict=True)) == pytest.approx(
+        dict(zip(kept.entry_id, kept.prediction, strict=True))
+    )
+
+
+def test_what_is_there_is_skipped_and_a_changed_setting_fits_that_head_alone(store_root, ask):
+    first = fit("alpha", ask("mean", "ridge"), store_root)
+    again = fit("alpha", ask("mean", "ridge"), store_root)
+    assert again.new == 0
+    assert [run.run_id for run in again.runs] == [run.run_id for run in first.runs]
+    assert [run.val_mae for run in again.runs] == [run.val_mae for run in first.runs]
+    changed = fit("alpha", ask("mean", "ridge", sections={"ridge": {"alphas": [5.0]}}), store_root)
+    assert {run.head for run in changed.runs if run.is_new} == {"ridge"}
+
+
+def test_current_names_what_is_asked_for_and_history_stays(store_root, ask):
+    first = fit("alpha", ask("mean", "ridge"), store_root)
+    second = fit("alpha", ask("mean"), store_root)
+    current = StoreLayout(store_root).runs("alpha").parent / "current.json"
+    assert json.loads(current.read_text()) == sorted(run.run_id for run in second.runs)
+    assert len(rows(store_root, "SELECT run_id FROM runs")) == len(first.runs)
+
+
+class Never(Ridge):
+    """A head that has nothing to say."""
+
+    def _fit(self, X, y, X_val, y_val):
+        raise NotApplicable("no opinion")
+
+
+class Broken(Ridge):
+    """A head with a fault of its own."""
+
+    def _fit(self, X, y, X_val, y_val):
+        raise ZeroDivisionError
+
+
+class Unready(Ridge):
+    """A head that cannot be fitted with these settings."""
+
+    def _fit(self, X, y, X_val, y_val):
+        raise StrataError("more rows are needed")
+
+
+@pytest.fixture
+def with_class(monkeypatch):
+    """Let the name `odd` stand for a class of this module."""
+
+    def use(cls):
+        from heads import fit as module
+
+        found = module.resolve
+        monkeypatch.setattr(
+            module,
+            "resolve",
+            lambda name, sections: (
+                HeadSpec(name, cls, {"alphas": [1.0]}) if name == "odd" else found(name, sections)
+            ),
+        )
+
+    return use
+
+
+def test_a_head_that_is_not_applicable_is_noted_and_the_others_go_on(store_root, ask, with_class):
+    with_class(Never)
+    report = fit("alpha", ask("odd", "ridge"), store_root)
+    assert {run.head for run in report.runs} == {"ridge"}
+    assert {(skip.head, skip.reason) for skip in report.not_applicable} == {("odd", "no opinion")}
+    assert len(report.not_applicable) == 4
+    assert len(rows(store_root, "SELECT run_id FROM runs")) == 4
+
+
+def test_a_users_error_names_the_run(store_root, ask, with_class):
+    with_class(Unready)
+    with pytest.raises(
+        StrataError, match="odd on atom_bond_angle_last of alpha/energy, random-0-0: more rows"
+    ):
+        fit("alpha", ask("odd"), store_root)
+
+
+def test_a_fault_in_a_head_keeps_its_traceback_and_names_the_run(store_root, ask, with_class):
+    with_class(Broken)
+    with pytest.raises(ZeroDivisionError) as caught:
+        fit("alpha", ask("odd"), store_root)
+    assert "while fitting odd on atom_bond_angle_last of alpha/energy" in caught.value.__notes__[0]
+
+
+def test_unknown_names_are_refused_before_anything_is_fitted(store_root, ask):
+    for dataset, heads, message in (
+        ("alhpa", ["ridge"], "unknown dataset 'alhpa'.*did you mean 'alpha'"),
+        ("alpha", ["ridge", "rigde"], "did you mean 'ridge'"),
+    ):
+        with pytest.raises(StrataError, match=message):
+            fit(dataset, ask(*heads), store_root)
+    assert not (store_root / "runs").exists()
+
+
+def test_leftovers_of_a_killed_fit_are_removed(store_root, ask):
+    models = StoreLayout(store_root).models("alpha")
+    (models / ".tmp-abc").mkdir(parents=True)
+    (models / ".tmp-abc" / "half").write_text("x")
+    fit("alpha", ask("mean"), store_root)
+    assert not (models / ".tmp-abc").exists()
+
+
+def state(root):
+    """Return what must not depend on how often `fit` was killed."""
+    runs = rows(root, "SELECT run_id, head, property, seed, train_mae, val_mae FROM runs ORDER BY ALL")
+    predictions = rows(root, "SELECT * FROM predictions ORDER BY ALL")
+    current = (StoreLayout(root).runs("alpha").parent / "current.json").read_text()
+    return runs.values.tolist(), predictions.values.tolist(), current
+
+
+def test_killed_at_every_step_it_goes_on(store_root, pristine_store, ask, tmp_path):
+    params = ask("mean", "ridge")
+    code = (
+        "import sys, etl.params, heads.fit\n"
+        "heads.fit.fit('alpha', etl.params.Params.model_validate_json(sys.argv[1]), sys.argv[2])"
+    )
+    kills = 0
+    steps = ["shard_written:2", "entry_partly_written:3", "entry_linked:5"]
+    for step in [*steps, None]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment |= {"STRATA_FAILPOINT": step} if step else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code, params.model_dump_json(), str(store_root)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        kills += done.returncode == -signal.SIGKILL
+        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    assert kills == len(steps)
+    import shutil
+
+    whole = shutil.copytree(pristine_store, tmp_path / "whole")
+    fit("alpha", params, whole)
+    assert state(store_root) == state(whole)
