@@ -12,7 +12,6 @@ from etl.lazy import need
 from etl.validation import MAX_NUMBER
 
 
-
 @cache
 def atom_features() -> np.ndarray:
     """Table (101, 92) float32; row Z belongs to atomic number Z, row 0 is zeros."""

@@ -84,7 +84,9 @@ class Engine:
                 found.append(error)
         return found
 
-    def __call__(self, structures: Sequence[Structure], checkpoints: Sequence[str] | None = None) -> Extracted:
+    def __call__(
+        self, structures: Sequence[Structure], checkpoints: Sequence[str] | None = None
+    ) -> Extracted:
         """Extract from validated structures; results keep their order."""
         return self.run(self.prepare(structures), checkpoints)
 

@@ -11,10 +11,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from etl.errors import StrataError
 from etl.lazy import need
 from etl.params import Section
-from etl.structure import Structure
+from etl.structure import InvalidStructure, Structure
 
 _PUBLISHED_DECIMALS = (
     5  # jarvis-tools rounds the lattice to this many before it makes Cartesian vectors of it
@@ -25,7 +24,7 @@ _FARTHEST = 1000.0  # Å
 
 
 class GraphSettings(Section):
-    """How bonds are chosen; the model card carries it, since a network knows only the graphs it was trained on."""
+    """How bonds are chosen; on the model card: a network knows only graphs like those it learned from."""
 
     cutoff: float = Field(8.0, gt=0, description="Å, recorded; the k nearest are found wherever they are")
     max_neighbours: int = Field(12, ge=1, description="k of the k nearest neighbours")
@@ -78,7 +77,7 @@ def build(structure: Structure, settings: GraphSettings = INVARIANT) -> Graph:
     `Graph.atom_dgl_multigraph(cutoff=8, max_neighbors=12, use_canonize=True)` of alignn 2026.8.11. The
     k nearest do not depend on the cutoff of the search, which is therefore chosen for speed.
 
-    Raises `StrataError` if an atom has fewer than k neighbours within 1,000 Å.
+    Raises `InvalidStructure` (`volume_per_atom`) if an atom has fewer than k neighbours within 1,000 Å.
     """
     n, k = len(structure.numbers), settings.max_neighbours
     published = settings.shell_tolerance == 0
@@ -87,7 +86,7 @@ def build(structure: Structure, settings: GraphSettings = INVARIANT) -> Graph:
         distance = _published_distance(structure, i, j, image)
     keep = distance <= (_kth(i, distance, n, k) + settings.shell_tolerance)[i]
     if settings.max_bond is not None:
-        keep &= distance <= settings.max_bond
+        keep &= distance <= settings.max_bond + settings.shell_tolerance  # one of just that length is kept
     i, j, image = _undirected(i[keep], j[keep], image[keep], n, once=settings.self_image == "once")
     frac = structure.frac_coords
     lattice = np.around(structure.lattice, _PUBLISHED_DECIMALS) if published else structure.lattice
@@ -102,7 +101,7 @@ def line_graph(graph: Graph, settings: GraphSettings = INVARIANT) -> LineGraph:
     """Pair each bond with every bond that ends where it starts, its own reverse included.
 
     Bonds are sorted by `dst`, so the partners of a bond are one contiguous run: no search, no loop. A bond to
-    an own image follows itself in a straight line; DGL leaves that pair out, and so does `self_image: alignn`.
+    an own image follows itself in a straight line; DGL leaves that pair out; so does "alignn".
     """
     n = len(graph.numbers)
     degree = np.bincount(graph.dst, minlength=n)
@@ -134,7 +133,10 @@ def _candidates(structure: Structure, k: int, margin: float) -> tuple[np.ndarray
         if np.bincount(i, minlength=n).min() >= k and _kth(i, distance, n, k).max() + margin <= radius:
             return i, j, image.astype(np.float64), distance
         radius *= 1.4
-    raise StrataError(f"an atom has fewer than {k} neighbours within {_FARTHEST:.0f} Å; is the cell right?")
+    raise InvalidStructure(
+        "volume_per_atom",
+        f"an atom has fewer than {k} neighbours within {_FARTHEST:.0f} Å; is the cell right?",
+    )
 
 
 def _kth(i: np.ndarray, distance: np.ndarray, n: int, k: int) -> np.ndarray:
@@ -145,7 +147,7 @@ def _kth(i: np.ndarray, distance: np.ndarray, n: int, k: int) -> np.ndarray:
 
 
 def _row_times_matrix(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(m, 3) times (3, 3), one row at a time: the BLAS call, hence the rounding, of a single row's product."""
+    """(m, 3) times (3, 3) row by row: the BLAS call, hence the rounding, of a single row's product."""
     return np.matmul(rows[:, None, :], matrix)[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""From a structure to what the network reads; no torch here, so that worker processes start fast and small."""
+"""From a structure to what the network reads; no torch here, so that processes start fast and small."""
 
 from typing import NamedTuple
 

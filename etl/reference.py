@@ -1,4 +1,4 @@
-"""The reference backend: alignn's own model through DGL, on our graphs. Slow; it is what ours is checked against."""
+"""The reference backend: alignn's own model through DGL, on our graphs: slow, and what ours is checked against."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class DglBackend:
             path, output = MODULES[name]
             counts = rows[name.partition("_")[0]]
 
-            def keep(_module, _inputs, outputs, slot=slot, output=output, counts=counts):  # noqa: ANN
+            def keep(_module, _inputs, outputs, slot=slot, output=output, counts=counts):
                 values = outputs[output] if isinstance(outputs, tuple) else outputs
                 vectors[:, slot] = _means(values, counts)
 

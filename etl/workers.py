@@ -1,7 +1,7 @@
 """Extraction on many cores: processes of one thread each, fed ahead and read in order.
 
 On a CPU a worker does all of a task, graphs and network: it needs no barrier between threads, and as many
-workers as cores neither idle nor oversubscribe. With a GPU the workers build graphs and this process runs them.
+workers as cores neither idle nor oversubscribe. With a GPU the workers build graphs, this process runs them.
 """
 
 import multiprocessing
@@ -27,9 +27,9 @@ def run_tasks(tasks: Iterable[list[Structure]], settings: Extract, total: int) -
     """Run lists of structures through the engine; results come in the order of the tasks."""
     workers = count_workers(settings, total)
     if workers == 0:
-        engine = make_engine(settings)
+        in_line = make_engine(settings)
         for task in tasks:
-            yield engine(task)
+            yield in_line(task)
         return
     on_gpu = pick_device(settings.device).type == "cuda"
     engine = make_engine(settings) if on_gpu else None

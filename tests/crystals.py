@@ -6,14 +6,14 @@ from etl.structure import Structure
 
 
 def varied_structures() -> list[Structure]:
-    """36 structures: metals, salts, covalent and layered crystals, molecules in a box, skewed and random cells."""
+    """36 structures: metals, salts, covalent and layered crystals, boxed molecules, random cells."""
     from ase.build import bulk, graphene, molecule, mx2
 
     crystals = [
         bulk("Al"), bulk("Fe"), bulk("Mg"), bulk("Si"), bulk("Cu", cubic=True), bulk("Po", "sc", a=3.35),
         bulk("NaCl", "rocksalt", a=5.64), bulk("NaCl", "rocksalt", a=5.64, cubic=True),
-        bulk("CsCl", "cesiumchloride", a=4.12), bulk("ZnS", "zincblende", a=5.41), bulk("GaN", "wurtzite", a=3.19),
-        bulk("CaF2", "fluorite", a=5.46), bulk("MgO", "rocksalt", a=4.21) * (2, 1, 1),
+        bulk("CsCl", "cesiumchloride", a=4.12), bulk("ZnS", "zincblende", a=5.41),
+        bulk("GaN", "wurtzite", a=3.19), bulk("CaF2", "fluorite", a=5.46), bulk("MgO", "rocksalt", a=4.21) * (2, 1, 1),
     ]  # fmt: skip
     found = [Structure.from_ase(atoms) for atoms in crystals]
     for layer in (graphene(vacuum=10), mx2("MoS2", vacuum=10)):

@@ -62,7 +62,10 @@ def test_published_edges_are_those_of_alignn_bit_for_bit():
 def test_a_network_that_differs_is_told_apart():
     """The comparison can fail: another weight gives other vectors."""
     source = with_graph(INVARIANT)
-    state = {**source.state, "gcn_layers.3.src_update.bias": source.state["gcn_layers.3.src_update.bias"] + 0.1}
+    state = {
+        **source.state,
+        "gcn_layers.3.src_update.bias": source.state["gcn_layers.3.src_update.bias"] + 0.1,
+    }
     structures = [Structure(np.eye(3) * 4.0, [11, 17], [[0, 0, 0], [0.5, 0.5, 0.5]])]
     a = Engine(source, Extract())(structures)
     b = Engine(SourceModel(source.card, state), Extract())(structures)
