@@ -27,10 +27,14 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Weighted mean over the rows of each structure: `start` (s,) first row, `weight` (r,) sums to 1 a structure."""
+    """Weighted mean over the rows of each structure: `start` (s,) first row, `weight` (r,) sums to 1 a structure.
+
+    `size` (r,) is what the weights are made of: how many rows of the uncompressed graph a row stands for.
+    """
 
     start: Tensor
     weight: Tensor
+    size: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Batch:
         def rows(edges: Rows) -> Rows:
             return Rows(*(move(t) for t in (edges.src, edges.dst, edges.start, edges.weight)))  # type: ignore[arg-type]
 
-        pools = {kind: Pool(move(p.start), move(p.weight)) for kind, p in self.pools.items()}  # type: ignore[arg-type]
+        pools = {kind: Pool(move(p.start), move(p.weight), move(p.size)) for kind, p in self.pools.items()}  # type: ignore[arg-type]
         plain = (move(t) for t in (self.numbers, self.length, self.cosine, self.angle_cosine))
         return Batch(*plain, rows(self.bonds), rows(self.angles), pools)  # type: ignore[arg-type]
 
@@ -132,7 +136,7 @@ def _rows(src: np.ndarray, dst: np.ndarray, nodes: int, weight: np.ndarray) -> R
 def _pool(size: np.ndarray, counts: np.ndarray) -> Pool:
     owner = np.repeat(np.arange(len(counts)), counts)
     total = np.bincount(owner, weights=size, minlength=len(counts))
-    return Pool(_index(_starts(counts)), _real(size / total[owner]))
+    return Pool(_index(_starts(counts)), _real(size / total[owner]), _real(size))
 
 
 def _index(values: np.ndarray) -> Tensor:
