@@ -1,4 +1,4 @@
-"""The reference backend: alignn's own model through DGL, on our graphs: slow, and what ours is checked against."""
+"""The reference backend: alignn's own model through DGL, on our graphs; slow, what ours is checked by."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

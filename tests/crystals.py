@@ -13,7 +13,8 @@ def varied_structures() -> list[Structure]:
         bulk("Al"), bulk("Fe"), bulk("Mg"), bulk("Si"), bulk("Cu", cubic=True), bulk("Po", "sc", a=3.35),
         bulk("NaCl", "rocksalt", a=5.64), bulk("NaCl", "rocksalt", a=5.64, cubic=True),
         bulk("CsCl", "cesiumchloride", a=4.12), bulk("ZnS", "zincblende", a=5.41),
-        bulk("GaN", "wurtzite", a=3.19), bulk("CaF2", "fluorite", a=5.46), bulk("MgO", "rocksalt", a=4.21) * (2, 1, 1),
+        bulk("GaN", "wurtzite", a=3.19), bulk("CaF2", "fluorite", a=5.46),
+        bulk("MgO", "rocksalt", a=4.21) * (2, 1, 1),
     ]  # fmt: skip
     found = [Structure.from_ase(atoms) for atoms in crystals]
     for layer in (graphene(vacuum=10), mx2("MoS2", vacuum=10)):

@@ -43,7 +43,7 @@ def crystal(name: str, repeat: int = 1) -> Structure:
     return Structure.from_ase(CRYSTALS[name]() * (repeat, repeat, repeat))
 
 
-# --- the invariant rule -------------------------------------------------------------------------------------
+# --- the invariant rule ---
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_atom_without_enough_neighbours_anywhere_is_a_reject():
     assert caught.value.code == "volume_per_atom"
 
 
-# --- the line graph -----------------------------------------------------------------------------------------
+# --- the line graph ---
 
 
 @pytest.mark.parametrize("rule", [INVARIANT, PUBLISHED], ids=["invariant", "published"])
@@ -275,7 +275,7 @@ def test_tetrahedron():
     assert Counter(np.round(line.cosine, 6)) == {1.0: 32, -0.333333: 96}
 
 
-# --- alignn's edges -----------------------------------------------------------------------------------------
+# --- alignn's edges ---
 
 
 def structures_of(name: str) -> Iterator[tuple[str, Structure]]:
