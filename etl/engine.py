@@ -9,6 +9,7 @@ import torch
 from etl import batch as batches
 from etl.alignn import Network, Output
 from etl.elements import atom_features
+from etl.errors import StrataError, unknown
 from etl.params import Extract
 from etl.prepare import Prepared, prepare
 from etl.structure import InvalidStructure, Structure
@@ -142,7 +143,16 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def pick_device(name: str) -> torch.device:
-    """Resolve `auto`: the first GPU where there is one, else the CPU."""
+    """Resolve `auto`: the first GPU where there is one, else the CPU.
+
+    Raises `StrataError` for a name that is no device, or a GPU that torch does not see.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (index or "0").isdigit():
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0"), "extract.device")
+    gpus = torch.cuda.device_count()
+    if kind == "cuda" and int(index or 0) >= gpus:
+        raise StrataError(f"extract.device is {name}, but torch sees {gpus} GPUs here; use auto or cpu")
     return torch.device(name)
