@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from etl.engine import COUNTS, Engine, Extracted
+from etl.elements import collisions
+from etl.engine import COUNTS, Extracted
 from etl.params import Extract, Params
 from etl.progress import Meter
-from etl.structure import Structure
+from etl.structure import SYMBOLS, Structure
 from etl.workers import run_tasks
 from featurestore.layout import StoreLayout
 from featurestore.log import Reject
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CODE_SCHEMA = 1  # raised by hand when the vectors change
 POOLING = "mean"
 _TASK = 64  # structures that go through the engine together
+_ASK_WHY = "strata sql \"SELECT * FROM rejects WHERE code = '{}'\" says which"
 
 
 def extraction_id(card: "SourceCard", tf32: bool = False) -> str:
@@ -55,7 +57,10 @@ def asked_extraction(settings: Extract) -> str:
 
 @dataclass
 class ExtractReport:
-    """What a run of the stage did."""
+    """What a run of the stage did.
+
+    `rejected` counts by code, in this run and before; `collisions` by dataset: elements with one feature row.
+    """
 
     extraction_id: str
     source_model: str
@@ -63,17 +68,22 @@ class ExtractReport:
     unique: int
     extracted: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    collisions: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        shared = self.entries - self.unique
+        there = self.unique - self.extracted - sum(self.rejected.values())
+        did = f"{self.extracted:,} structures extracted, {there:,} were there already"
+        saved = f"{self.entries - self.unique:,} runs saved"
         lines = [
-            f"extraction {self.extraction_id} of {self.source_model}: {self.extracted:,} structures extracted, "
-            f"{self.unique - self.extracted - sum(self.rejected.values()):,} were there already "
-            f"({self.entries:,} entries share {self.unique:,} structures: {shared:,} runs saved)",
+            f"extraction {self.extraction_id} of {self.source_model}: {did}",
+            f"{self.entries:,} entries share {self.unique:,} structures: {saved}",
         ]
         for code, count in sorted(self.rejected.items()):
-            lines.append(f"rejected, {code}: {count:,}   (strata sql \"SELECT * FROM rejects WHERE code = '{code}'\")")
+            lines.append(f"rejected, {code}: {count:,}; {_ASK_WHY.format(code)}")
+        for dataset, groups in self.collisions.items():
+            pairs = ", ".join(" = ".join(group) for group in groups)
+            lines.append(f"{dataset}: {pairs} share one feature row; no vector tells them apart")
         return "\n".join(lines)
 
 
@@ -92,7 +102,9 @@ def extract(params: Params, store_root: str | Path) -> ExtractReport:
     with TableWriter(layout.features, FEATURES, "extract") as writer:
         store = FeatureStore(store_root)
         entries, unique = _sizes(store, params.datasets)
-        report = ExtractReport(name, source.card.name, entries, unique)
+        rejected = _rejected(store, name, params.datasets)
+        report = ExtractReport(name, source.card.name, entries, unique, rejected=rejected)
+        report.collisions = _collisions(store, params.datasets)
         missing = store.missing(name, params.datasets)["structure_id"].to_pylist()
         with Meter("extract", len(missing)) as meter:
             for ids, result in _results(store, missing, settings, meter):
@@ -120,18 +132,16 @@ def _results(
                 yield structures[i : i + _TASK]
 
     results = run_tasks(tasks(), settings, len(missing))
-    for chunk, counts in zip(chunks, sizes, strict=True):
-        parts = []
-        for count in counts:
+    for chunk, lengths in zip(chunks, sizes, strict=True):
+        parts: list[Extracted] = []
+        for count in lengths:
             part = next(results)
             meter.advance(count, angles=int(part.counts[:, 1].sum()), rejects=len(part.errors))
             parts.append(part)
-        offsets = np.cumsum([0, *counts])
+        offsets = np.cumsum([0, *lengths])
         errors = {int(offsets[k]) + i: e for k, part in enumerate(parts) for i, e in part.errors.items()}
-        yield (
-            list(chunk),
-            Extracted(*(np.concatenate([part[k] for part in parts]) for k in range(3)), errors),
-        )
+        counts, prediction, vectors = (np.concatenate([part[k] for part in parts]) for k in range(3))
+        yield list(chunk), Extracted(counts, prediction, vectors, errors)
 
 
 def _rows(ids: list[str], result: Extracted, name: str, source_model: str) -> tuple[pa.Table, list[Reject]]:
@@ -155,10 +165,41 @@ def _rows(ids: list[str], result: Extracted, name: str, source_model: str) -> tu
 
 def _sizes(store: FeatureStore, datasets: Sequence[str]) -> tuple[int, int]:
     found = store.sql(
-        "SELECT count(*), count(DISTINCT structure_id) FROM entries WHERE dataset IN (SELECT unnest(?::VARCHAR[]))",
+        "SELECT count(*), count(DISTINCT structure_id) FROM entries "
+        "WHERE dataset IN (SELECT unnest(?::VARCHAR[]))",
         [list(datasets)],
     ).fetchall()
     return found[0][0], found[0][1]
+
+
+def _rejected(store: FeatureStore, name: str, datasets: Sequence[str]) -> dict[str, int]:
+    """Count the structures of the datasets that this extraction rejected before, by code."""
+    found = store.sql(
+        """
+        SELECT code, count(DISTINCT id) FROM rejects
+        WHERE "table" = 'features' AND extraction_id = ? AND id IN (
+            SELECT structure_id FROM entries WHERE dataset IN (SELECT unnest(?::VARCHAR[]))
+        )
+        GROUP BY code
+        """,
+        [name, list(datasets)],
+    )
+    return dict(found.fetchall())
+
+
+def _collisions(store: FeatureStore, datasets: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
+    """Find the elements of each dataset that share atom features; datasets without such are left out."""
+    found = store.sql(
+        """
+        SELECT dataset, list_distinct(flatten(list(numbers)))
+        FROM entries JOIN structures USING (structure_id)
+        WHERE dataset IN (SELECT unnest(?::VARCHAR[]))
+        GROUP BY dataset ORDER BY dataset
+        """,
+        [list(datasets)],
+    )
+    groups = {dataset: collisions(numbers) for dataset, numbers in found.fetchall()}
+    return {d: [tuple(SYMBOLS[z] for z in group) for group in g] for d, g in groups.items() if g}
 
 
 def _provenance(name: str, card: "SourceCard", settings: Extract) -> dict[str, str]:

@@ -77,9 +77,12 @@ def load_card(name: str) -> SourceCard:
         raise unknown("source model", name, list_models())
     try:
         card = SourceCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise StrataError(f"{path}: not valid YAML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise StrataError(f"{path}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        key = ".".join(map(str, first["loc"])) or "the card"
+        raise StrataError(f"{path}, {key}: {first['msg']}") from None
     if card.name != name:
         raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
     return card

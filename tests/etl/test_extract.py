@@ -1,0 +1,289 @@
+"""The stage `extract`: every structure once, whatever happens, and a report of what was done."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+import featurestore
+from etl.engine import Engine
+from etl.errors import StrataError
+from etl.extract import asked_extraction, extract, extraction_id
+from etl.params import Extract, Params, parse
+from etl.structure import Structure
+from featurestore.layout import StoreLayout
+from featurestore.log import snapshot
+from featurestore.schema import CHECKPOINTS, SCHEMAS
+from tests.crystals import random_structure
+from tests.stores import write
+from zoo import hub
+from zoo.hub import load_card, load_source, weights_hash
+
+ROOT = Path(__file__).parents[2]
+SOURCE = "alignn_mp_eform"
+STRUCTURES = [random_structure(np.random.default_rng(seed), 1 + seed % 3) for seed in range(7)]
+GIANT = random_structure(np.random.default_rng(99), 40)
+
+
+def params(*datasets: str, **settings) -> Params:
+    chosen = {"chunk": 2, "workers": 0, "threads": 1, "device": "cpu", "max_angles": 6000} | settings
+    return parse({"datasets": list(datasets), "extract": chosen})
+
+
+def add(root: Path, dataset: str, structures: list[Structure]) -> None:
+    """Write a dataset with an entry a structure, as `ingest` would."""
+    ids = [s.structure_id for s in structures]
+    unique = {s.structure_id: s for s in structures}
+    rows = [
+        {
+            "structure_id": name,
+            "formula": s.formula,
+            "n_atoms": s.n_atoms,
+            "volume": s.volume,
+            "lattice": s.lattice.ravel().tolist(),
+            "numbers": s.numbers.tolist(),
+            "frac_coords": s.frac_coords.ravel().tolist(),
+        }
+        for name, s in unique.items()
+    ]
+    entries = [
+        {"dataset": dataset, "entry_id": f"{dataset}-{i}", "structure_id": name, "position": i}
+        for i, name in enumerate(ids)
+    ]
+    layout = StoreLayout(root)
+    write(layout.structures(dataset), "structures", pa.Table.from_pylist(rows, SCHEMAS["structures"]))
+    write(layout.entries(dataset), "entries", pa.Table.from_pylist(entries, SCHEMAS["entries"]))
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    torch.set_num_threads(1)
+    root = tmp_path / "store"
+    add(root, "first", STRUCTURES[:5])
+    add(root, "second", [*STRUCTURES[3:], STRUCTURES[3]])
+    return root
+
+
+def rows(root: Path, columns: str = "structure_id") -> list[tuple]:
+    return featurestore.open(root).sql(f"SELECT {columns} FROM features ORDER BY structure_id").fetchall()
+
+
+def ids(*structures: Structure) -> list[tuple[str]]:
+    return sorted((s.structure_id,) for s in structures)
+
+
+def test_vectors_in_the_store_are_the_engines(store):
+    extract(params("first"), store)
+    direct = Engine(load_source(SOURCE), Extract(threads=1, device="cpu"))(STRUCTURES[:5])
+    opened = featurestore.open(store)
+    order = [s.structure_id for s in STRUCTURES[:5]]
+    for name in ("atom_0", "bond_8", "angle_4"):
+        column = [c.name for c in CHECKPOINTS].index(name)
+        np.testing.assert_allclose(opened.vectors(order, name), direct.vectors[:, column], atol=1e-5)
+    found = {name: row for name, *row in rows(store, "structure_id, prediction, n_bonds, n_distinct_angles")}
+    for i, name in enumerate(order):
+        assert found[name] == [pytest.approx(direct.prediction[i], abs=1e-5), *direct.counts[i, [0, 4]]]
+
+
+def test_provenance_is_in_the_store(store):
+    extract(params("first"), store)
+    card = load_card(SOURCE)
+    (extraction, model, count, provenance), *more = zip(
+        *featurestore.open(store).extractions().to_pydict().values(), strict=True
+    )
+    assert more == []
+    assert (extraction, model, count) == (extraction_id(card), SOURCE, 5)
+    for fact in (card.weights_sha256, '"max_neighbours', '"pooling": "mean"', '"backend": "torch"'):
+        assert fact in provenance.replace("\\", "")
+
+
+def test_a_second_dataset_adds_what_is_missing_and_shared_structures_run_once(store):
+    first = extract(params("first"), store)
+    assert (first.extracted, first.entries, first.unique) == (5, 5, 5)
+    before = snapshot(StoreLayout(store).features)
+    second = extract(params("first", "second"), store)
+    assert (second.extracted, second.entries, second.unique) == (2, 10, 7)
+    assert "2 structures extracted, 5 were there already" in str(second)
+    assert "10 entries share 7 structures: 3 runs saved" in str(second)
+    after = snapshot(StoreLayout(store).features)
+    assert set(before.paths) < set(after.paths)
+    assert rows(store) == ids(*STRUCTURES)
+
+
+def test_a_second_run_does_nothing(store):
+    extract(params("first", "second"), store)
+    version = snapshot(StoreLayout(store).features).version
+    report = extract(params("first", "second"), store)
+    assert report.extracted == 0
+    assert "0 structures extracted, 7 were there already" in str(report)
+    assert snapshot(StoreLayout(store).features).version == version
+
+
+def test_chunks_are_shards_and_do_not_change_the_vectors(store, tmp_path):
+    extract(params("first", chunk=2), store)
+    assert sorted(shard.rows for shard in snapshot(StoreLayout(store).features).shards) == [1, 2, 2]
+    other = tmp_path / "other"
+    add(other, "first", STRUCTURES[:5])
+    extract(params("first", chunk=100, compression=False), other)
+    names = [s.structure_id for s in STRUCTURES[:5]]
+    vectors = [featurestore.open(root).vectors(names) for root in (store, other)]
+    np.testing.assert_allclose(*vectors, atol=1e-4)
+    assert rows(store, "extraction_id") == rows(other, "extraction_id")
+
+
+KILLED = "from etl.extract import extract; from etl.params import load; extract(load(), 'store')"
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [("shard_partly_written:2", 2), ("entry_flushed:3", 4), ("committed:1", 2)]
+)
+def test_killed_in_the_middle_it_continues(store, tmp_path, step, kept):
+    settings = params("first", "second")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "STRATA_FAILPOINT": step, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(rows(store)) == kept
+    shards = snapshot(StoreLayout(store).features).paths
+    report = extract(settings, store)
+    assert report.extracted == 7 - kept
+    assert rows(store) == ids(*STRUCTURES)
+    now = snapshot(StoreLayout(store).features)
+    assert now.paths[: len(shards)] == shards
+    assert sum(shard.rows for shard in now.shards) == 7
+    assert sorted(p.name for p in StoreLayout(store).features.glob("*")) == sorted(
+        ["_log", *(p.name for p in now.paths)]
+    )
+
+
+def test_rejects_are_kept_with_their_reason_and_not_tried_again(store):
+    add(store, "third", [STRUCTURES[0], GIANT])
+    report = extract(params("third"), store)
+    assert (report.extracted, report.rejected) == (1, {"too_large": 1})
+    assert "rejected, too_large: 1; strata sql" in str(report)
+    found = featurestore.open(store).sql("SELECT id, code, message FROM rejects").fetchall()
+    assert [(name, code) for name, code, _ in found] == [(GIANT.structure_id, "too_large")]
+    assert "40 atoms make" in found[0][2]
+    version = snapshot(StoreLayout(store).features).version
+    again = extract(params("third"), store)
+    assert (again.extracted, again.rejected) == (0, {"too_large": 1})
+    assert "0 structures extracted, 1 were there already" in str(again)
+    assert snapshot(StoreLayout(store).features).version == version
+
+
+def test_a_chunk_of_rejects_only(store):
+    add(store, "third", [GIANT])
+    assert extract(params("third"), store).rejected == {"too_large": 1}
+    assert extract(params("third"), store).extracted == 0
+    assert rows(store) == []
+
+
+def test_isolated_atoms_are_extracted(store):
+    """Row 13, with the settings of the embedded source model: the nearest neighbours are its own images."""
+    add(store, "third", [Structure(np.eye(3) * 20.0, [2], [[0, 0, 0]])])
+    assert extract(params("third"), store).extracted == 1
+    assert np.isfinite(featurestore.open(store).vectors([r[0] for r in rows(store)])).all()
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch) -> Path:
+    """A zoo of its own, with a copy of the embedded model, to which others may be added."""
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    (folder / f"{SOURCE}.yaml").write_bytes((hub.MODELS / f"{SOURCE}.yaml").read_bytes())
+    (folder / f"{SOURCE}.safetensors").symlink_to(hub.WEIGHTS / f"{SOURCE}.safetensors")
+    monkeypatch.setattr(hub, "MODELS", folder)
+    monkeypatch.setattr(hub, "WEIGHTS", folder)
+    load_source.cache_clear()
+    yield folder
+    load_source.cache_clear()
+
+
+def put_model(shelf: Path, name: str, graph: dict | None = None, state: dict | None = None) -> str:
+    """Put a variant of the embedded model on the shelf; returns the hash of its weights."""
+    card = yaml.safe_load((shelf / f"{SOURCE}.yaml").read_text())
+    card |= {"name": name, "graph": card["graph"] | (graph or {})}
+    if state is not None:
+        path = shelf / f"{name}.safetensors"
+        safetensors.torch.save_file(state, path)
+        from etl.raw import sha256_of
+
+        card |= {"weights": path.name, "file_sha256": sha256_of(path), "weights_sha256": weights_hash(state)}
+    (shelf / f"{name}.yaml").write_text(yaml.safe_dump(card))
+    return card["weights_sha256"]
+
+
+def test_one_changed_weight_is_another_extraction(store, shelf):
+    """Row 10: nothing is mixed, and both hashes are shown."""
+    state = dict(load_source(SOURCE).state)
+    state["fc.bias"] = state["fc.bias"] + 1
+    digest = put_model(shelf, "shifted", state=state)
+    assert digest != load_card(SOURCE).weights_sha256
+    extract(params("first"), store)
+    report = extract(params("first", source_model="shifted"), store)
+    assert report.extracted == 5
+    opened = featurestore.open(store)
+    shown = str(opened.extractions().to_pydict())
+    assert digest in shown
+    assert load_card(SOURCE).weights_sha256 in shown
+    with pytest.raises(
+        StrataError, match=r"2 extractions, say which one is meant: .*(alignn_mp_eform.*shifted|shifted)"
+    ):
+        opened.vectors([STRUCTURES[0].structure_id])
+    one, other = (
+        opened.sql("SELECT prediction FROM features WHERE source_model = ? ORDER BY structure_id", [m]).df()
+        for m in (SOURCE, "shifted")
+    )
+    np.testing.assert_allclose(one["prediction"] + 1, other["prediction"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", [{"cutoff": 6.0}, {"max_neighbours": 8}, {"shell_tolerance": 0.0}, {"max_bond": 8.0}]
+)
+def test_other_graph_settings_are_another_extraction(store, shelf, change):
+    """Row 11."""
+    put_model(shelf, "other", graph=change)
+    first = extract(params("first"), store)
+    second = extract(params("first", source_model="other"), store)
+    assert first.extraction_id != second.extraction_id
+    assert second.extracted == 5
+    assert len(rows(store)) == 10
+
+
+def test_backend_and_compression_are_not_keyed_but_tf32_is():
+    card = load_card(SOURCE)
+    assert extraction_id(card) == asked_extraction(Extract(compression=False, backend="dgl", chunk=7))
+    assert extraction_id(card) != asked_extraction(Extract(tf32=True))
+
+
+def test_unknown_source_model_names_the_nearest(store):
+    with pytest.raises(
+        StrataError, match=r"unknown source model 'alignn_mp_form'; did you mean 'alignn_mp_eform'"
+    ):
+        extract(params("first", source_model="alignn_mp_form"), store)
+
+
+def test_unknown_dataset_names_the_nearest(store):
+    with pytest.raises(StrataError, match=r"unknown dataset 'frist'.*did you mean 'first'"):
+        extract(params("frist"), store)
+
+
+def test_elements_with_one_feature_row_are_reported_by_dataset(store):
+    cell = np.eye(3) * 3.5
+    oxides = [Structure(cell, [z, 8], [[0, 0, 0], [0.5, 0.5, 0.5]]) for z in (57, 58, 62, 64, 26)]
+    add(store, "oxides", oxides)
+    report = extract(params("first", "oxides"), store)
+    assert report.collisions == {"oxides": [("La", "Ce"), ("Sm", "Gd")]}
+    assert "oxides: La = Ce, Sm = Gd share one feature row" in str(report)
+    names = [o.structure_id for o in oxides]
+    lanthanum, cerium, *_, iron = featurestore.open(store).vectors(names, "atom_8")
+    np.testing.assert_array_equal(lanthanum, cerium)
+    assert not np.allclose(lanthanum, iron)
