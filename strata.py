@@ -1,7 +1,8 @@
 """The command `strata` and the short Python API; it mounts the rooms and decides nothing.
 
 Each room brings its own commands in `<room>.cli.app`. From Python, `strata.open("store")` is
-`featurestore.open("store")`. Nothing is imported before it is used.
+`featurestore.open("store")`, and `strata.embed(structures)` needs no store. Nothing is imported before it is
+used.
 """
 
 import signal
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     import typer
 
+    from etl.embed import embed
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "main", "open"]
+__all__ = ["__version__", "embed", "main", "open"]
 
 # Room → heading of its commands in `strata --help`, in the order in which data flows.
 ROOMS = {
@@ -25,7 +27,7 @@ ROOMS = {
     "heads": "From vectors to values",
     "zoo": "Scores, reports and predictions",
 }
-_API = {"open": "featurestore"}
+_API = {"open": "featurestore", "embed": "etl.embed"}
 
 
 def __getattr__(name: str) -> Any:

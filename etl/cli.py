@@ -34,6 +34,40 @@ def extract() -> None:
     Console(soft_wrap=True).print(str(run(load(), Path("store"))), highlight=False, markup=False)
 
 
+@app.command()
+def embed(
+    files: Annotated[
+        list[Path], typer.Argument(help="CIF, POSCAR and XYZ files, with one or more structures.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
+    checkpoints: Annotated[
+        str, typer.Option(help="Any of atom_0…8, bond_0…8, angle_0…4, with commas between.")
+    ] = "atom_8,bond_8,angle_4",
+    source_model: Annotated[
+        str | None, typer.Option(help="A card in zoo/models/; by default the one in params.yaml.")
+    ] = None,
+) -> None:
+    """Write the vectors of your own structures to a file; needs no store."""
+    from rich.console import Console
+
+    from etl.embed import embed_files, write
+    from etl.params import PARAMS_FILE, Params, load
+
+    params = load() if PARAMS_FILE.exists() else Params()
+    found = embed_files(
+        files,
+        checkpoints=[name.strip() for name in checkpoints.split(",")],
+        source_model=source_model,
+        settings=params.extract,
+        limits=params.ingest,
+    )
+    write(found, output)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{output}: {len(found.ids):,} structures, {', '.join(found.checkpoints)}")
+    for reject in found.rejects:
+        console.print(f"left out, {reject.code}: {reject.entry_id}: {reject.message}")
+
+
 @datasets.command("list")
 def list_datasets() -> None:
     """List the datasets: rows, properties, provider, title."""

@@ -110,7 +110,7 @@ def extract(params: Params, store_root: str | Path) -> ExtractReport:
             for ids, result in _results(store, missing, settings, meter):
                 table, rejects = _rows(ids, result, name, source.card.name)
                 key = hashlib.sha256("".join([name, *ids]).encode()).hexdigest()
-                writer.commit(key, table, rejects, _provenance(name, source.card, settings))
+                writer.commit(key, table, rejects, provenance(source.card, settings))
                 report.extracted += len(table)
                 for reject in rejects:
                     report.rejected[reject.code] = report.rejected.get(reject.code, 0) + 1
@@ -202,10 +202,10 @@ def _collisions(store: FeatureStore, datasets: Sequence[str]) -> dict[str, list[
     return {d: [tuple(SYMBOLS[z] for z in group) for group in g] for d, g in groups.items() if g}
 
 
-def _provenance(name: str, card: "SourceCard", settings: Extract) -> dict[str, str]:
-    """What a shard says about where its numbers came from."""
+def provenance(card: "SourceCard", settings: Extract) -> dict[str, str]:
+    """What vectors say about where they came from."""
     return {
-        "extraction_id": name,
+        "extraction_id": extraction_id(card, settings.tf32),
         "source_model": card.name,
         "weights_sha256": card.weights_sha256,
         "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
