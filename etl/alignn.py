@@ -1,8 +1,8 @@
 """ALIGNN's forward pass for inference, in plain torch, with every checkpoint pooled on the way.
 
 Choudhary & DeCost 2021: four layers that update atoms from bonds and bonds from angles, then four that update
-atoms from bonds. State dictionaries of alignn 2026.8.11 load strictly. Nothing here scatters: edges are sorted
-by target, so every sum is over contiguous rows.
+atoms from bonds. State dictionaries of alignn 2026.8.11 load strictly. Nothing here scatters: edges are
+sorted by target, so every sum is over contiguous rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,15 @@ MODULES: dict[str, tuple[str, int]] = {
     "atom_0": ("atom_embedding", 0),
     "bond_0": ("edge_embedding", 0),
     "angle_0": ("angle_embedding", 0),
-    **{f"{kind}_{i + 1}": (f"alignn_layers.{i}", k) for i in range(4) for k, kind in enumerate(("atom", "bond", "angle"))},
-    **{f"{kind}_{i + 5}": (f"gcn_layers.{i}", k) for i in range(4) for k, kind in enumerate(("atom", "bond"))},
-}  # fmt: skip
+    **{
+        f"{kind}_{i + 1}": (f"alignn_layers.{i}", output)
+        for i in range(4)
+        for output, kind in enumerate(("atom", "bond", "angle"))
+    },
+    **{
+        f"{kind}_{i + 5}": (f"gcn_layers.{i}", k) for i in range(4) for k, kind in enumerate(("atom", "bond"))
+    },
+}
 
 
 class Architecture(Section):
@@ -48,8 +54,10 @@ class Architecture(Section):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the state dictionary."""
         wide, narrow = self.hidden_features, self.embedding_features
-        found = {"edge_embedding.0.centers": (self.edge_input_features,)}
-        found["angle_embedding.0.centers"] = (self.triplet_input_features,)
+        found: dict[str, tuple[int, ...]] = {
+            "edge_embedding.0.centers": (self.edge_input_features,),
+            "angle_embedding.0.centers": (self.triplet_input_features,),
+        }
         found |= _mlp_shapes("atom_embedding", self.atom_input_features, wide)
         for kind, bins in (("edge", self.edge_input_features), ("angle", self.triplet_input_features)):
             found |= _mlp_shapes(f"{kind}_embedding.1", bins, narrow)
@@ -62,7 +70,7 @@ class Architecture(Section):
 
 
 class Output(NamedTuple):
-    """`prediction` (s, outputs) of the source model; `vectors` (s, checkpoints, 256) float32, pooled by the mean."""
+    """`prediction` (s, outputs) of the source model; `vectors` (s, checkpoints, 256), pooled by the mean."""
 
     prediction: Tensor
     vectors: Tensor
@@ -87,19 +95,24 @@ class _Conv(NamedTuple):
 
 
 def check_state(state: Mapping[str, Tensor], architecture: Architecture, where: str) -> None:
-    """Raise `StrataError` unless `state` has exactly the tensors of the architecture, all finite (rows 32, 33)."""
+    """Raise `StrataError` unless `state` has exactly the tensors of the architecture, all of them finite."""
     shapes = architecture.shapes()
     missing, extra = sorted(set(shapes) - set(state)), sorted(set(state) - set(shapes))
     if missing or extra:
         raise StrataError(
-            f"{where}: not the state of a plain ALIGNN: {len(missing)} tensors missing ({', '.join(missing[:3])}…), "
+            f"{where}: not the state of a plain ALIGNN: "
+            f"{len(missing)} tensors missing ({', '.join(missing[:3])}…), "
             f"{len(extra)} unexpected ({', '.join(extra[:3])}…)"
         )
     for name, shape in shapes.items():
         if tuple(state[name].shape) != shape:
-            raise StrataError(f"{where}: tensor {name} has shape {tuple(state[name].shape)}, expected {shape}")
+            raise StrataError(
+                f"{where}: tensor {name} has shape {tuple(state[name].shape)}, expected {shape}"
+            )
         if state[name].is_floating_point() and not torch.isfinite(state[name]).all():
-            raise StrataError(f"{where}: tensor {name} holds NaN or infinite numbers; the weights are damaged")
+            raise StrataError(
+                f"{where}: tensor {name} holds NaN or infinite numbers; the weights are damaged"
+            )
 
 
 class Network:
@@ -170,10 +183,10 @@ class Network:
 def _gated(
     conv: _Conv, nodes: Tensor, edges: Tensor, rows: Rows, index: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """One edge-gated convolution; `edges` is updated in place, unless `index` says which of its rows each edge has.
+    """One edge-gated convolution, `edges` updated in place; `index`, if given, says which row an edge has.
 
-    gate = src_gate(n_src) + dst_gate(n_dst) + edge_gate(e); a node gains the mean of dst_update(n_src) weighted
-    by sigmoid(gate), an edge gains silu(norm(gate)).
+    gate = src_gate(n_src) + dst_gate(n_dst) + edge_gate(e); a node gains the mean of dst_update(n_src)
+    weighted by sigmoid(gate), an edge gains silu(norm(gate)).
     """
     count, width = nodes.shape
     parts = torch.addmm(conv.node_bias, nodes, conv.node_weight.t()).view(4 * count, width)
@@ -250,8 +263,9 @@ def _stack(state: Mapping[str, Tensor], prefix: str) -> _Conv:
 
 
 def _conv_names(architecture: Architecture) -> list[str]:
-    pairs = [f"alignn_layers.{i}.{part}" for i in range(architecture.alignn_layers) for part in ("node_update", "edge_update")]  # fmt: skip  # noqa: E501
-    return pairs + [f"gcn_layers.{i}" for i in range(architecture.gcn_layers)]
+    layers = [f"alignn_layers.{i}" for i in range(architecture.alignn_layers)]
+    updates = [f"{layer}.{part}" for layer in layers for part in ("node_update", "edge_update")]
+    return updates + [f"gcn_layers.{i}" for i in range(architecture.gcn_layers)]
 
 
 def _mlp_shapes(prefix: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:

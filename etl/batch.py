@@ -27,9 +27,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Weighted mean over the rows of each structure: `start` (s,) first row, `weight` (r,) sums to 1 a structure.
+    """Weighted mean over the rows of each structure.
 
-    `size` (r,) is what the weights are made of: how many rows of the uncompressed graph a row stands for.
+    `start` (s,) first row of a structure; `weight` (r,) sums to 1 in each; `size` (r,) is what
+    the weights are made of: how many rows of the uncompressed graph a row stands for.
     """
 
     start: Tensor
@@ -41,8 +42,8 @@ class Pool:
 class Batch:
     """Structures side by side: (a,) atom, (b,) bond and (z,) angle rows, each sorted by structure.
 
-    `numbers` (a,) atomic numbers; `length` (b,) Å; `cosine` (c,) distinct cosines and `angle_cosine` (z,) which
-    of them an angle has, since an angle's embedding depends on nothing else.
+    `numbers` (a,) atomic numbers; `length` (b,) Å; `cosine` (c,) distinct cosines and `angle_cosine` (z,)
+    which of them an angle has, since an angle's embedding depends on nothing else.
     """
 
     numbers: Tensor
@@ -58,15 +59,22 @@ class Batch:
         if device.type == "cpu":
             return self
 
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.pin_memory().to(device, non_blocking=True)
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True)
 
         def rows(edges: Rows) -> Rows:
-            return Rows(*(move(t) for t in (edges.src, edges.dst, edges.start, edges.weight)))  # type: ignore[arg-type]
+            weight = None if edges.weight is None else move(edges.weight)
+            return Rows(move(edges.src), move(edges.dst), move(edges.start), weight)
 
-        pools = {kind: Pool(move(p.start), move(p.weight), move(p.size)) for kind, p in self.pools.items()}  # type: ignore[arg-type]
-        plain = (move(t) for t in (self.numbers, self.length, self.cosine, self.angle_cosine))
-        return Batch(*plain, rows(self.bonds), rows(self.angles), pools)  # type: ignore[arg-type]
+        return Batch(
+            move(self.numbers),
+            move(self.length),
+            move(self.cosine),
+            move(self.angle_cosine),
+            rows(self.bonds),
+            rows(self.angles),
+            {k: Pool(move(p.start), move(p.weight), move(p.size)) for k, p in self.pools.items()},
+        )
 
 
 def collate(quotients: Sequence[Quotient]) -> Batch:

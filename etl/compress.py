@@ -1,4 +1,4 @@
-"""Exact symmetry compression: the network runs once a class of atoms, bonds and angles that it cannot tell apart.
+"""Exact symmetry compression: the network runs once a class of rows that it cannot tell apart.
 
 Colour refinement (1-WL) on the graph and its line graph finds the classes: rows of one class have the same
 vector in every layer of a message-passing network (Bollen et al. 2023, exact compression of MPNNs). The
@@ -66,7 +66,12 @@ def compress(graph: Graph, line: LineGraph) -> Quotient:
     order = np.argsort(target, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    bond_first, bond_class, bond_size, target = bond_first[order], rank[bond_class], bond_size[order], target[order]
+    bond_first, bond_class, bond_size, target = (
+        bond_first[order],
+        rank[bond_class],
+        bond_size[order],
+        target[order],
+    )
 
     # All bonds of a class have the same angles, so those of its first bond stand for the class.
     count = np.bincount(line.dst, minlength=len(graph.src))
@@ -74,7 +79,9 @@ def compress(graph: Graph, line: LineGraph) -> Quotient:
     of_first = count[bond_first]
     angle_dst = np.repeat(np.arange(len(bond_first)), of_first)
     rows = np.arange(len(angle_dst)) + (start[bond_first] - (np.cumsum(of_first) - of_first))[angle_dst]
-    key = (angle_dst * len(bond_first) + bond_class[line.src[rows]]) * (angle.max(initial=0) + 1) + angle[rows]
+    key = (angle_dst * len(bond_first) + bond_class[line.src[rows]]) * (angle.max(initial=0) + 1) + angle[
+        rows
+    ]
     _, first, _, weight = _unique(key)
     rows, angle_dst = rows[first], angle_dst[first]
     return Quotient(
@@ -149,8 +156,8 @@ def _unique(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
 def _gap_labels(values: np.ndarray, tolerance: float) -> np.ndarray:
     """Label floats so that neighbours in sorted order share a label if they are closer than `tolerance`.
 
-    There are no bin edges to fall across. A chain of close values that grows wider than the tolerance is split
-    again at ever smaller gaps: a finer partition is never wrong, only less compressed.
+    There are no bin edges to fall across. A chain of close values that grows wider than the tolerance is
+    split again at ever smaller gaps: a finer partition is never wrong, only less compressed.
     """
     if len(values) == 0:
         return np.zeros(0, np.int64)

@@ -16,7 +16,7 @@ from etl.batch import Rows
 
 
 class Edges(NamedTuple):
-    """`Rows` with what the backward pass needs: edges in order of their source, and where each source's begin."""
+    """`Rows` and what the backward pass needs: edges in order of source, and where each source's begin."""
 
     rows: Rows
     by_src: Tensor

@@ -1,7 +1,7 @@
 """ALIGNN to train: the same network as `etl.alignn`, with gradients, under alignn's own parameter names.
 
-Batches are quotient graphs; every batch normalisation and every mean weighs a class by its size, so that mean,
-variance and gradients are those of the uncompressed graph (Choudhary & DeCost 2021 for the network).
+Batches are quotient graphs; every batch normalisation and every mean weighs a class by its size, so that
+mean, variance and gradients are those of the uncompressed graph (Choudhary & DeCost 2021 for the network).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,10 @@ _GATE_EPSILON = 1e-6
 
 
 class Sizes(NamedTuple):
-    """How many rows of the uncompressed graph a row stands for: atoms (a,), bonds (b,), angles (z,), cosines (c,)."""
+    """How many rows of the uncompressed graph a row stands for.
+
+    One number an atom (a,), bond (b,), angle (z,) and distinct cosine (c,).
+    """
 
     atom: Tensor
     bond: Tensor
@@ -91,8 +94,8 @@ class GatedConv(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        for name in ("src_gate", "dst_gate", "edge_gate", "src_update", "dst_update"):
-            self.add_module(name, nn.Linear(width, width))
+        self.src_gate, self.dst_gate, self.edge_gate = (nn.Linear(width, width) for _ in range(3))
+        self.src_update, self.dst_update = nn.Linear(width, width), nn.Linear(width, width)
         self.bn_edges, self.bn_nodes = Norm(width), Norm(width)
 
     def forward(
@@ -100,8 +103,8 @@ class GatedConv(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Update nodes (n, width) and edges (r, width)."""
         parts = (self.src_gate, self.dst_gate, self.dst_update, self.src_update)
-        weight = torch.cat([part.weight for part in parts])  # type: ignore[misc]
-        bias = torch.cat([part.bias for part in parts])  # type: ignore[misc]
+        weight = torch.cat([part.weight for part in parts])
+        bias = torch.cat([part.bias for part in parts])
         source, target, values, own = F.linear(nodes, weight, bias).chunk(4, dim=1)
         opened = gate(source, target, self.edge_gate(edge), graph)
         gathered = own + aggregate(opened, values, graph, _GATE_EPSILON)
@@ -134,7 +137,11 @@ class Alignn(nn.Module):
             [Basis(0.0, 8.0, a.edge_input_features), Mlp(a.edge_input_features, narrow), Mlp(narrow, wide)]
         )
         self.angle_embedding = nn.ModuleList(
-            [Basis(-1.0, 1.0, a.triplet_input_features), Mlp(a.triplet_input_features, narrow), Mlp(narrow, wide)]
+            [
+                Basis(-1.0, 1.0, a.triplet_input_features),
+                Mlp(a.triplet_input_features, narrow),
+                Mlp(narrow, wide),
+            ]
         )
         self.alignn_layers = nn.ModuleList(AlignnConv(wide) for _ in range(a.alignn_layers))
         self.gcn_layers = nn.ModuleList(GatedConv(wide) for _ in range(a.gcn_layers))
@@ -165,8 +172,9 @@ class Alignn(nn.Module):
 
     @staticmethod
     def _embed(layers: nn.ModuleList, values: Tensor, size: Tensor) -> Tensor:
-        rows = layers[0](values)
-        for layer in list(layers)[1:]:
+        basis, *mlps = layers
+        rows: Tensor = basis(values)
+        for layer in mlps:
             rows = layer(rows, size)
         return rows
 

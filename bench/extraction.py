@@ -1,0 +1,193 @@
+"""Extraction side by side with alignn's own tools: same structures, same threads, one process.
+
+    STRATA_RAW=... python bench/extraction.py --structures 300 [--json]
+
+(a) alignn's graph builder and model through DGL, one structure at a time; (b) the same in batches of 32 by
+`dgl.batch`; (c) ours without symmetry compression; (d) ours with it, compression counted. The floor is the
+matrix products that (d) does, at the rate that this machine reaches on them. Medians over repeats.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from etl.archive import read_json
+from etl.batch import Batch, by_angles, collate
+from etl.engine import Engine
+from etl.graph import build, line_graph
+from etl.params import Extract
+from etl.prepare import Prepared
+from etl.structure import Structure
+from zoo.hub import load_source
+
+BATCH = 32
+WARM_UPS = 3
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--structures", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    options = parser.parse_args()
+    result = measure(options.structures, options.repeats, options.seed)
+    if options.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:32} {value:,.3f}" if isinstance(value, float) else f"{name:32} {value}")
+
+
+def measure(count: int, repeats: int, seed: int) -> dict[str, float | int | str]:
+    """Time the four ways and the floor; milliseconds are per structure."""
+    structures = sample(count, seed)
+    source = load_source("alignn_mp_eform")
+    plain, packed = (Engine(source, Extract(compression=on, device="cpu")) for on in (False, True))
+    reference = Reference(source)
+    atoms = [reference.atoms(s) for s in structures]
+
+    def timed(step: Callable[[], object]) -> float:
+        return statistics.median(seconds(step) for _ in range(repeats)) / count * 1e3
+
+    for s, a in zip(structures[:WARM_UPS], atoms[:WARM_UPS], strict=True):
+        reference.run([reference.graph(a)])
+        plain([s])
+        packed([s])
+    theirs = [reference.graph(a) for a in atoms]
+    groups = [theirs[i : i + BATCH] for i in range(0, count, BATCH)]
+    graphs = [build(s, source.card.graph) for s in structures]
+    prepared = packed.prepare(structures)
+    unpacked = plain.prepare(structures)
+    ms = {
+        "alignn_graph": timed(lambda: [reference.graph(a) for a in atoms]),
+        "ours_graph": timed(
+            lambda: [line_graph(build(s, source.card.graph), source.card.graph) for s in structures]
+        ),
+        "ours_graph_and_compression": timed(lambda: packed.prepare(structures)),
+        "alignn_model_single": timed(lambda: [reference.run([g]) for g in theirs]),
+        "alignn_model_batched": timed(lambda: [reference.run(g) for g in groups]),
+        "ours_model_plain": timed(lambda: plain.run(unpacked)),
+        "ours_model_compressed": timed(lambda: packed.run(prepared)),
+        "ours_plain": timed(lambda: plain(structures)),
+        "ours_compressed": timed(lambda: packed(structures)),
+    }
+    floor = floor_seconds(prepared, packed.settings.angles_per_batch) / count * 1e3
+    single, batched = (ms["alignn_graph"] + ms[f"alignn_model_{k}"] for k in ("single", "batched"))
+    a, b = packed(structures), plain(structures)
+    rows = np.array([[len(g.src), len(line_graph(g, source.card.graph).src)] for g in graphs])
+    return {
+        "ratio_end_to_end": single / ms["ours_compressed"],
+        "ratio_batched": batched / ms["ours_compressed"],
+        "ratio_graph": ms["alignn_graph"] / ms["ours_graph"],
+        "floor_ratio": ms["ours_model_compressed"] / floor,
+        "ratio_compression": ms["ours_plain"] / ms["ours_compressed"],
+        "angles_left": float(a.counts[:, 4].sum() / rows[:, 1].sum()),
+        "prediction_difference_over_spread": float(
+            np.abs(a.prediction - b.prediction).max() / b.prediction.std()
+        ),
+        **{f"ms_{name}": value for name, value in ms.items()},
+        "ms_compression": ms["ours_graph_and_compression"] - ms["ours_graph"],
+        "ms_floor": floor,
+        "mean_bonds": float(rows[:, 0].mean()),
+        "mean_angles": float(rows[:, 1].mean()),
+        "structures": count,
+        "threads": torch.get_num_threads(),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {cpu_name()}, torch {torch.__version__}",
+        "load_before": os.getloadavg()[0],
+    }
+
+
+class Reference:
+    """alignn's builder and model, as its own scripts call them."""
+
+    def __init__(self, source: object) -> None:
+        import dgl
+        from alignn.graphs import Graph
+        from jarvis.core.atoms import Atoms
+
+        from etl.reference import DglBackend
+
+        self._dgl, self._graph, self._atoms = dgl, Graph, Atoms
+        self._model = DglBackend(source).model  # type: ignore[arg-type]
+
+    def atoms(self, structure: Structure) -> object:
+        """A jarvis-tools Atoms object."""
+        return self._atoms.from_dict(structure.to_jarvis_dict())
+
+    def graph(self, atoms: object) -> tuple:
+        """Graph and line graph by alignn's default builder."""
+        return self._graph.atom_dgl_multigraph(atoms, cutoff=8.0, max_neighbors=12, use_canonize=True)
+
+    @torch.inference_mode()
+    def run(self, pairs: list[tuple]) -> torch.Tensor:
+        """The model on one structure, or on several by `dgl.batch`."""
+        if len(pairs) == 1:
+            g, lg = pairs[0]
+        else:
+            g, lg = (self._dgl.batch(list(side)) for side in zip(*pairs, strict=True))
+        return self._model((g, lg, torch.zeros(len(pairs), 3, 3)))
+
+
+def floor_seconds(prepared: list[Prepared], limit: int) -> float:
+    """The matrix products of the compressed forward pass, at the rate measured on 4,096 rows of 256."""
+    quotients = [p.quotient for p in prepared]
+    operations = sum(
+        products(collate([quotients[i] for i in batch])) for batch in by_angles(quotients, limit)
+    )
+    rows, weight = torch.randn(4096, 256), torch.randn(256, 256)
+    for _ in range(20):
+        rows @ weight
+    rate = 2 * rows.numel() * 256 / statistics.median(seconds(lambda: rows @ weight) for _ in range(200))
+    return operations / rate
+
+
+def products(batch: Batch) -> float:
+    """Floating-point operations of the matrix products that the network does on a batch."""
+    atoms, bonds, angles = len(batch.numbers), len(batch.length), len(batch.angle_cosine)
+    cosines = len(batch.cosine)
+    wide = 2 * 256 * 256
+    updates = 8 * 4 * atoms + 8 * bonds + 4 * 4 * bonds + 3 * angles + cosines
+    embedding = 2 * (bonds * (80 * 64 + 64 * 256) + cosines * (40 * 64 + 64 * 256))
+    return wide * updates + embedding
+
+
+def sample(count: int, seed: int) -> list[Structure]:
+    """Structures drawn at random from the raw `megnet` file."""
+    folder = os.environ.get("STRATA_RAW")
+    if not folder:
+        sys.exit("set STRATA_RAW to the folder that holds megnet.json.zip")
+    records = read_json(Path(folder) / "megnet.json.zip")
+    chosen = np.random.default_rng(seed).choice(len(records), count, replace=False)
+    return [Structure.from_jarvis(records[i]["atoms"]) for i in chosen]
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def cpu_name() -> str:
+    """The processor's name, where Linux tells it."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
