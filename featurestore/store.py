@@ -1,7 +1,9 @@
 """`FeatureStore`: ask a store by SQL, or for arrays that a head can be fitted on."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.errors import StrataError, unknown
-from featurestore import vectors
+from featurestore.cache import MatrixCache, key_of
 from featurestore.feature_sets import checkpoints_of
 from featurestore.layout import StoreLayout
 from featurestore.log import Snapshot
@@ -24,12 +26,14 @@ from featurestore.matrix import (
     select,
     without_rejected,
 )
+from featurestore.vectors import Index, Rows, gather, index
 from featurestore.views import connect, read_tables
 
 if TYPE_CHECKING:
     from etl.structure import Structure
 
 DEFAULT_FEATURE_SET = "atom_bond_angle_last"
+_REMEMBERED = 8  # questions
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
@@ -47,9 +51,12 @@ class FeatureStore:
 
     Opening reads every table's log and checks that each shard is there in full; a missing or
     truncated one raises `StrataError`. Version `at` (see the view `log`) opens it as it was.
+
+    With `cache`, answers of `matrix` and `inputs` are kept beside the tables (featurestore/cache.py):
+    asked again, in this process or another, they come at the speed of one plain read.
     """
 
-    def __init__(self, path: str | Path = "store", at: int | None = None) -> None:
+    def __init__(self, path: str | Path = "store", at: int | None = None, *, cache: bool = False) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
             raise StrataError(
@@ -59,6 +66,9 @@ class FeatureStore:
         self._tables, commits = read_tables(self.layout, at)
         self.version = len(commits)
         self.connection: Any = connect(self.layout, self._tables, commits)
+        self._cache = MatrixCache(self.path) if cache else None
+        self._indices: dict[str, Index] = {}  # by extraction
+        self._asked: dict[str, tuple[pa.RecordBatch, list[Rows]]] = {}  # the last few questions
 
     def __repr__(self) -> str:
         counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
@@ -97,16 +107,11 @@ class FeatureStore:
     def properties(self, dataset: str) -> dict[str, str]:
         """Return a dataset's properties and their units."""
         self._need_dataset(dataset)
-        return dict(
-            self.connection.sql(
-                "SELECT DISTINCT property, unit FROM targets WHERE dataset = ? ORDER BY property",
-                params=[dataset],
-            ).fetchall()
-        )
+        return dict(self._units.get(dataset, {}))
 
     def extractions(self) -> pa.Table:
         """Return the extractions: extraction_id, source_model, structures, provenance (JSON)."""
-        return self.connection.sql("SELECT * FROM extractions").to_arrow_table()
+        return self._extractions
 
     def splits(self, dataset: str, property_name: str) -> list[SplitKey]:
         """Return the splits that were drawn for a property, sorted."""
@@ -155,10 +160,10 @@ class FeatureStore:
         """Return a (n, 256 × checkpoints) array aligned to `structure_ids`; an id without vectors raises."""
         extraction = self._need_extraction(extraction)
         ids = pa.array(structure_ids, pa.string())
-        wanted, absent = vectors.locate(self._features, extraction, ids)
+        wanted, absent = self._index(extraction).locate(ids)
         if len(absent):
             raise not_extracted(absent, extraction)
-        return vectors.gather(wanted, checkpoints_of(feature_set), len(ids))
+        return gather(wanted, checkpoints_of(feature_set), len(ids))
 
     def missing(self, extraction: str, datasets: Sequence[str] | None = None) -> pa.Table:
         """Return structures that `extraction` neither has nor rejected: structure_id, n_atoms.
@@ -211,6 +216,19 @@ class FeatureStore:
                 raise StrataError(f"{self.path} has no structure {name!r}")
         return [rows[name] for name in ids.to_pylist()]
 
+    @cached_property
+    def _units(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for dataset, name, unit in self.connection.sql(
+            "SELECT DISTINCT dataset, property, unit FROM targets ORDER BY ALL"
+        ).fetchall():
+            found.setdefault(dataset, {})[name] = unit
+        return found
+
+    @cached_property
+    def _extractions(self) -> pa.Table:
+        return self.connection.sql("SELECT * FROM extractions").to_arrow_table()
+
     @property
     def _features(self) -> Snapshot:
         for table in self._tables:
@@ -218,26 +236,73 @@ class FeatureStore:
                 return table.snapshot
         return Snapshot(self.layout.features, 0)
 
+    def batches(
+        self,
+        dataset: str,
+        property: str,  # noqa: A002 - the word of the tables
+        feature_set: str = DEFAULT_FEATURE_SET,
+        *,
+        size: int = 4096,
+        extraction: str | None = None,
+        split: SplitKey | None = None,
+        parts: Sequence[str] | None = None,
+    ) -> Iterator[Matrix]:
+        """Yield the rows of `matrix` in pieces of `size`, in the same order; one is in memory at a time."""
+        if size < 1:
+            raise StrataError(f"a batch has one row at least, got size {size}")
+        columns = checkpoints_of(feature_set)
+        unit = self._need_property(dataset, property)
+        extraction = self._need_extraction(extraction)
+        rows, _ = self._rows(Selection(dataset, property, split, parts), extraction, True)
+        for start in range(0, len(rows), size):
+            piece = rows.slice(start, size)
+            wanted, _ = self._index(extraction).locate(piece["structure_id"])
+            X = gather(wanted, columns, len(piece))
+            yield Matrix.of(X, piece, unit, extraction, columns)
+
     def _matrix(
         self, chosen: Selection, feature_set: str, extraction: str | None, with_targets: bool
     ) -> Matrix:
         columns = checkpoints_of(feature_set)
         unit = self._need_property(chosen.dataset, chosen.property)
         extraction = self._need_extraction(extraction)
-        rows = select(self.connection, chosen, with_targets)
-        wanted, absent = vectors.locate(self._features, extraction, rows["structure_id"])
-        if len(absent):
-            rows = without_rejected(self.connection, rows, absent, extraction)
-            wanted, _ = vectors.locate(self._features, extraction, rows["structure_id"])
-        return Matrix(
-            X=vectors.gather(wanted, columns, len(rows)),
-            y=rows["value"].to_numpy() if with_targets else None,
-            entry_ids=rows["entry_id"].to_numpy(zero_copy_only=False),
-            structure_ids=rows["structure_id"].to_numpy(zero_copy_only=False),
-            part=None if chosen.split is None else rows["part"].to_numpy(zero_copy_only=False),
-            unit=unit,
-            extraction_id=extraction,
-        )
+        if self._cache is None:
+            rows, wanted = self._rows(chosen, extraction, with_targets)
+            return Matrix.of(gather(wanted, columns, len(rows)), rows, unit, extraction, columns)
+        snapshots = [table.snapshot for table in self._tables if table.dataset in (None, chosen.dataset)]
+        key = key_of(snapshots, [*_plain(chosen), columns, extraction, with_targets])
+        kept = self._cache.get(key)
+        if kept is None:
+            rows, wanted = self._rows(chosen, extraction, with_targets)
+            X = gather(wanted, columns, len(rows))
+            self._cache.put(key, X, rows)
+        else:
+            X, rows = kept
+        return Matrix.of(X, rows, unit, extraction, columns)
+
+    def _rows(
+        self, chosen: Selection, extraction: str, with_targets: bool
+    ) -> tuple[pa.RecordBatch, list[Rows]]:
+        """Choose the rows of a question and find their vectors; the last few answers are remembered.
+
+        An open store does not change, so they stay right; feature sets are asked for one after another.
+        """
+        question = json.dumps([*_plain(chosen), extraction, with_targets])
+        if question not in self._asked:
+            rows = select(self.connection, chosen, with_targets)
+            wanted, absent = self._index(extraction).locate(rows["structure_id"])
+            if len(absent):
+                rows = without_rejected(self.connection, rows, absent, extraction)
+                wanted, _ = self._index(extraction).locate(rows["structure_id"])
+            if len(self._asked) >= _REMEMBERED:
+                del self._asked[next(iter(self._asked))]
+            self._asked[question] = rows, wanted
+        return self._asked[question]
+
+    def _index(self, extraction: str) -> Index:
+        if extraction not in self._indices:
+            self._indices[extraction] = index(self._features, extraction)
+        return self._indices[extraction]
 
     def _need_dataset(self, dataset: str) -> None:
         if dataset not in self.datasets():
@@ -269,6 +334,15 @@ class FeatureStore:
         raise StrataError(f"{self.path} has {len(ids)} extractions, say which one is meant: {listed}")
 
 
-def open_store(path: str | Path = "store", at: int | None = None) -> FeatureStore:
+def _plain(chosen: Selection) -> list[Any]:
+    return [
+        chosen.dataset,
+        chosen.property,
+        chosen.split,
+        None if chosen.parts is None else list(chosen.parts),
+    ]
+
+
+def open_store(path: str | Path = "store", at: int | None = None, *, cache: bool = False) -> FeatureStore:
     """Open a store for reading (see `FeatureStore`)."""
-    return FeatureStore(path, at)
+    return FeatureStore(path, at, cache=cache)

@@ -7,7 +7,7 @@ import pytest
 from etl.errors import StrataError
 from featurestore.log import Snapshot, snapshot
 from featurestore.schema import WIDTH
-from featurestore.vectors import gather, locate, read_columns
+from featurestore.vectors import gather, index, read_columns
 from tests.stores import EXTRACTION, add_features, structure_id, vectors_of
 
 
@@ -23,7 +23,7 @@ def ids(*numbers):
 
 def test_rows_come_in_the_order_that_was_asked_for_repeats_included(features):
     numbers = [33, 2, 17, 2, 39, 0]
-    wanted, absent = locate(snapshot(features), EXTRACTION, ids(*numbers))
+    wanted, absent = index(snapshot(features), EXTRACTION).locate(ids(*numbers))
     assert not len(absent)
     found = gather(wanted, ["bond_3", "atom_0"], len(numbers))
     assert found.dtype == np.float32
@@ -34,27 +34,27 @@ def test_rows_come_in_the_order_that_was_asked_for_repeats_included(features):
 
 
 def test_only_shards_with_wanted_rows_are_read(features):
-    wanted, _ = locate(snapshot(features), EXTRACTION, ids(1, 2))
+    wanted, _ = index(snapshot(features), EXTRACTION).locate(ids(1, 2))
     assert [part.path for part in wanted] == snapshot(features).paths[:1]
 
 
 def test_ids_without_vectors_are_told(features):
-    wanted, absent = locate(snapshot(features), EXTRACTION, ids(1, 99, 2, 98))
+    wanted, absent = index(snapshot(features), EXTRACTION).locate(ids(1, 99, 2, 98))
     assert absent.to_pylist() == ids(99, 98).to_pylist()
     assert sum(len(part.places) for part in wanted) == 2
 
 
 def test_another_extractions_vectors_are_not_taken(tmp_path, features):
     add_features(tmp_path, range(60), "other", seed=1)
-    _, absent = locate(snapshot(features), EXTRACTION, ids(50))
+    _, absent = index(snapshot(features), EXTRACTION).locate(ids(50))
     assert len(absent) == 1
-    wanted, absent = locate(snapshot(features), "other", ids(5))
+    wanted, absent = index(snapshot(features), "other").locate(ids(5))
     assert not len(absent)
     assert np.array_equal(gather(wanted, ["atom_8"], 1)[0], vectors_of(5, seed=1)["atom_8"])
 
 
 def test_an_empty_store_has_none(tmp_path):
-    wanted, absent = locate(Snapshot(tmp_path, 0), EXTRACTION, ids(1))
+    wanted, absent = index(Snapshot(tmp_path, 0), EXTRACTION).locate(ids(1))
     assert (wanted, len(absent)) == ([], 1)
     assert gather([], ["atom_8"], 0).shape == (0, WIDTH)
 
@@ -62,7 +62,7 @@ def test_an_empty_store_has_none(tmp_path):
 def test_vectors_that_lie_there_twice_are_an_error(tmp_path):
     add_features(tmp_path, [1, 2, 1])
     with pytest.raises(StrataError, match="twice"):
-        locate(snapshot(tmp_path / "features"), EXTRACTION, ids(1))
+        index(snapshot(tmp_path / "features"), EXTRACTION).locate(ids(1))
 
 
 def test_a_flipped_byte_in_a_page_is_never_read_silently(features):  # row 7
