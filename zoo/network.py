@@ -4,8 +4,8 @@ Batches are quotient graphs; every batch normalisation and every mean weighs a c
 mean, variance and gradients are those of the uncompressed graph (Choudhary & DeCost 2021 for the network).
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -161,7 +161,7 @@ class Alignn(nn.Module):
         x = self.atom_embedding(self.features[kinds], per_kind)[which]
         y = self._embed(self.edge_embedding, batch.length, sizes.bond)
         z = self._embed(self.angle_embedding, batch.cosine, sizes.cosine).index_select(0, batch.angle_cosine)
-        for layer in self.alignn_layers:
+        for layer in cast("Iterable[AlignnConv]", self.alignn_layers):
             x, y = layer.node_update(x, y, bonds, sizes.atom, sizes.bond)
             y, z = layer.edge_update(y, z, angles, sizes.bond, sizes.angle)
         for conv in self.gcn_layers:
