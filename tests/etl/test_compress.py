@@ -167,6 +167,13 @@ def test_classes_of_known_crystals(atoms, classes):
     assert [(f, c) for f, c in zip(found, classes, strict=True) if c is not None and f != c] == []
 
 
+def test_isolated_atoms():
+    helium = Structure(np.eye(3) * 30.0, [2, 2, 10], [[0, 0, 0], [0.4, 0.4, 0.4], [0.8, 0.8, 0.8]])
+    _, _, q = quotient_of(helium)
+    assert (len(q.numbers), len(q.length), len(q.cosine)) == (2, 0, 0)
+    assert sorted(q.atom_size) == [1, 2]
+
+
 def test_without_symmetry_nothing_is_joined():
     graph, line, q = quotient_of(random_structure(np.random.default_rng(5), 3))
     assert len(q.numbers) == 3
