@@ -96,10 +96,11 @@ def write_figure(rows: list[tuple]) -> None:
     """docs/img/compression.svg: three bars a dataset, in per cent of the rows."""
     step, left, width = 54, 170, 420
     height = 40 + step * len(rows) + 34
+    full = left + width + 60
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 60} {height}" '
-        'font-family="system-ui, sans-serif" font-size="13">',
-        f'<rect width="{left + width + 60}" height="{height}" fill="#ffffff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full} {height}" font-size="13">',
+        "<style>text {font-family: system-ui, sans-serif}</style>",
+        f'<rect width="{full}" height="{height}" fill="#ffffff"/>',
     ]
     for k, (kind, colour) in enumerate(zip(KINDS, COLOURS, strict=True)):
         parts.append(f'<rect x="{left + 90 * k}" y="10" width="12" height="12" fill="{colour}"/>')
