@@ -2,9 +2,9 @@
 
     STRATA_RAW=... python bench/dielectric.py
 
-`dielectric_constant`, properties `n` and `band_gap`, random 80:10:10 splits with seeds 0, 1 and 2 (fixed before
-any was run), the heads of `params.yaml`. The head is chosen by validation MAE; the test part is read once.
-Writes bench/results/dielectric.md.
+`dielectric_constant`, properties `n` and `band_gap`, random 80:10:10 splits with seeds 0, 1 and 2 (fixed
+before any was run), the heads of `params.yaml`. The head is chosen by validation MAE; the test part is read
+once. Writes bench/results/dielectric.md.
 """
 
 import json
@@ -46,7 +46,7 @@ def write(scores: dict) -> None:
     lines = [
         "# Chosen head against Base on `dielectric_constant`",
         "",
-        "`python bench/dielectric.py`: seeds fixed beforehand; head chosen by validation MAE; test part read once.",
+        "`python bench/dielectric.py`: seeds fixed beforehand, head chosen by validation MAE, test part read once.",
         "The bar is a test MAE of at most 0.6 × Base in all six.",
         "",
         "| property | split | chosen head | test MAE (95 % interval) | Base | × Base | unit |",
