@@ -6,8 +6,10 @@ from pathlib import Path
 import typer
 
 from etl.errors import StrataError
+from featurestore import care
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(care.app, name="store")
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
 AT = typer.Option(None, "--at", help="The store as it was at this version (column n of the view log).")
@@ -57,7 +59,7 @@ def sql(
 @app.command()
 def info(store: Path = STORE, at: int | None = AT) -> None:
     """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
-    from featurestore.results import show
+    from featurestore.results import show, size_text
     from featurestore.store import open_store
 
     opened = open_store(store, at)
@@ -78,22 +80,8 @@ def info(store: Path = STORE, at: int | None = AT) -> None:
         'SELECT "table", sum(rows), count(*), sum(bytes) FROM shards GROUP BY "table" '
         "UNION ALL SELECT 'all', sum(rows), count(*), sum(bytes) FROM shards"
     )
-    rows = [(name, n, shards, _size(size or 0)) for name, n, shards, size in sizes.fetchall()]
+    rows = [(name, n, shards, size_text(size or 0)) for name, n, shards, size in sizes.fetchall()]
     show("Tables", ("table", "rows", "shards", "size"), rows)
-
-
-def _size(n: int) -> str:
-    """Write a number of bytes for people.
-
-    >>> _size(999), _size(23_500_000)
-    ('999 B', '23.5 MB')
-    """
-    size, unit = float(n), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 @app.command()

@@ -7,7 +7,7 @@ An entry becomes visible whole or not at all (see `featurestore.writer`), so rea
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -41,6 +41,28 @@ class Shard:
     rows: int
     rejects: tuple[Reject, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(
+        default_factory=dict
+    )  # key → its rejects, where there are several keys
+
+    def part(
+        self, keys: Container[str]
+    ) -> "tuple[list[slice], dict[str, int], list[Reject], dict[str, int]]":
+        """Return what belongs to some of its keys: slices of rows, keys, rejects, rejects by key."""
+        slices: list[slice] = []
+        kept: dict[str, int] = {}
+        rejects: list[Reject] = []
+        rejected: dict[str, int] = {}
+        row = reject = 0
+        for key, rows in self.keys.items():
+            count = self.rejected.get(key, 0) if len(self.keys) > 1 else len(self.rejects)
+            if key in keys:
+                slices.append(slice(row, row + rows))
+                kept[key] = rows
+                rejects += self.rejects[reject : reject + count]
+                rejected[key] = count
+            row, reject = row + rows, reject + count
+        return slices, kept, rejects, rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +126,8 @@ def _check_shard(path: Path, shard: Shard) -> None:
             if size != shard.bytes:
                 raise StrataError(
                     f"{path}: {size:,} bytes, the log says {shard.bytes:,}: the shard is truncated or "
-                    "changed; restore it (dvc checkout, or a copy) or drop it and compute it again"
+                    "changed; restore it (dvc checkout, or a copy) or drop it (strata store verify --repair) "
+                    "and compute it again"
                 )
             file.seek(-8, 2)
             end = file.read(8)
@@ -114,7 +137,7 @@ def _check_shard(path: Path, shard: Shard) -> None:
     except FileNotFoundError:
         raise StrataError(
             f"{path} is missing: the log names it, {shard.rows:,} rows would be lost; restore it "
-            "(dvc checkout, or a copy) or drop it and compute it again"
+            "(dvc checkout, or a copy) or drop it (strata store verify --repair) and compute it again"
         ) from None
 
 
@@ -178,6 +201,12 @@ def shard_name(sha256: str) -> str:
 def unnamed_shards(folder: Path, entries: Iterable[Entry]) -> list[Path]:
     """Return the shards in a folder that no log entry, old or new, ever named."""
     named = {shard.path for entry in entries for shard in entry.added}
+    return [path for path in folder.iterdir() if _SHARD.fullmatch(path.name) and path.name not in named]
+
+
+def past_shards(folder: Path, live: Iterable[Shard]) -> list[Path]:
+    """Return the shards in a folder that are not live: only earlier versions need them."""
+    named = {shard.path for shard in live}
     return [path for path in folder.iterdir() if _SHARD.fullmatch(path.name) and path.name not in named]
 
 

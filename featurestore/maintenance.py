@@ -3,22 +3,20 @@
 `verify` reads and changes nothing; `repair`, `compact` and `gc` write under each table's lock.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from etl.errors import StrataError
 from featurestore import log
 from featurestore.cache import MatrixCache
 from featurestore.durable import sha256_file
 from featurestore.layout import StoreLayout
-from featurestore.log import Shard, Snapshot, history, replay
+from featurestore.log import Shard
 from featurestore.schema import SCHEMAS
 from featurestore.writer import TableWriter
 
-TARGET_ROWS = 16_384  # rows of a compacted shard of vectors: 390 MB
+TARGET_ROWS = 8_192  # rows of a joined shard; 200 MB of vectors, which have to fit into memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +48,19 @@ def tables_of(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> list[tuple[st
     return [(kind, folder) for kind in kinds for folder in layout.tables(kind)]
 
 
-def verify(
-    root: str | Path, kinds: Iterable[str] = SCHEMAS, told: Callable[[Path, Shard], None] | None = None
-) -> Verified:
+def verify(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> Verified:
     """Read every byte of every live shard and compare it with its hash in the log.
 
-    `told` is called before each shard. Raises `StrataError` where a log itself is damaged: it says
-    what belongs to the table, so that has to be restored and cannot be repaired.
+    Raises `StrataError` where a log itself is damaged: it says what belongs to the table, so that it
+    has to be restored and cannot be repaired.
     """
-    damages, shards, size = [], 0, 0
-    for _, folder in tables_of(root, kinds):
-        for shard in log.snapshot(folder).shards:
-            if told is not None:
-                told(folder, shard)
-            what = damage_of(folder, shard)
-            if what is not None:
-                damages.append(Damage(folder, shard, what))
-            shards, size = shards + 1, size + shard.bytes
-    return Verified(shards, size, tuple(damages))
+    found = [(folder, shard) for _, folder in tables_of(root, kinds) for shard in log.snapshot(folder).shards]
+    damages = [
+        Damage(folder, shard, what)
+        for folder, shard in found
+        if (what := damage_of(folder, shard)) is not None
+    ]
+    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages))
 
 
 def damage_of(folder: Path, shard: Shard) -> str | None:
@@ -115,12 +108,14 @@ def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
         by_table.setdefault(damage.table, []).append(damage.shard)
     kinds = {folder: kind for kind, folder in tables_of(root)}
     for folder, shards in by_table.items():
-        with TableWriter(folder, SCHEMAS[kinds[folder]], "repair", trusting=True) as writer:
-            writer.drop(shard.path for shard in shards)
+        with TableWriter(folder, SCHEMAS[kinds[folder]], "repair", damaged=True) as writer:
+            writer.drop(shards)
     return {folder: sum(shard.rows for shard in shards) for folder, shards in by_table.items()}
 
 
-def compact(root: str | Path, kinds: Iterable[str] = SCHEMAS, rows: int = TARGET_ROWS) -> dict[Path, tuple[int, int]]:
+def compact(
+    root: str | Path, kinds: Iterable[str] = SCHEMAS, rows: int = TARGET_ROWS
+) -> dict[Path, tuple[int, int]]:
     """Join neighbouring small shards of each table into ones of up to `rows` rows.
 
     Keys, rejects and provenance stay with their rows. Old snapshots can be read until `gc`. Returns the
@@ -132,8 +127,7 @@ def compact(root: str | Path, kinds: Iterable[str] = SCHEMAS, rows: int = TARGET
     for kind, folder in tables_of(root, kinds):
         with TableWriter(folder, SCHEMAS[kind], "compact") as writer:
             before = len(writer.shards)
-            for group in _groups(writer.shards, rows):
-                writer.join(group)
+            writer.join(_groups(writer.shards, rows))
             if len(writer.shards) != before:
                 changed[folder] = before, len(writer.shards)
     return changed
@@ -160,6 +154,6 @@ def gc(root: str | Path) -> tuple[int, int]:
     files = size = 0
     for kind, folder in tables_of(root):
         with TableWriter(folder, SCHEMAS[kind], "gc") as writer:
-            for freed in writer.collect():
-                files, size = files + 1, size + freed
+            freed = writer.collect()
+            files, size = files + len(freed), size + sum(freed)
     return files, size + MatrixCache(Path(root)).clear()

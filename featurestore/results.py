@@ -66,6 +66,20 @@ def short(value: Any) -> str:
     return str(value)
 
 
+def size_text(n: int) -> str:
+    """Write a number of bytes for people.
+
+    >>> size_text(999), size_text(23_500_000)
+    ('999 B', '23.5 MB')
+    """
+    size, unit = float(n), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: IO[str]) -> None:
     """Write rows as CSV: a missing value is empty, a vector a JSON list."""
     writer = csv.writer(file, lineterminator="\n")

@@ -134,10 +134,11 @@ FROM stored_log;
 CREATE VIEW shards AS
 SELECT "table", dataset, keys, rows, bytes, sha256, provenance FROM stored_shards ORDER BY number;
 
--- Source model × graph settings × pooling × numeric mode × code schema; provenance as JSON.
+-- Source model × graph settings × pooling × numeric mode × code schema; provenance as JSON. environments:
+-- torch, numpy and platform of every machine that computed some of it.
 CREATE VIEW extractions AS
 SELECT f.extraction_id, any_value(f.source_model) AS source_model, count(*) AS structures,
-    any_value(p.provenance) AS provenance
+    any_value(p.provenance) AS provenance, any_value(p.environments) AS environments
 FROM stored_features f LEFT JOIN stored_extractions p USING (extraction_id)
 GROUP BY f.extraction_id ORDER BY f.extraction_id;
 

@@ -113,6 +113,29 @@ class FeatureStore:
         """Return the extractions: extraction_id, source_model, structures, provenance (JSON)."""
         return self._extractions
 
+    def need_extraction(self, extraction: str | None = None) -> str:
+        """Return the extraction that is meant: the one named, or the only one.
+
+        Raises `StrataError` listing them where there are several and none is named.
+        """
+        known = self.extractions()
+        ids: list[str] = known["extraction_id"].to_pylist()
+        if extraction is None and len(ids) == 1:
+            return ids[0]
+        if extraction is not None and extraction in ids:
+            return extraction
+        if not ids:
+            raise StrataError(f"{self.path} has no vectors yet; run: strata extract")
+        if extraction is not None:
+            raise unknown("extraction", extraction, ids, str(self.path))
+        listed = "; ".join(
+            f"{name} ({model}, {count} structures)"
+            for name, model, count in zip(
+                *(known[column].to_pylist() for column in known.column_names[:3]), strict=True
+            )
+        )
+        raise StrataError(f"{self.path} has {len(ids)} extractions, say which one is meant: {listed}")
+
     def splits(self, dataset: str, property_name: str) -> list[SplitKey]:
         """Return the splits that were drawn for a property, sorted."""
         self._need_property(dataset, property_name)
@@ -158,7 +181,7 @@ class FeatureStore:
         extraction: str | None = None,
     ) -> NDArray[np.float32]:
         """Return a (n, 256 × checkpoints) array aligned to `structure_ids`; an id without vectors raises."""
-        extraction = self._need_extraction(extraction)
+        extraction = self.need_extraction(extraction)
         ids = pa.array(structure_ids, pa.string())
         wanted, absent = self._index(extraction).locate(ids)
         if len(absent):
@@ -252,7 +275,7 @@ class FeatureStore:
             raise StrataError(f"a batch has one row at least, got size {size}")
         columns = checkpoints_of(feature_set)
         unit = self._need_property(dataset, property)
-        extraction = self._need_extraction(extraction)
+        extraction = self.need_extraction(extraction)
         rows, _ = self._rows(Selection(dataset, property, split, parts), extraction, True)
         for start in range(0, len(rows), size):
             piece = rows.slice(start, size)
@@ -265,7 +288,7 @@ class FeatureStore:
     ) -> Matrix:
         columns = checkpoints_of(feature_set)
         unit = self._need_property(chosen.dataset, chosen.property)
-        extraction = self._need_extraction(extraction)
+        extraction = self.need_extraction(extraction)
         if self._cache is None:
             rows, wanted = self._rows(chosen, extraction, with_targets)
             return Matrix.of(gather(wanted, columns, len(rows)), rows, unit, extraction, columns)
@@ -313,25 +336,6 @@ class FeatureStore:
         if property_name not in units:
             raise unknown("property", property_name, units, f"{self.path}, {dataset}")
         return units[property_name]
-
-    def _need_extraction(self, extraction: str | None) -> str:
-        known = self.extractions()
-        ids: list[str] = known["extraction_id"].to_pylist()
-        if extraction is None and len(ids) == 1:
-            return ids[0]
-        if extraction is not None and extraction in ids:
-            return extraction
-        if not ids:
-            raise StrataError(f"{self.path} has no vectors yet; run: strata extract")
-        if extraction is not None:
-            raise unknown("extraction", extraction, ids, str(self.path))
-        listed = "; ".join(
-            f"{name} ({model}, {count} structures)"
-            for name, model, count in zip(
-                *(known[column].to_pylist() for column in known.column_names[:3]), strict=True
-            )
-        )
-        raise StrataError(f"{self.path} has {len(ids)} extractions, say which one is meant: {listed}")
 
 
 def _plain(chosen: Selection) -> list[Any]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from etl.errors import StrataError
 from featurestore.layout import StoreLayout
-from featurestore.log import Entry, Snapshot, history, replay, timeline
+from featurestore.log import Entry, Shard, Snapshot, history, replay, timeline
 from featurestore.schema import SCHEMAS
 
 _text, _count, _number = pa.string(), pa.int64(), pa.int64()
@@ -45,7 +45,8 @@ _LOG = pa.schema(
         "rejects": _count,
     }
 )
-_EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text})
+_EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
+_ENVIRONMENT = ("torch", "numpy", "platform")  # what may move the last digits of a vector
 _CARDS = pa.schema(dict.fromkeys(("dataset", "title", "provider", "material_class", "licence", "doi"), _text))
 
 
@@ -74,7 +75,16 @@ def read_tables(layout: StoreLayout, at: int | None = None) -> tuple[list[Table]
     for folder, kind in folders.items():
         upto = sum(place == folder for place, _ in commits)
         found = replay(folder, histories[folder], upto)
-        found.check()
+        try:
+            found.check()
+        except StrataError:
+            collected = [entry for entry in histories[folder][upto:] if entry.operation == "gc"]
+            if not collected:
+                raise
+            raise StrataError(
+                f"{layout.root} can no longer be opened at version {at}: `strata store gc` of "
+                f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
+            ) from None
         tables.append(Table(kind, layout.dataset_of(folder), found))
     return tables, commits
 
@@ -124,17 +134,7 @@ def connect(layout: StoreLayout, tables: list[Table], commits: list[tuple[Path, 
             for reject in shard.rejects
         ),
     )
-    provenances = {
-        shard.provenance["extraction_id"]: json.dumps(dict(shard.provenance))
-        for _, shard in shards
-        if "extraction_id" in shard.provenance
-    }
-    _register(
-        connection,
-        "stored_extractions",
-        _EXTRACTIONS,
-        ({"extraction_id": name, "provenance": text} for name, text in provenances.items()),
-    )
+    _register(connection, "stored_extractions", _EXTRACTIONS, _extraction_rows(shards))
     _register(connection, "stored_log", _LOG, _log_rows(layout, commits))
     names = sorted({table.dataset for table in tables if table.dataset is not None})
     _register(connection, "stored_cards", _CARDS, map(_card, names))
@@ -152,6 +152,24 @@ def _register_shards(connection: Any, name: str, paths: list[str], schema: pa.Sc
 
 def _register(connection: Any, name: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:
     connection.register(name, pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def _extraction_rows(shards: list[tuple[Table, Shard]]) -> Iterable[dict[str, Any]]:
+    """Say of each extraction where it came from, and every environment that computed some of it."""
+    facts: dict[str, dict[str, str]] = {}
+    environments: dict[str, set[str]] = {}
+    for _, shard in shards:
+        name = shard.provenance.get("extraction_id")
+        if name is not None:
+            facts.setdefault(name, {}).update(shard.provenance)
+            known = [f"{key} {shard.provenance[key]}" for key in _ENVIRONMENT if key in shard.provenance]
+            environments.setdefault(name, set()).add(", ".join(known) or "not recorded")
+    for name, provenance in facts.items():
+        yield {
+            "extraction_id": name,
+            "provenance": json.dumps(provenance),
+            "environments": sorted(environments[name]),
+        }
 
 
 def _log_rows(layout: StoreLayout, commits: list[tuple[Path, Entry]]) -> Iterable[dict[str, Any]]:

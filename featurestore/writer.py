@@ -23,6 +23,7 @@ from featurestore.durable import (
     failpoint,
     read_only,
     remove,
+    sha256_file,
     signals_held,
     sync_file,
     sync_folder,
@@ -30,6 +31,7 @@ from featurestore.durable import (
 from featurestore.lock import WriterLock
 from featurestore.log import LOG, Entry, Reject, Shard
 from featurestore.schema import VECTOR
+from featurestore.vectors import read_columns
 
 METADATA = "strata."  # prefix of our keys in a shard's Parquet metadata
 _TEMPORARY = ".tmp-"
@@ -42,13 +44,15 @@ class TableWriter:
             writer.commit(key, table)
 
     Entering takes the table's lock and fails at once where another process holds it or the folder
-    cannot be written, before anything is computed.
+    cannot be written, before anything is computed. It also fails where a live shard is missing or cut
+    short, unless `damaged` says that the caller comes to drop it.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, operation: str) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, operation: str, *, damaged: bool = False) -> None:
         self.folder = Path(folder)
         self.schema = schema
         self.operation = operation
+        self._damaged = damaged
         self._lock = WriterLock(self.folder, operation)
         self._snapshot = log.Snapshot(self.folder, 0)
 
@@ -64,7 +68,8 @@ class TableWriter:
             entries = log.history(self.folder)
             self._clear(entries)
             self._snapshot = log.replay(self.folder, entries)
-            self._snapshot.check()
+            if not self._damaged:
+                self._snapshot.check()
         except BaseException:
             self._lock.release()
             raise
@@ -108,13 +113,70 @@ class TableWriter:
             self._append(added=(shard,))
         return True
 
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Return the live shards in order."""
+        return self._snapshot.shards
+
     def retain(self, keys: Iterable[str]) -> None:
-        """Drop, in one log entry, every live shard none of whose keys is named; none: no entry."""
+        """Drop every live key that is not named, in one log entry; none: no entry.
+
+        A shard that was joined from several chunks is written anew with those that stay.
+        """
         wanted = set(keys)
-        dropped = tuple(shard.path for shard in self._snapshot.shards if wanted.isdisjoint(shard.keys))
-        if dropped:
-            with signals_held():
-                self._append(removed=dropped)
+        changed = [shard for shard in self.shards if not wanted.issuperset(shard.keys)]
+        with signals_held():
+            added = [self._rewrite([shard], wanted) for shard in changed if not wanted.isdisjoint(shard.keys)]
+            self._replace(changed, added)
+
+    def drop(self, shards: Iterable[Shard]) -> None:
+        """Drop whole shards, in one log entry; their chunks are no longer committed."""
+        with signals_held():
+            self._replace(list(shards), [])
+
+    def join(self, groups: Iterable[Sequence[Shard]]) -> None:
+        """Write each group of shards, which must have one provenance, as one shard; in one log entry."""
+        groups = list(groups)
+        with signals_held():
+            added = [self._rewrite(group, {key for shard in group for key in shard.keys}) for group in groups]
+            self._replace([shard for group in groups for shard in group], added)
+
+    def collect(self) -> list[int]:
+        """Remove the shards that only earlier versions need; return their sizes. It is noted in the log."""
+        past = log.past_shards(self.folder, self.shards)
+        if not past:
+            return []
+        with signals_held():
+            self._append()
+            failpoint("collecting")
+            sizes = [path.stat().st_size for path in past]
+            for path in past:
+                remove(path)
+        return sizes
+
+    def _replace(self, removed: Sequence[Shard], added: Sequence[Shard]) -> None:
+        if removed:
+            self._append(tuple(added), tuple(shard.path for shard in removed))
+
+    def _rewrite(self, shards: Sequence[Shard], wanted: set[str]) -> Shard:
+        """Write what belongs to the wanted keys of some shards as one shard; every byte is checked first."""
+        tables, rejects = [], []
+        keys: dict[str, int] = {}
+        rejected: dict[str, int] = {}
+        for shard in shards:
+            path = self.folder / shard.path
+            if sha256_file(path) != shard.sha256:
+                raise StrataError(
+                    f"{path} is not what was committed, so it is not copied; see: strata store verify"
+                )
+            table = read_columns(path, self.schema.names).cast(self.schema)
+            slices, some, refused, counts = shard.part(wanted)
+            tables += [table.slice(part.start, part.stop - part.start) for part in slices]
+            rejects += refused
+            keys |= some
+            rejected |= counts
+        whole = pa.concat_tables(tables).combine_chunks()
+        return self._write_shard(keys, whole, tuple(rejects), shards[0].provenance, rejected)
 
     def _check(self, table: pa.Table) -> None:
         if not table.schema.equals(self.schema):
@@ -141,6 +203,7 @@ class TableWriter:
         table: pa.Table,
         rejects: tuple[Reject, ...],
         provenance: Mapping[str, str],
+        rejected: Mapping[str, int] | None = None,
     ) -> Shard:
         temporary = self.folder / f"{_TEMPORARY}{os.getpid()}.parquet"
         facts = {f"{METADATA}{name}": text for name, text in provenance.items()}
@@ -159,7 +222,8 @@ class TableWriter:
         temporary.rename(self.folder / name)
         failpoint("shard_renamed")
         sync_folder(self.folder)
-        return Shard(keys, name, sink.bytes, sink.sha256, table.num_rows, rejects, provenance)
+        counts = rejected if rejected and len(keys) > 1 else {}
+        return Shard(keys, name, sink.bytes, sink.sha256, table.num_rows, rejects, provenance, counts)
 
     def _append(self, added: tuple[Shard, ...] = (), removed: tuple[str, ...] = ()) -> None:
         """Commit one log entry; the hard link at the end is the commit."""

@@ -1,0 +1,87 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from etl.errors import StrataError
+from featurestore.layout import StoreLayout
+from featurestore.log import snapshot
+from featurestore.schema import FEATURES, VECTOR
+from featurestore.vectors import read_columns
+from featurestore.writer import TableWriter
+
+pytest.importorskip("torch")
+
+from etl.drift import drift
+from etl.extract import extract, extraction_id
+from etl.ingest import ingest
+from etl.params import Params
+from zoo.hub import load_card
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A small store whose vectors this very code made."""
+    root = tmp_path_factory.mktemp("drift") / "store"
+    params = Params.model_validate({"datasets": ["ase_elements"], "extract": {"workers": 0, "threads": 1}})
+    ingest("ase_elements", params, root)
+    extract(params, root)
+    return root
+
+
+def replaced(root, tmp_path, change=None, **provenance):
+    """A copy of the store in which vectors or their provenance are others."""
+    copy = tmp_path / "store"
+    for kind in ("structures", "entries"):
+        (copy / kind).mkdir(parents=True)
+        (copy / kind / "ase_elements").symlink_to(root / kind / "ase_elements")
+    (shard,) = snapshot(StoreLayout(root).features).shards
+    table = read_columns(StoreLayout(root).features / shard.path, FEATURES.names).cast(FEATURES)
+    if change is not None:
+        i = table.schema.get_field_index("bond_3")
+        flat = change(table["bond_3"].combine_chunks().flatten().to_numpy().copy())
+        table = table.set_column(
+            i, FEATURES.field(i), pa.FixedSizeListArray.from_arrays(pa.array(flat), type=VECTOR)
+        )
+    with TableWriter(StoreLayout(copy).features, FEATURES, "test") as writer:
+        writer.commit("all", table, provenance={**shard.provenance, **provenance})
+    return copy
+
+
+def test_the_same_code_gives_the_same_vectors(root):
+    found = drift(root, sample=20)
+    assert found.agrees
+    assert found.structures == 20
+    assert found.kept_by == found.here
+    assert "as recorded" in str(found)
+
+
+def test_a_moved_number_is_found_and_placed(root, tmp_path):
+    def change(flat):
+        flat[5::256] += 0.5
+        return flat
+
+    found = drift(replaced(root, tmp_path, change, torch="1.0"), sample=10)
+    assert not found.agrees
+    assert found.checkpoint == "bond_3"
+    assert "DRIFTED" in str(found)
+    assert "torch 1.0 → " in str(found)
+
+
+def test_rounding_is_no_drift(root, tmp_path):
+    assert drift(replaced(root, tmp_path, lambda flat: flat * np.float32(1 + 1e-6)), sample=10).agrees
+
+
+def test_another_source_model_is_not_compared(root, tmp_path, monkeypatch):  # row 10
+    monkeypatch.setattr("etl.extract.CODE_SCHEMA", 999)
+    with pytest.raises(StrataError, match=r"made by another alignn_mp_eform .*another code schema"):
+        drift(root)
+    with pytest.raises(StrataError, match=r"weights_sha256: kept abc, the card has [0-9a-f]{64}"):
+        drift(replaced(root, tmp_path, weights_sha256="abc"))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [({"sample": 0}, "one structure"), ({"extraction": "x"}, "unknown")]
+)
+def test_what_cannot_be_sampled(root, given, says):
+    with pytest.raises(StrataError, match=says):
+        drift(root, **given)
