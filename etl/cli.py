@@ -1,9 +1,14 @@
 """Commands of the `etl` room: datasets and their way into the store."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from etl.download import Progress
 
 app = typer.Typer()
 datasets = typer.Typer(no_args_is_help=True, help="The datasets that Strata knows.")
@@ -12,15 +17,73 @@ app.add_typer(datasets, name="datasets")
 
 @app.command()
 def ingest(
-    dataset: Annotated[str, typer.Argument(help="Name of a card; see `strata datasets list`.")],
+    dataset: Annotated[str, typer.Argument(help="Name of a card, or a folder or file of your own.")],
+    name: Annotated[str | None, typer.Option(help="Of your own data: what to call it.")] = None,
+    property_: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="Of your own data: NAME or NAME=COLUMN; repeatable."),
+    ] = None,
+    unit: Annotated[list[str] | None, typer.Option(help="Of your own data: one for each property.")] = None,
+    origin: Annotated[
+        str, typer.Option(help="Of your own data: measured, computed, estimated.")
+    ] = "measured",
+    material_class: Annotated[str, typer.Option(help="Of your own data: 3D, 2D or molecule.")] = "3D",
+    id_column: Annotated[str | None, typer.Option(help="Of your own data: where the ids stand.")] = None,
+    version: Annotated[str | None, typer.Option(help="Of a dataset that has several.")] = None,
 ) -> None:
-    """Read a dataset's records into the store: entries, targets, structures."""
+    """Read a dataset's records into the store: entries, targets, structures.
+
+    With --name the first argument is a path: a folder with id_prop.csv and structure files, an extended
+    XYZ, an ASE database or a data frame. Its card is written, and its name added to params.yaml.
+    """
     from rich.console import Console
 
     from etl.ingest import ingest as run
     from etl.params import load
 
-    Console(soft_wrap=True).print(run(dataset, load(), Path("store")))
+    console = Console(soft_wrap=True)
+    load()  # before anything is written: a params.yaml that cannot be read stops the command
+    if name is not None:
+        from etl.own_cards import add_to_params, write_card
+
+        card = write_card(
+            Path(dataset),
+            name,
+            property_ or [],
+            unit or [],
+            origin=_one_of(origin, ("measured", "computed", "estimated"), "origin"),  # type: ignore[arg-type]
+            material_class=_one_of(material_class, ("3D", "2D", "molecule"), "material class"),  # type: ignore[arg-type]
+            id_column=id_column,
+        )
+        console.print(f"wrote {card}", highlight=False, markup=False)
+    with _progress() as progress:
+        report = run(name or dataset, load(), Path("store"), version=version, progress=progress)
+    console.print(report)
+    if name is not None and add_to_params(name):
+        console.print(f"added {name} to datasets in params.yaml", highlight=False, markup=False)
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Names of cards; see `strata datasets list`.")],
+    version: Annotated[str | None, typer.Option(help="Of a dataset that has several.")] = None,
+) -> None:
+    """Download the published files of datasets ahead, into the cache."""
+    from rich.console import Console
+
+    from etl.cards import load_card
+    from etl.download import obtain
+
+    console = Console(soft_wrap=True, highlight=False)
+    for card in [load_card(name, version) for name in names]:
+        if card.source is None:
+            console.print(f"{card.name}: needs no file")
+            continue
+        console.print(f"{card.name}: licence {card.licence}; please cite {card.citation}", markup=False)
+        for source in (card.source, *card.library):
+            with _progress() as progress:
+                found = obtain(card, source, progress)
+            console.print(f"  {found.path}, SHA-256 {found.sha256}", markup=False)
 
 
 @app.command()
@@ -68,6 +131,33 @@ def embed(
         console.print(f"left out, {reject.code}: {reject.entry_id}: {reject.message}")
 
 
+def _one_of(word: str, valid: tuple[str, ...], kind: str) -> str:
+    from etl.errors import unknown
+
+    if word not in valid:
+        raise unknown(kind, word, valid)
+    return word
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """A bar for each file that is downloaded; nothing is shown before the first byte."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def tell(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file, total=total)
+            bars.update(tasks[file], completed=done, total=total)
+
+        yield tell
+
+
 @datasets.command("list")
 def list_datasets() -> None:
     """List the datasets: rows, properties, provider, title."""
@@ -83,7 +173,7 @@ def list_datasets() -> None:
         )
     for card in list_cards():
         table.add_row(
-            card.name, f"{card.expected_rows:,}", str(len(card.properties)), card.provider, card.title
+            card.name, _rows(card.expected_rows), str(len(card.properties)), card.provider, card.title
         )
     Console().print(table)
 
@@ -104,13 +194,24 @@ def show_dataset(name: Annotated[str, typer.Argument(help="Name of a dataset.")]
     for title in ("property", "unit", "origin", "description", "column", "in the paper"):
         table.add_column(title, no_wrap=title in ("property", "unit"))
     for key, item in card.properties.items():
-        table.add_row(key, item.unit, item.origin, item.description, item.column, item.paper_name or "")
+        column = f"{item.column}: {item.formula}" if item.formula else item.column
+        paper = (item.paper_name or "") + (" (inferred)" if item.inferred else "")
+        table.add_row(key, item.unit, item.origin, item.description, column, paper)
     console.print(table)
-    file = f"{card.source.file} from {card.source.url}" if card.source else "none; ASE carries or makes it"
+    file = (
+        f"{card.source.file} from {card.source.url}" if card.source else card.path or "none; ASE carries it"
+    )
     for label, text in (
-        ("records", f"{card.expected_rows:,} ({card.material_class})"),
+        ("records", f"{_rows(card.expected_rows)} ({card.material_class})"),
         ("file", file),
+        ("structures by id from", ", ".join(item.file for item in card.library)),
+        ("versions", ", ".join(f"{key} ({item.file})" for key, item in card.versions.items())),
         ("licence", card.licence),
         ("cite", f"{card.citation}{f', doi:{card.doi}' if card.doi else ''}"),
     ):
-        console.print(f"{label}: {text}", highlight=False)
+        if text:
+            console.print(f"{label}: {text}", highlight=False)
+
+
+def _rows(count: int | None) -> str:
+    return "unknown" if count is None else f"{count:,}"

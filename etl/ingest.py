@@ -5,17 +5,18 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 
 import pyarrow as pa
 
-from etl import providers, raw
-from etl.cards import DatasetCard, load_card
+from etl import download, formulas, providers, raw
+from etl.cards import DatasetCard, Property, load_card
 from etl.errors import StrataError, unknown
 from etl.ingest_report import IngestReport
+from etl.join import joined
 from etl.params import Ingest, Params
 from etl.providers import Record
 from etl.structure import InvalidStructure, Structure
@@ -42,22 +43,32 @@ class Chunk:
     rejects: list[Reject] = field(default_factory=list)
 
 
-def ingest(dataset: str, params: Params, store_root: str | Path) -> IngestReport:
+def ingest(
+    dataset: str,
+    params: Params,
+    store_root: str | Path,
+    version: str | None = None,
+    progress: download.Progress | None = None,
+) -> IngestReport:
     """Read a dataset and make the store hold exactly its records.
+
+    `version` overrules `params.ingest.versions`, and that the card. A published file that is not on this
+    machine is downloaded, and `progress` told of it (see `etl.download`).
 
     Writes the dataset's tables `structures`, `targets` and `entries`, a shard for every
     `params.ingest.chunk` records. All records are read and checked before anything is written; shards
     that the store has already are kept as they are, and what another version of the data left is dropped.
 
     A structure that cannot be used becomes a reject (id, code, message), kept with the entries. Missing
-    and non-finite values are left out and counted for each property.
+    and non-finite values are left out and counted for each property; the counts are kept with the entries
+    too. Outliers are kept.
 
     Raises `StrataError`: an unknown dataset or a broken card; a raw file that is missing or not the
     right one; a value that is neither a number nor a declared null token; a column of the card that the
     file does not have; one id with two structures or two values (`InvalidStructure` with the code
     `duplicate_conflict`).
     """
-    card = load_card(dataset)
+    card = load_card(dataset, version or params.ingest.versions.get(dataset))
     provider = providers.get(card.provider)
     layout = StoreLayout(Path(store_root))
     with ExitStack() as stack:
@@ -66,10 +77,15 @@ def ingest(dataset: str, params: Params, store_root: str | Path) -> IngestReport
             table: stack.enter_context(TableWriter(layout.table(table, dataset), SCHEMAS[table], "ingest"))
             for table in TABLES
         }
-        file = raw.find(card) if card.source else None
+        file = _file(card, progress)
+        libraries = [download.obtain(card, library, progress) for library in card.library]
         reader = Reader(card, params.ingest, str(file.path) if file else f"dataset {card.name}")
-        chunks = reader.read(provider.records(card, file.path if file else None, params.ingest))
-        provenance = _provenance(card, file, params.ingest)
+        records = provider.records(card, file.path if file else None, params.ingest)
+        if libraries:
+            records = joined(records, card, [library.path for library in libraries])
+        chunks = reader.read(records)
+        provenance = _provenance(card, file, libraries, params.ingest)
+        counts = {"counts": json.dumps(reader.report.counts(), sort_keys=True)}
         for table, writer in writers.items():
             shards = {}
             for index, chunk in enumerate(chunks):
@@ -78,8 +94,15 @@ def ingest(dataset: str, params: Params, store_root: str | Path) -> IngestReport
                 shards[_key(index, content, rejects, provenance)] = (content, rejects)
             writer.retain(shards)  # before the new ones come: no reader ever sees a record twice
             for key, (content, rejects) in shards.items():
-                writer.commit(key, content, rejects=rejects, provenance=provenance)
+                facts = provenance | counts if table == "entries" else provenance
+                writer.commit(key, content, rejects=rejects, provenance=facts)
     return reader.report
+
+
+def _file(card: DatasetCard, progress: download.Progress | None) -> raw.RawFile | None:
+    if card.path is not None:
+        return raw.own(Path(card.path))
+    return download.obtain(card, progress=progress) if card.source else None
 
 
 class Reader:
@@ -88,6 +111,9 @@ class Reader:
     def __init__(self, card: DatasetCard, limits: Ingest, where: str) -> None:
         self.card, self.limits, self.where = card, limits, where
         self.report = IngestReport(card)
+        self._formulas = {
+            name: formulas.parse(item.formula) for name, item in card.properties.items() if item.formula
+        }
         self._seen: dict[str, tuple[str, Values]] = {}  # entry_id → structure_id or reject, values
         self._stored: set[str] = set()
         self._columns: set[str] = set()
@@ -101,9 +127,11 @@ class Reader:
             self._add(chunks[-1], record, position)
         if self.report.records == 0:
             raise StrataError(f"{self.where}: no records in it; is this the file of {self.card.name}?")
-        for item in self.card.properties.values():
+        for name, item in self.card.properties.items():
             if item.column not in self._columns:
-                raise unknown("column", item.column, self._columns, self.where)
+                if not item.optional:
+                    raise unknown("column", item.column, self._columns, self.where)
+                self.report.absent.append(name)
         return chunks
 
     def _add(self, chunk: Chunk, record: Record, position: int) -> None:
@@ -162,24 +190,43 @@ class Reader:
         """The numbers of a record, None where there is none, and what became of each."""
         values: list[float | None] = []
         reasons = []
-        for item in self.card.properties.values():
-            value = record.values.get(item.column)
-            if value is None or (isinstance(value, str) and value in self.card.null_tokens):
+        for name, item in self.card.properties.items():
+            value = self._value(name, item, record, position)
+            if value is None:
                 values.append(None)
                 reasons.append("missing")
-            elif not isinstance(value, Real) or isinstance(value, bool):
-                tokens = ", ".join(repr(token) for token in self.card.null_tokens) or "none"
-                raise StrataError(
-                    f"dataset {self.card.name}, {self.where}, record {position} ({record.entry_id}), column "
-                    f"{item.column!r}: {value!r} is neither a number nor a null token of the card ({tokens})"
-                )
             elif not math.isfinite(value):
                 values.append(None)
                 reasons.append("not finite")
             else:
-                values.append(float(value))
+                values.append(value)
                 reasons.append("kept")
         return tuple(values), reasons
+
+    def _value(self, name: str, item: Property, record: Record, position: int) -> float | None:
+        """The number that a property has in a record; None where it is missing."""
+        value = record.values.get(item.column)
+        place = (
+            f"dataset {self.card.name}, {self.where}, record {position} ({record.entry_id}), column "
+            f"{item.column!r}"
+        )
+        if name in self._formulas:
+            lattice = record.structure.lattice if record.structure else None
+            try:
+                return formulas.evaluate(self._formulas[name], value, self.card.null_tokens, lattice)
+            except StrataError as error:
+                raise StrataError(f"{place}: {error}") from None
+        if value is None or (isinstance(value, str) and value in self.card.null_tokens):
+            return None
+        if isinstance(value, str) and self.card.text_numbers:
+            with suppress(ValueError):
+                return float(value)
+        if not isinstance(value, Real) or isinstance(value, bool):
+            tokens = ", ".join(repr(token) for token in self.card.null_tokens) or "none"
+            raise StrataError(
+                f"{place}: {value!r} is neither a number nor a null token of the card ({tokens})"
+            )
+        return float(value)
 
 
 def _table(name: str, card: DatasetCard, chunk: Chunk) -> pa.Table:
@@ -218,14 +265,21 @@ def _columns(rows: list, width: int) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def _provenance(card: DatasetCard, file: raw.RawFile | None, limits: Ingest) -> dict[str, str]:
+def _provenance(
+    card: DatasetCard, file: raw.RawFile | None, libraries: Sequence[raw.RawFile], limits: Ingest
+) -> dict[str, str]:
     """What the rows were made from; no paths, so that two machines write the same bytes."""
     facts = {
         "dataset": card.name,
         "provider": card.provider,
-        "card_sha256": hashlib.sha256(card.model_dump_json().encode()).hexdigest(),
-        "ingest": limits.model_dump_json(),
+        # Without what stands at its default: a new field of the schema changes no dataset.
+        "card_sha256": hashlib.sha256(card.model_dump_json(exclude_defaults=True).encode()).hexdigest(),
+        "ingest": limits.model_dump_json(exclude={"versions"}),
     }
+    if card.version is not None:
+        facts["version"] = card.version
+    for number, library in enumerate(libraries):
+        facts |= {f"library_{number}": library.path.name, f"library_{number}_sha256": library.sha256}
     if file is None:
         return facts | {"ase": importlib.metadata.version("ase")}
     return facts | {"file": file.path.name, "file_sha256": file.sha256, "vouched_for_by": file.vouched_for_by}

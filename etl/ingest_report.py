@@ -22,11 +22,16 @@ class IngestReport:
     entries: int = 0
     structures: int = 0  # different ones
     duplicates: int = 0  # records that repeat an earlier one word for word
+    absent: list[str] = field(default_factory=list)  # properties whose optional column the file lacks
     rejects: Counter[str] = field(default_factory=Counter)
     values: dict[str, Counter[str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.values = {name: Counter() for name in self.card.properties}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """For every property with a column: how many values were kept, missing and not finite."""
+        return {name: dict(counts) for name, counts in self.values.items() if name not in self.absent}
 
     def __rich__(self) -> RenderableType:
         """The report as rich shows it."""
@@ -35,13 +40,20 @@ class IngestReport:
             f"{card.name}: {self.entries:,} entries, {self.structures:,} unique structures, "
             f"{sum(self.rejects.values()):,} rejects, {self.duplicates:,} repeated records"
         )
-        if self.records != card.expected_rows:
+        if card.version:
+            head = head.replace(card.name, f"{card.name}, version {card.version}", 1)
+        if card.expected_rows and self.records != card.expected_rows:
             head += f"; {self.records:,} of the {card.expected_rows:,} published records"
         table = Table(box=None, pad_edge=False)
         for title in ("property", "unit", "values", "missing", "not finite"):
             table.add_column(title, justify="left" if title in ("property", "unit") else "right")
         for name, counts in self.values.items():
+            if name in self.absent:
+                continue
             numbers = (f"{counts[reason]:,}" for reason in ("kept", "missing", "not finite"))
             table.add_row(name, card.properties[name].unit, *numbers)
-        codes = [f"  rejected as {code}: {count:,}" for code, count in sorted(self.rejects.items())]
-        return Group(Text(head), table, *(Text(line) for line in codes))
+        notes = [f"  rejected as {code}: {count:,}" for code, count in sorted(self.rejects.items())]
+        if self.absent:
+            notes.append(f"  without a column in this file: {', '.join(self.absent)}")
+        notes.append(f"  licence: {card.licence}; please cite {card.citation}")
+        return Group(Text(head), table, *(Text(line) for line in notes))

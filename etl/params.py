@@ -25,6 +25,9 @@ class Ingest(Section):
     vacuum: float = Field(20.0, gt=0, description="Å of vacuum on every side of a molecule")
     min_distance: float = Field(0.3, ge=0, description="Å; closer atoms overlap and reject the structure")
     volume_per_atom: tuple[float, float] = Field((0.5, 5e6), description="Å³ an atom, smallest and largest")
+    versions: dict[str, str] = Field(
+        default_factory=dict, description="dataset → version, of a card that has several; else its own choice"
+    )
 
 
 class Extract(Section):

@@ -19,23 +19,27 @@ _LOCK_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A file that may be read, and what vouches for it: the lock beside it, the card, or nothing."""
+    """A file that may be read, and what vouches for it: the lock beside it, the card, nothing, its user."""
 
     path: Path
     sha256: str
-    vouched_for_by: Literal["lock", "card", "nothing"]
+    vouched_for_by: Literal["lock", "card", "nothing", "user"]
 
 
-def find(card: DatasetCard) -> RawFile:
-    """Find the raw file of a card and check its SHA-256.
+class MissingFileError(StrataError):
+    """A published file is nowhere on this machine."""
+
+
+def find(card: DatasetCard, source: Source | None = None) -> RawFile:
+    """Find a file of a card, by default that of its own source, and check its SHA-256.
 
     Looked for in the folder that STRATA_RAW names, then in the cache (STRATA_CACHE, or
     ~/.cache/strata). A `SHA256SUMS` beside the file is its lock; without one the hash on the card is.
 
-    Raises `StrataError`: the file is nowhere (says where it was looked for and how to get it), its hash
-    is another one (names both), or nothing vouches for it.
+    Raises `StrataError`: the file is nowhere (`MissingFileError`: says where it was looked for and how to
+    get it), its hash is another one (names both), or nothing vouches for it.
     """
-    source = card.source
+    source = source or card.source
     if source is None:
         raise StrataError(f"dataset {card.name}: the card names no file; its provider needs none")
     folders = list(_folders())
@@ -45,9 +49,38 @@ def find(card: DatasetCard) -> RawFile:
             return _checked(path, card, source)
     looked = ", ".join(str(folder) for folder in folders)
     hint = "" if RAW_VARIABLE in os.environ else f" ({RAW_VARIABLE} is not set)"
-    raise StrataError(
-        f"dataset {card.name}: {source.file} is in none of: {looked}{hint}. Download {source.url}, save it "
-        f"under that name in one of them, and set {RAW_VARIABLE} to its folder ({card.licence})"
+    raise MissingFileError(
+        f"dataset {card.name}: {source.file} is in none of: {looked}{hint}. `strata fetch {card.name}` "
+        f"downloads {source.url}; or save it under that name in a folder and set {RAW_VARIABLE} to that "
+        f"({card.licence}){_other_versions(card, source, folders)}"
+    )
+
+
+def own(path: Path) -> RawFile:
+    """A user's own file or folder; its SHA-256 is over the names and hashes of the files in it."""
+    if path.is_file():
+        return RawFile(path, sha256_of(path), "user")
+    if not path.is_dir():
+        raise StrataError(f"{path.absolute()} does not exist; the card names it as the data's place")
+    digest = hashlib.sha256()
+    for item in sorted(path.iterdir()):
+        if item.is_file() and not item.name.startswith("."):
+            digest.update(f"{sha256_of(item)}  {item.name}\n".encode())
+    return RawFile(path, digest.hexdigest(), "user")
+
+
+def _other_versions(card: DatasetCard, missing: Source, folders: list[Path]) -> str:
+    """Name the versions that are there, for somebody who has another one than the card reads."""
+    there = [
+        name
+        for name, version in card.versions.items()
+        if version.file != missing.file and any((folder / version.file).is_file() for folder in folders)
+    ]
+    if not there:
+        return ""
+    return (
+        f". Version {' and '.join(there)} of it is there: choose it in params.yaml, "
+        f"ingest: {{versions: {{{card.name}: {there[0]}}}}}, or with --version"
     )
 
 

@@ -1,4 +1,4 @@
-"""Files of a user: CIF, POSCAR and XYZ to `Structure`s."""
+"""Files of a user: CIF, POSCAR, XYZ and PDB to `Structure`s."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +20,8 @@ def read_structures(
     """Read every structure of a file, in order.
 
     CIF (`.cif`) and POSCAR (`.vasp`, `.poscar`, or a file named POSCAR… or CONTCAR…) go through pymatgen,
-    XYZ and extended XYZ (`.xyz`, `.extxyz`) through ASE. An XYZ without a lattice is a molecule and is
-    boxed with `vacuum` Å on every side (by default as `params.yaml` has it by default).
+    XYZ, extended XYZ (`.xyz`, `.extxyz`) and PDB (`.pdb`) through ASE. An XYZ or PDB without a lattice is a
+    molecule and is boxed with `vacuum` Å on every side (by default as `params.yaml` has it by default).
     `aliases` are declared replacements of symbols, such as {"D": "H"}, for CIF and POSCAR.
 
     Returns pairs (id, structure): the id is the file's stem, with `-0`, `-1`, … where there are several.
@@ -45,7 +45,7 @@ def read_structures(
     structures = []
     for name, item in zip(names, found, strict=True):
         try:
-            if parse is _parse_xyz:
+            if parse in (_parse_xyz, _parse_pdb):
                 structure = Structure.from_ase(item, box)
             else:
                 structure = Structure.from_pymatgen(item, aliases)
@@ -60,13 +60,18 @@ def _parser(path: Path) -> Callable[[str, Mapping[str, str]], list[Any]]:
     if kind in {".xyz", ".extxyz"}:
         need("ase", "data")
         return _parse_xyz
+    if kind == ".pdb":
+        need("ase", "data")
+        return _parse_pdb
     if kind == ".cif":
         need("pymatgen.core", "data")
         return _parse_cif
     if kind in {".vasp", ".poscar"} or path.name.lower().startswith(_POSCAR):
         need("pymatgen.core", "data")
         return _parse_poscar
-    raise StrataError(f"{path}: unknown kind of structure file; known are .cif, POSCAR, .vasp, .xyz, .extxyz")
+    raise StrataError(
+        f"{path}: unknown kind of structure file; known are .cif, POSCAR, .vasp, .xyz, .extxyz, .pdb"
+    )
 
 
 def _text(path: Path) -> str:
@@ -104,6 +109,21 @@ def _parse_xyz(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG
         return list(read(io.StringIO(text), index=":", format="extxyz"))
     except KeyError as error:  # how ASE says that it does not know a symbol
         raise InvalidStructure("no_features", f"{error} is no element with atom features") from None
+
+
+def _parse_pdb(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG001  # as the others
+    from ase.io import read
+
+    try:
+        found = read(io.StringIO(text), index=":", format="proteindatabank")
+    except KeyError as error:
+        raise InvalidStructure("no_features", f"{error} is no element with atom features") from None
+    frames = [atoms for atoms in found if len(atoms)]
+    for atoms in frames:
+        if atoms.cell.volume <= 1.0 + 1e-6:  # CRYST1 of 1 Å a side is how the format says "no crystal"
+            atoms.set_cell(None)
+            atoms.pbc = False
+    return frames
 
 
 def _refuse_isotopes(symbols: Iterable[str], aliases: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from etl.errors import StrataError, unknown
 from etl.params import Ingest
 from etl.structure import InvalidStructure, Structure
 
-PROVIDERS = ("ase_collections", "emt", "jarvis", "matminer")
+PROVIDERS = ("ase_collections", "emt", "folder", "hopv", "jarvis", "matminer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def get(name: str) -> Provider:
 def from_row(card: DatasetCard, row: Mapping[str, Any], number: int, where: str) -> Record:
     """Make a record of one row of a published table, as the card says where things stand.
 
-    A structure that cannot be read becomes the record's `error`; a missing id raises `StrataError`.
+    A structure that cannot be read becomes the record's `error`; a missing id raises `StrataError`. With a
+    library on the card the record has no structure yet: `etl.join` looks it up.
     """
     if card.id_column is None or card.structure is None:
         raise StrataError(f"the card of {card.name} names no id_column or no structure")
@@ -56,6 +57,8 @@ def from_row(card: DatasetCard, row: Mapping[str, Any], number: int, where: str)
     entry_id = row.get(card.id_column)
     if not isinstance(entry_id, str | int) or isinstance(entry_id, bool) or entry_id == "":
         raise StrataError(f"{where}, record {number}: column {card.id_column!r} holds {entry_id!r}, no id")
+    if card.library:
+        return Record(str(entry_id), None, row)
     written = row.get(card.structure.column)
     values = {key: value for key, value in row.items() if key != card.structure.column}
     try:

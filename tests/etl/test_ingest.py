@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from etl import cards, raw
+from etl import cards, download, raw
 from etl.errors import StrataError
 from etl.ingest import ingest
 from etl.params import Params
@@ -55,6 +55,7 @@ def world(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path / "raw"))
     monkeypatch.setenv(cards.CARDS_VARIABLE, str(tmp_path / "cards"))
+    monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
     (tmp_path / "cards" / "mine.yaml").write_text(yaml.safe_dump(CARD))
     return tmp_path
 
@@ -271,10 +272,13 @@ needs_raw = pytest.mark.skipif(
     [("dielectric_constant", 1056, 1056), ("piezoelectric_tensor", 941, 940), ("jarvis_3d", 892, 871)],
 )
 def test_raw_files(tmp_path, name, entries, structures):
-    report = ingest(name, Params(), tmp_path / "store")
+    params = Params.model_validate({"ingest": {"versions": {"jarvis_3d": "dft_3d_2022"}}})
+    report = ingest(name, params, tmp_path / "store")
     assert (report.entries, report.structures, report.rejects) == (entries, structures, {})
     assert len(report.values) == len(cards.load_card(name).properties)
-    assert all(counts["kept"] for counts in report.values.values())
+    columns = {cards.load_card(name).properties[key].column for key in report.counts()}
+    assert len(columns) == {"dielectric_constant": 5, "piezoelectric_tensor": 2, "jarvis_3d": 25}[name]
+    assert all(counts["kept"] for counts in report.counts().values())
 
 
 @needs_raw
