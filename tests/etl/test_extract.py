@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 import yaml
 
+import etl.extract as stage
 import featurestore
 from etl.engine import Engine
 from etl.errors import StrataError
@@ -177,6 +178,21 @@ def test_rejects_are_kept_with_their_reason_and_not_tried_again(store):
     assert (again.extracted, again.rejected) == (0, {"too_large": 1})
     assert "0 structures extracted, 1 were there already" in str(again)
     assert snapshot(StoreLayout(store).features).version == version
+
+
+def test_a_reject_in_a_later_task_of_a_chunk_is_the_right_one(store, monkeypatch):
+    monkeypatch.setattr(stage, "_TASK", 2)
+    mixed = [*STRUCTURES[:3], GIANT, *STRUCTURES[3:]]
+    add(store, "third", mixed)
+    extract(params("third", chunk=100), store)
+    assert rows(store) == ids(*STRUCTURES)
+    found = featurestore.open(store).sql("SELECT id FROM rejects").fetchall()
+    assert found == [(GIANT.structure_id,)]
+    direct = Engine(load_source(SOURCE), Extract(threads=1, device="cpu"))(STRUCTURES, ["atom_8"])
+    order = [s.structure_id for s in STRUCTURES]
+    np.testing.assert_allclose(
+        featurestore.open(store).vectors(order, "atom_8"), direct.vectors[:, 0], atol=1e-5
+    )
 
 
 def test_a_chunk_of_rejects_only(store):
