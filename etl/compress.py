@@ -66,12 +66,8 @@ def compress(graph: Graph, line: LineGraph) -> Quotient:
     order = np.argsort(target, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    bond_first, bond_class, bond_size, target = (
-        bond_first[order],
-        rank[bond_class],
-        bond_size[order],
-        target[order],
-    )
+    bond_first, bond_size, target = bond_first[order], bond_size[order], target[order]
+    bond_class = rank[bond_class]
 
     # All bonds of a class have the same angles, so those of its first bond stand for the class.
     count = np.bincount(line.dst, minlength=len(graph.src))
@@ -79,9 +75,8 @@ def compress(graph: Graph, line: LineGraph) -> Quotient:
     of_first = count[bond_first]
     angle_dst = np.repeat(np.arange(len(bond_first)), of_first)
     rows = np.arange(len(angle_dst)) + (start[bond_first] - (np.cumsum(of_first) - of_first))[angle_dst]
-    key = (angle_dst * len(bond_first) + bond_class[line.src[rows]]) * (angle.max(initial=0) + 1) + angle[
-        rows
-    ]
+    pair = angle_dst * len(bond_first) + bond_class[line.src[rows]]
+    key = pair * (angle.max(initial=0) + 1) + angle[rows]
     _, first, _, weight = _unique(key)
     rows, angle_dst = rows[first], angle_dst[first]
     return Quotient(

@@ -167,7 +167,7 @@ def test_devices():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there_is_named():
-    with pytest.raises(StrataError, match="extract.device is cuda:3, but torch sees 0 GPUs"):
+    with pytest.raises(StrataError, match=r"extract\.device is cuda:3, but torch sees 0 GPUs"):
         Engine(load_source("alignn_mp_eform"), Extract(device="cuda:3"))
 
 
