@@ -1,32 +1,37 @@
 """Train, validation and test parts as rows: which entry lies where, for each way and seed of splitting.
 
-Parts are drawn over the entries that have a value of the property, in the provider's order, by NumPy's
-default generator. A scheme is a function from `Rows` and a seed to one array of parts a fold.
+Parts are drawn over the entries that have a value of the property, in the provider's order. A scheme is
+a function from `Rows` and a seed to one array of parts a fold; entries of one structure lie in one part,
+unless the scheme says otherwise.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl.errors import StrataError, unknown
+from featurestore import groups, published
+from featurestore.draws import NONE, Parts, draw_80_10_10, draw_folds, draw_ladder, draw_lowest
 from featurestore.layout import StoreLayout
 from featurestore.schema import SPLITS
-from featurestore.store import open_store
+from featurestore.store import FeatureStore, open_store
 from featurestore.writer import TableWriter
 
-CODE = 1  # raised by hand when a scheme draws other parts from the same rows and seed
-FOLDS = 9
-FEWEST = 5  # rows (or groups of rows) below which a tenth rounds to none
-TRAIN, VAL, TEST = "train", "val", "test"
+if TYPE_CHECKING:
+    from etl.structure import Structure
 
-Parts = NDArray[np.str_]
+CODE = 1  # raised by hand when a scheme draws other parts from the same rows and seed
+
+
+def _no_structures(_ids: Sequence[str]) -> "list[Structure]":
+    raise StrataError("these rows have no structures to be grouped by")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,81 +41,12 @@ class Rows:
     entry_ids: Sequence[str]
     structure_ids: Sequence[str]
     values: NDArray[np.float64]
+    structures: "Callable[[Sequence[str]], list[Structure]]" = _no_structures
+    provided: published.Split | None = None
+    known: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # groups that were found already
 
     def __len__(self) -> int:
         return len(self.entry_ids)
-
-
-def tenth(n: int) -> int:
-    """Return the size of a 10 % part of `n` rows: a tenth, halves rounded up.
-
-    >>> [tenth(n) for n in (5, 14, 15, 1056)]
-    [1, 1, 2, 106]
-    """
-    return (n + 5) // 10
-
-
-def draw_80_10_10(groups: NDArray[np.int64], seed: int) -> Parts:
-    """Draw test, validation and training parts of 10, 10 and 80 %; rows of one group stay together.
-
-    Groups are shuffled and gone through once: a group goes to whichever of test and validation lacks
-    more of its `tenth(n)` rows, if it fits there, else to training. Where every row is its own group
-    the sizes are exact; else a part may fall short, and it never overshoots, except that a part into
-    which no group fits gets the smallest one.
-
-    groups: (n,) group of each row, numbered from 0. Returns (n,) part of each row.
-    Raises `StrataError` below five groups.
-    """
-    count = _count(groups, FEWEST)
-    order = np.random.default_rng(seed).permutation(count)
-    sizes = np.bincount(groups, minlength=count)
-    part_of = np.full(count, TRAIN, dtype="<U5")
-    left = dict.fromkeys((TEST, VAL), tenth(len(groups)))
-    for group in order:
-        part = max(left, key=left.__getitem__)
-        if sizes[group] <= left[part]:
-            part_of[group] = part
-            left[part] -= sizes[group]
-        if not any(left.values()):
-            break
-    for name in left:
-        if not (part_of == name).any():
-            free = order[part_of[order] == TRAIN]
-            part_of[free[np.argmin(sizes[free])]] = name
-    return part_of[groups]
-
-
-def draw_folds(groups: NDArray[np.int64], seed: int) -> list[Parts]:
-    """Deal all rows into nine parts; fold k tests on part k, validates on part k + 1, trains on the rest.
-
-    Groups are shuffled and laid end to end, and a group goes to the ninth in which its middle lies.
-    Returns nine (n,) arrays. Raises `StrataError` where a part would be empty.
-    """
-    n, count = len(groups), _count(groups, FOLDS)
-    order = np.random.default_rng(seed).permutation(count)
-    sizes = np.bincount(groups, minlength=count)[order]
-    middles = np.cumsum(sizes) - sizes / 2
-    ninth_of = np.empty(count, np.int64)
-    ninth_of[order] = (middles * FOLDS / n).astype(np.int64)
-    ninths = ninth_of[groups]
-    if len(np.unique(ninths)) < FOLDS:
-        raise StrataError(
-            f"{n} rows in {count} groups leave a part of this split empty: some groups are too large for it"
-        )
-    return [
-        np.where(ninths == fold, TEST, np.where(ninths == (fold + 1) % FOLDS, VAL, TRAIN))
-        for fold in range(FOLDS)
-    ]
-
-
-def _count(groups: NDArray[np.int64], fewest: int) -> int:
-    count = int(groups.max()) + 1 if len(groups) else 0
-    if count < fewest:
-        raise StrataError(
-            f"{len(groups)} rows in {count} groups are too few for this split: "
-            f"it needs {fewest} groups at least"
-        )
-    return count
 
 
 def _by_structure(rows: Rows) -> NDArray[np.int64]:
@@ -134,10 +70,59 @@ def _kfold(rows: Rows, seed: int) -> list[Parts]:
     return draw_folds(_by_structure(rows), seed)
 
 
+def _extrapolation(rows: Rows, seed: int) -> list[Parts]:
+    """The tenth of lowest value is the test part, by structure; validation drawn from the rest."""
+    return [draw_lowest(_by_structure(rows), rows.values, seed)]
+
+
+def _ladder(rows: Rows, seed: int) -> list[Parts]:
+    """`random` as fold 0; fold k trains on 1/2^k of its training structures, same test and validation."""
+    return draw_ladder(_by_structure(rows), seed)
+
+
+def _grouped(rows: Rows, seed: int) -> list[Parts]:
+    """80:10:10 by chemical system: the same elements never lie in two parts."""
+    return [draw_80_10_10(_by(rows, groups.chemical_system), seed)]
+
+
+def _grouped_prototype(rows: Rows, seed: int) -> list[Parts]:
+    """80:10:10 by prototype: anonymous formula, space group and size of the conventional cell."""
+    return [draw_80_10_10(_by(rows, groups.prototype), seed)]
+
+
+def _grouped_space_group(rows: Rows, seed: int) -> list[Parts]:
+    """80:10:10 by space group."""
+    return [draw_80_10_10(_by(rows, groups.space_group), seed)]
+
+
+def _published(rows: Rows, _seed: int) -> list[Parts]:
+    """The provider's own parts, entry by entry, the same for every seed; other entries lie in no part."""
+    if rows.provided is None:
+        raise StrataError("no split of this property was published")
+    return [rows.provided.parts(rows.entry_ids)]
+
+
+def _by(rows: Rows, group_of: "Callable[[Structure], str]") -> NDArray[np.int64]:
+    """Number the groups of the rows' structures by first appearance; each structure is looked at once."""
+    name = group_of.__name__
+    if name not in rows.known:
+        unique = list(dict.fromkeys(rows.structure_ids))
+        label = dict(zip(unique, map(group_of, rows.structures(unique)), strict=True))
+        labels = pa.array([label[structure] for structure in rows.structure_ids], pa.string())
+        rows.known[name] = labels.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return rows.known[name]
+
+
 SCHEMES: dict[str, Callable[[Rows, int], list[Parts]]] = {
     "random": _random,
     "random_rows": _random_rows,
     "kfold": _kfold,
+    "extrapolation": _extrapolation,
+    "ladder": _ladder,
+    "grouped": _grouped,
+    "grouped_prototype": _grouped_prototype,
+    "grouped_space_group": _grouped_space_group,
+    "published": _published,
 }
 
 
@@ -159,31 +144,45 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     What is there already is left alone, and splits that are no longer asked for are dropped. Raises
     `StrataError` naming the property where it has too few values.
     """
+    for scheme in schemes:
+        if scheme not in SCHEMES:
+            raise unknown("split scheme", scheme, SCHEMES)
     store = open_store(root)
     names = store.properties(dataset)
+    if "published" in schemes:
+        published.need(dataset, names)
     new, keys = 0, []
     with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split") as writer:
         for name in names:
-            rows = _rows(store.connection, dataset, name)
-            key = _key(dataset, name, rows, schemes, seeds)
+            rows = _rows(store, dataset, name, with_published="published" in schemes)
+            drawn = [scheme for scheme in schemes if scheme != "published" or rows.provided is not None]
+            key = _key(dataset, name, rows, drawn, seeds)
             keys.append(key)
             if key not in writer.committed:
-                new += writer.commit(key, _table(dataset, name, rows, schemes, seeds))
+                new += writer.commit(key, _table(dataset, name, rows, drawn, seeds))
         writer.retain(keys)
     return new
 
 
-def _rows(connection: Any, dataset: str, property_name: str) -> Rows:
-    found = connection.sql(
+def _rows(store: FeatureStore, dataset: str, property_name: str, with_published: bool) -> Rows:
+    found = store.sql(
         "SELECT t.entry_id, t.structure_id, t.value FROM targets t JOIN entries e USING (dataset, entry_id) "
         "WHERE t.dataset = ? AND t.property = ? ORDER BY e.position",
-        params=[dataset, property_name],
+        [dataset, property_name],
     ).to_arrow_table()
-    return Rows(found["entry_id"].to_pylist(), found["structure_id"].to_pylist(), found["value"].to_numpy())
+    return Rows(
+        found["entry_id"].to_pylist(),
+        found["structure_id"].to_pylist(),
+        found["value"].to_numpy(),
+        store.structures,
+        published.find(dataset, property_name) if with_published else None,
+    )
 
 
 def _key(dataset: str, property_name: str, rows: Rows, schemes: Sequence[str], seeds: Sequence[int]) -> str:
-    asked = [CODE, dataset, property_name, list(schemes), list(seeds)]
+    asked: list[Any] = [CODE, dataset, property_name, list(schemes), list(seeds)]
+    if rows.provided is not None:
+        asked.append(rows.provided.sha256)
     digest = hashlib.sha256(json.dumps(asked).encode())
     digest.update(json.dumps([rows.entry_ids, rows.structure_ids]).encode())
     digest.update(np.ascontiguousarray(rows.values).tobytes())
@@ -201,14 +200,15 @@ def _table(
             except StrataError as error:
                 raise StrataError(f"split {scheme} of {dataset}/{property_name}: {error}") from None
             for fold, parts in enumerate(folds):
+                lie = np.flatnonzero(parts != NONE)
                 columns = {
-                    "scheme": _constant(scheme, len(rows)),
-                    "seed": pa.array(np.full(len(rows), seed), pa.int64()),
-                    "dataset": _constant(dataset, len(rows)),
-                    "property": _constant(property_name, len(rows)),
-                    "entry_id": pa.array(rows.entry_ids, pa.string()),
-                    "fold": pa.array(np.full(len(rows), fold), pa.int32()),
-                    "part": pa.array(parts, pa.string()),
+                    "scheme": _constant(scheme, len(lie)),
+                    "seed": pa.array(np.full(len(lie), seed), pa.int64()),
+                    "dataset": _constant(dataset, len(lie)),
+                    "property": _constant(property_name, len(lie)),
+                    "entry_id": pa.array(rows.entry_ids, pa.string()).take(pa.array(lie)),
+                    "fold": pa.array(np.full(len(lie), fold), pa.int32()),
+                    "part": pa.array(parts[lie], pa.string()),
                 }
                 pieces.append(pa.Table.from_pydict(columns, SPLITS))
     return pa.concat_tables(pieces) if pieces else SPLITS.empty_table()

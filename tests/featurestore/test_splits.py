@@ -1,87 +1,22 @@
+import json
 from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import featurestore
 from etl.errors import StrataError
-from featurestore import splits
+from etl.structure import Structure
+from featurestore import groups, published
+from featurestore.draws import FOLDS
 from featurestore.log import snapshot
-from featurestore.splits import FEWEST, FOLDS, Rows, draw, draw_80_10_10, draw_folds, split_dataset, tenth
+from featurestore.splits import Rows, draw, split_dataset
 from tests.stores import add_dataset
-
-GROUPS = st.lists(st.integers(1, 8), min_size=30, max_size=80).map(  # sizes of groups, then shuffled rows
-    lambda sizes: np.random.default_rng(len(sizes)).permutation(np.repeat(np.arange(len(sizes)), sizes))
-)
-SEEDS = st.integers(0, 2**31)
 
 
 def rows(structures):
     names = [f"e{i}" for i in range(len(structures))]
     return Rows(names, [f"s{s}" for s in structures], np.zeros(len(structures)))
-
-
-def sizes(parts):
-    return {name: int((parts == name).sum()) for name in ("train", "val", "test")}
-
-
-@given(st.integers(FEWEST, 3000), SEEDS)
-def test_single_rows_give_exact_tenths(n, seed):
-    tenth_ = tenth(n)
-    assert sizes(draw_80_10_10(np.arange(n), seed)) == {
-        "train": n - 2 * tenth_,
-        "val": tenth_,
-        "test": tenth_,
-    }
-
-
-@given(GROUPS, SEEDS)
-def test_groups_stay_together_and_parts_come_near_a_tenth(groups, seed):
-    parts = draw_80_10_10(groups, seed)
-    assert all(len(set(parts[groups == group])) == 1 for group in set(groups))
-    got, largest, wanted = sizes(parts), np.bincount(groups).max(), tenth(len(groups))
-    for name in ("val", "test"):
-        assert got[name] > 0
-        assert wanted - largest < got[name] <= max(wanted, np.bincount(groups).min())
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_a_group_larger_than_a_part_is_trained_on(seed):
-    groups = np.array([0] * 500 + list(range(1, 9)))
-    parts = draw_80_10_10(groups, seed)
-    assert set(parts[:500]) == {"train"}
-    assert {"val", "test"} <= set(parts)
-
-
-def test_a_part_into_which_no_group_fits_gets_one():
-    assert sizes(draw_80_10_10(np.repeat(np.arange(5), 2), 0)) == {"train": 6, "val": 2, "test": 2}
-
-
-@given(st.integers(FOLDS, 500), SEEDS)
-def test_folds_test_every_row_once_and_validate_on_the_next_part(n, seed):
-    folds = draw_folds(np.arange(n), seed)
-    assert len(folds) == FOLDS
-    tests = np.array([parts == "test" for parts in folds])
-    vals = np.array([parts == "val" for parts in folds])
-    assert (tests.sum(axis=0) == 1).all()
-    assert (vals == np.roll(tests, -1, axis=0)).all()
-    counts = tests.sum(axis=1)
-    assert counts.min() >= 1
-    assert counts.max() - counts.min() <= 1
-
-
-def test_folds_keep_groups_together():
-    groups = np.repeat(np.arange(30), 3)
-    for parts in draw_folds(groups, 0):
-        assert all(len(set(parts[groups == group])) == 1 for group in range(30))
-
-
-def test_a_seed_is_a_draw():
-    groups = np.arange(200)
-    assert (draw_80_10_10(groups, 3) == draw_80_10_10(groups, 3)).all()
-    assert (draw_80_10_10(groups, 3) != draw_80_10_10(groups, 4)).any()
 
 
 def test_the_draw_hangs_on_order_not_on_names():
@@ -97,7 +32,7 @@ def test_the_papers_draw_may_part_the_entries_of_a_structure():
     assert (apart[::2] != apart[1::2]).any()
 
 
-@pytest.mark.parametrize("scheme", splits.SCHEMES)
+@pytest.mark.parametrize("scheme", ["random", "random_rows", "kfold", "extrapolation", "ladder"])
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_too_few_rows_are_an_error_with_their_number(scheme, n):  # row 28
     with pytest.raises(StrataError, match=rf"{n} rows in {n} groups are too few"):
@@ -158,4 +93,109 @@ def test_an_unknown_dataset_is_named(tmp_path):
     add_dataset(tmp_path, "alpha", range(10))
     with pytest.raises(StrataError, match="did you mean 'alpha'"):
         split_dataset(tmp_path, "alpah", ["random"], [0])
+    assert not (tmp_path / "splits").exists()
+
+
+def structures_of(store_structures):
+    """Give made-up structures by id: `s<n>` is the n-th of the list."""
+    return lambda ids: [store_structures[int(name[1:])] for name in ids]
+
+
+def test_grouped_schemes_part_no_group():
+    rng = np.random.default_rng(0)
+    kinds = [rng.choice([1, 6, 7, 8, 14], size=2, replace=False) for _ in range(60)]
+    made = [
+        Structure(
+            np.diag([3.0, 3.0, 3.0 + 2 * (i % 3)]), np.array(kind, np.uint8), np.array([[0, 0, 0], [0.5] * 3])
+        )
+        for i, kind in enumerate(kinds)
+    ]
+    names = [f"e{i}" for i in range(60)]
+    given = Rows(names, [f"s{i}" for i in range(60)], np.zeros(60), structures_of(made))
+    for scheme, group_of in {
+        "grouped": groups.chemical_system,
+        "grouped_prototype": groups.prototype,
+    }.items():
+        try:
+            (parts,) = draw(scheme, given, 0)
+        except StrataError as error:
+            assert "groups are too few" in str(error)  # noqa: PT017 - three prototypes cannot be parted
+            assert scheme == "grouped_prototype"
+            continue
+        lie = defaultdict(set)
+        for structure, part in zip(made, parts, strict=True):
+            lie[group_of(structure)].add(part)
+        assert {len(found) for found in lie.values()} == {1}
+        assert set(parts) == {"train", "val", "test"}
+
+
+def test_extrapolation_ladder_and_fewer_rows_are_kept(tmp_path):
+    add_dataset(tmp_path, "alpha", range(60), properties=("energy",))
+    split_dataset(tmp_path, "alpha", ["random", "extrapolation", "ladder"], [0])
+    store = featurestore.open(tmp_path)
+    counts = dict(
+        store.sql("SELECT scheme || fold, count(*) FROM splits GROUP BY ALL ORDER BY ALL").fetchall()
+    )
+    assert counts == {
+        "random0": 60,
+        "extrapolation0": 60,
+        "ladder0": 60,
+        "ladder1": 36,
+        "ladder2": 24,
+        "ladder3": 18,
+    }
+    highest = store.sql(
+        "SELECT max(value) FILTER (part = 'test') <= min(value) FILTER (part <> 'test') "
+        "FROM splits JOIN targets USING (dataset, property, entry_id) WHERE scheme = 'extrapolation'"
+    ).fetchall()
+    assert highest == [(True,)]
+    same = store.sql(
+        "SELECT fold, list(entry_id ORDER BY entry_id) FROM splits "
+        "WHERE scheme IN ('random', 'ladder') AND part = 'test' GROUP BY scheme, fold"
+    ).fetchall()
+    assert len({tuple(entries) for _, entries in same}) == 1
+
+
+def test_a_space_group_needs_structures():
+    with pytest.raises(StrataError, match="no structures to be grouped by"):
+        draw("grouped", rows(range(20)), 0)
+
+
+@pytest.fixture
+def published_file(tmp_path, monkeypatch):
+    """A published split of alpha/energy, which leaves out the last entries."""
+    content = {
+        "id_train": [f"alpha-{i}" for i in range(20)],
+        "id_val": ["alpha-20", "alpha-21"],
+        "id_test": ["alpha-22", "elsewhere"],
+    }
+    path = tmp_path / "ids.json"
+    path.write_text(json.dumps(content))
+    found = published.read(path, "abc", published.File("", "").keys)
+    monkeypatch.setitem(published.FILES, ("alpha", "energy"), published.File("ids.json", "https://x"))
+    monkeypatch.setattr(published, "find", lambda dataset, name: found if name == "energy" else None)
+    return path
+
+
+def test_a_published_split_is_kept_as_it_is(tmp_path, published_file):
+    add_dataset(tmp_path, "alpha", range(30))
+    assert split_dataset(tmp_path, "alpha", ["random", "published"], [0]) == 2
+    store = featurestore.open(tmp_path)
+    assert {key.scheme for key in store.splits("alpha", "gap")} == {"random"}
+    parts = dict(
+        store.sql("SELECT part, count(*) FROM splits WHERE scheme = 'published' GROUP BY part").fetchall()
+    )
+    assert parts == {"train": 20, "val": 2, "test": 1}
+
+
+def test_a_dataset_without_a_published_split_is_told(tmp_path):
+    add_dataset(tmp_path, "alpha", range(30))
+    with pytest.raises(StrataError, match=r"no split of alpha was published.*megnet/formation_energy"):
+        split_dataset(tmp_path, "alpha", ["published"], [0])
+
+
+def test_an_unknown_scheme_is_refused_before_anything_is_written(tmp_path):  # row 44
+    add_dataset(tmp_path, "alpha", range(30))
+    with pytest.raises(StrataError, match="did you mean 'grouped'"):
+        split_dataset(tmp_path, "alpha", ["gruoped"], [0])
     assert not (tmp_path / "splits").exists()
