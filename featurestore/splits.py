@@ -43,7 +43,9 @@ class Rows:
     values: NDArray[np.float64]
     structures: "Callable[[Sequence[str]], list[Structure]]" = _no_structures
     provided: published.Split | None = None
-    known: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # groups that were found already
+    labels: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # groups that were found already, by structure
 
     def __len__(self) -> int:
         return len(self.entry_ids)
@@ -51,8 +53,7 @@ class Rows:
 
 def _by_structure(rows: Rows) -> NDArray[np.int64]:
     """Number the structures by first appearance, so that the draw does not hang on their ids."""
-    codes = pa.array(rows.structure_ids, pa.string()).dictionary_encode().indices
-    return codes.to_numpy().astype(np.int64)
+    return _numbered(rows.structure_ids)
 
 
 def _random(rows: Rows, seed: int) -> list[Parts]:
@@ -104,13 +105,14 @@ def _published(rows: Rows, _seed: int) -> list[Parts]:
 
 def _by(rows: Rows, group_of: "Callable[[Structure], str]") -> NDArray[np.int64]:
     """Number the groups of the rows' structures by first appearance; each structure is looked at once."""
-    name = group_of.__name__
-    if name not in rows.known:
-        unique = list(dict.fromkeys(rows.structure_ids))
-        label = dict(zip(unique, map(group_of, rows.structures(unique)), strict=True))
-        labels = pa.array([label[structure] for structure in rows.structure_ids], pa.string())
-        rows.known[name] = labels.dictionary_encode().indices.to_numpy().astype(np.int64)
-    return rows.known[name]
+    label = rows.labels.setdefault(group_of.__name__, {})
+    new = [name for name in dict.fromkeys(rows.structure_ids) if name not in label]
+    label.update(zip(new, map(group_of, rows.structures(new)), strict=True))
+    return _numbered([label[name] for name in rows.structure_ids])
+
+
+def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    return pa.array(names, pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
 
 
 SCHEMES: dict[str, Callable[[Rows, int], list[Parts]]] = {
@@ -152,9 +154,10 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     if "published" in schemes:
         published.need(dataset, names)
     new, keys = 0, []
+    labels: dict[str, dict[str, str]] = {}
     with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split") as writer:
         for name in names:
-            rows = _rows(store, dataset, name, with_published="published" in schemes)
+            rows = _rows(store, dataset, name, labels, with_published="published" in schemes)
             drawn = [scheme for scheme in schemes if scheme != "published" or rows.provided is not None]
             key = _key(dataset, name, rows, drawn, seeds)
             keys.append(key)
@@ -164,7 +167,14 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     return new
 
 
-def _rows(store: FeatureStore, dataset: str, property_name: str, with_published: bool) -> Rows:
+def _rows(
+    store: FeatureStore,
+    dataset: str,
+    property_name: str,
+    labels: dict[str, dict[str, str]],
+    *,
+    with_published: bool,
+) -> Rows:
     found = store.sql(
         "SELECT t.entry_id, t.structure_id, t.value FROM targets t JOIN entries e USING (dataset, entry_id) "
         "WHERE t.dataset = ? AND t.property = ? ORDER BY e.position",
@@ -176,6 +186,7 @@ def _rows(store: FeatureStore, dataset: str, property_name: str, with_published:
         found["value"].to_numpy(),
         store.structures,
         published.find(dataset, property_name) if with_published else None,
+        labels,
     )
 
 
