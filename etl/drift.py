@@ -5,10 +5,16 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from etl.errors import StrataError
+from etl.lazy import need
+
+if TYPE_CHECKING:
+    from etl.engine import Engine
+    from featurestore.store import FeatureStore
 
 TOLERANCE = (
     1e-3  # largest difference over the spread of its checkpoint; 1e-5 is what another order of sums gives
@@ -54,38 +60,17 @@ def environment() -> dict[str, str]:
 def drift(root: str | Path, *, sample: int = 50, seed: int = 0, extraction: str | None = None) -> Drift:
     """Extract a sample of the kept structures again and compare all 23 checkpoints.
 
-    The source model is the one that the extraction names; raises `StrataError` where its card no longer
-    has the recorded weights or graph settings, showing both, as no comparison would mean anything.
+    Raises `StrataError` where the source model here is another one (see `engine_of`).
     """
-    from etl.engine import Engine
-    from etl.extract import extraction_id
-    from etl.params import Extract
     from featurestore.schema import CHECKPOINTS, WIDTH
     from featurestore.store import open_store
-    from zoo.hub import load_source
 
     if sample < 1:
         raise StrataError(f"a sample has one structure at least, got {sample}")
     store = open_store(root)
     name = store.need_extraction(extraction)
-    facts = {row["extraction_id"]: row for row in store.extractions().to_pylist()}[name]
-    kept = json.loads(facts["provenance"] or "{}")
-    tf32 = kept.get("tf32") == "true"
-    source = load_source(facts["source_model"])
-    if extraction_id(source.card, tf32) != name:
-        now = {
-            "weights_sha256": source.card.weights_sha256,
-            "graph": json.dumps(source.card.graph.model_dump(mode="json"), sort_keys=True),
-        }
-        shown = "; ".join(
-            f"{key}: kept {kept.get(key)}, the card has {text}"
-            for key, text in now.items()
-            if kept.get(key) != text
-        )
-        raise StrataError(
-            f"extraction {name} was made by another {facts['source_model']} than this one "
-            f"({shown or 'by another code schema'}), so there is nothing to compare"
-        )
+    engine = engine_of(store, name)
+    kept = _provenance(store, name)
     ids = [
         row[0]
         for row in store.sql(
@@ -97,7 +82,6 @@ def drift(root: str | Path, *, sample: int = 50, seed: int = 0, extraction: str 
     if not ids:
         raise StrataError(f"{store.path} has vectors under {name}, but none of their structures")
     chosen = np.random.default_rng(seed).choice(ids, min(sample, len(ids)), replace=False).tolist()
-    engine = Engine(source, Extract(source_model=facts["source_model"], tf32=tf32, workers=0))
     result = engine(store.structures(chosen))
     new = result.vectors.reshape(len(chosen), len(CHECKPOINTS), WIDTH)
     if result.errors:
@@ -110,3 +94,43 @@ def drift(root: str | Path, *, sample: int = 50, seed: int = 0, extraction: str 
     i, k = (int(place) for place in np.unravel_index(far.argmax(), far.shape))
     recorded = {key: kept[key] for key in environment() if key in kept}
     return Drift(name, len(chosen), float(far[i, k]), CHECKPOINTS[k].name, chosen[i], recorded, environment())
+
+
+def engine_of(store: "FeatureStore", extraction: str) -> "Engine":
+    """Return an engine that gives the vectors of an extraction.
+
+    The source model is the one that the extraction names; raises `StrataError` where its card no longer
+    has the recorded weights or graph settings, showing both: vectors would not be comparable.
+    """
+    need("torch", "extract")
+    from etl.engine import Engine
+    from etl.extract import extraction_id
+    from etl.params import Extract
+    from zoo.hub import load_source
+
+    kept = _provenance(store, extraction)
+    tf32 = kept.get("tf32") == "true"
+    source = load_source(kept["source_model"])
+    if extraction_id(source.card, tf32) != extraction:
+        now = {
+            "weights_sha256": source.card.weights_sha256,
+            "graph": json.dumps(source.card.graph.model_dump(mode="json"), sort_keys=True),
+        }
+        shown = "; ".join(
+            f"{key}: kept {kept.get(key)}, the card has {text}"
+            for key, text in now.items()
+            if kept.get(key) != text
+        )
+        raise StrataError(
+            f"extraction {extraction} was made by another {source.card.name} than this one "
+            f"({shown or 'by another code schema'}), so there is nothing to compare"
+        )
+    return Engine(source, Extract(source_model=source.card.name, tf32=tf32, workers=0))
+
+
+def _provenance(store: "FeatureStore", extraction: str) -> dict[str, str]:
+    """Return what the shards of an extraction say of themselves, source_model at least."""
+    for row in store.extractions().to_pylist():
+        if row["extraction_id"] == extraction:
+            return {"source_model": row["source_model"], **json.loads(row["provenance"] or "{}")}
+    raise StrataError(f"{store.path} has no extraction {extraction}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from etl.errors import StrataError
+from etl.errors import StrataError, unknown
 from featurestore import care
 
 app = typer.Typer(no_args_is_help=True)
@@ -82,6 +82,43 @@ def info(store: Path = STORE, at: int | None = AT) -> None:
     )
     rows = [(name, n, shards, size_text(size or 0)) for name, n, shards, size in sizes.fetchall()]
     show("Tables", ("table", "rows", "shards", "size"), rows)
+
+
+@app.command()
+def near(
+    what: str = typer.Argument(
+        metavar="FILE|ID", help="A CIF, POSCAR or XYZ, an entry_id or a structure_id."
+    ),
+    k: int = typer.Option(10, "--k", help="How many."),
+    checkpoint: str = typer.Option("atom_8", "--checkpoint", help="Whose vectors; see `strata features`."),
+    dataset: str | None = typer.Option(None, "--dataset", help="Search in this one only."),
+    metric: str = typer.Option("euclidean", "--metric", help="euclidean or cosine."),
+    extraction: str | None = typer.Option(
+        None, "--extraction", help="Which vectors, where there are several."
+    ),
+    store: Path = STORE,
+) -> None:
+    """Find the kept structures that look most like one, by the vectors of a checkpoint; exact."""
+    from featurestore.near import METRICS, one_checkpoint, vectors_of_file
+    from featurestore.results import show
+    from featurestore.store import open_store
+
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    opened = open_store(store)
+    extraction = opened.need_extraction(extraction)
+    checkpoint = one_checkpoint(checkpoint)
+    asked = vectors_of_file(opened, what, checkpoint, extraction) if Path(what).is_file() else what
+    found = opened.near(asked, k, checkpoint, dataset=dataset, extraction=extraction, metric=metric)
+    rows = [
+        (row["distance"], row["formula"], row["n_atoms"], row["entries"], row["structure_id"])
+        for row in found.to_pylist()
+    ]
+    show(
+        f"Nearest to {what} by {checkpoint}",
+        ("distance", "formula", "atoms", "entries", "structure_id"),
+        rows,
+    )
 
 
 @app.command()

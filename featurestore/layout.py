@@ -8,6 +8,7 @@ from featurestore.log import LOG
 
 PER_DATASET = ("structures", "entries", "targets", "splits", "runs", "predictions")
 WHOLE_STORE = ("features", "scores")
+_RUNS = ("runs", "predictions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class StoreLayout:
         if dataset is None or kind not in PER_DATASET:
             raise ValueError(f"no table {kind!r} for dataset {dataset!r}")
         check_name(dataset, "dataset")
-        if kind in ("runs", "predictions"):
+        if kind in _RUNS:
             return root / "runs" / dataset / kind
         return root / kind / dataset
 
@@ -63,6 +64,13 @@ class StoreLayout:
         """Return the folder that holds a dataset's fitted models, a folder a run."""
         return self.runs(dataset).parent / "models"
 
+    def trained(self, kind: str, dataset: str) -> Path:
+        """Return the folder of the runs, predictions or models of networks that were trained on a dataset.
+
+        The stage `finetune` writes there: an output of DVC belongs to one stage. Queries see both as one.
+        """
+        return Path(self.root) / "finetune" / check_name(dataset, "dataset") / kind
+
     @property
     def features(self) -> Path:
         """Return the folder of all vectors."""
@@ -76,14 +84,16 @@ class StoreLayout:
     def tables(self, kind: str) -> list[Path]:
         """Return the folders of one kind that exist, in the order of the datasets' names."""
         root = Path(self.root)
-        pattern = {"runs": "runs/*/runs", "predictions": "runs/*/predictions"}.get(kind, f"{kind}/*")
-        found = [root / kind] if kind in WHOLE_STORE else sorted(root.glob(pattern))
+        patterns = [f"runs/*/{kind}", f"finetune/*/{kind}"] if kind in _RUNS else [f"{kind}/*"]
+        found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+        if kind in WHOLE_STORE:
+            found = [root / kind]
         return [folder for folder in found if (folder / LOG).is_dir()]
 
     def kind_of(self, folder: Path) -> str:
         """Return the kind of the table that lies in `folder`."""
         parts = folder.relative_to(self.root).parts
-        return parts[2] if parts[0] == "runs" else parts[0]
+        return parts[2] if parts[0] in ("runs", "finetune") else parts[0]
 
     def dataset_of(self, folder: Path) -> str | None:
         """Return the dataset whose table lies in `folder`; None for a table of the whole store."""

@@ -122,7 +122,7 @@ SCORES = _schema(
     pa.field("dataset", _text),
     pa.field("property", _text),
     pa.field("part", _text),
-    pa.field("role", _text),  # chosen or base
+    pa.field("role", _text),  # chosen, base or scratch
     optional=(
         pa.field("mae", _float),
         pa.field("mae_low", _float),

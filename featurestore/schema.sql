@@ -86,16 +86,17 @@ SELECT structure_id, extraction_id, 'angle' AS kind, 4 AS depth, angle_4 AS vect
 CREATE VIEW splits AS
 SELECT scheme, seed, dataset, property, entry_id, fold, part FROM stored_splits;
 
--- What was read off the test part, for the chosen run and Base; mae in the target's unit.
+-- What was read off the test part, for the chosen run, Base and ALIGNN from scratch; mae in the target's unit.
 CREATE VIEW scores AS
 SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearman, n FROM stored_scores;
 
 -- Fitted models. …_mae in the target's unit; test_… only where `evaluate` looked, base_test_mae beside
--- it from Base on the same split; role: chosen or base. created_at in UTC.
+-- it from Base on the same split; role: chosen, base or scratch. created_at in UTC.
 CREATE VIEW runs AS
 WITH looked AS (
     SELECT run_id, min(role) FILTER (role = 'chosen') IS NOT NULL AS is_chosen,
         min(role) FILTER (role = 'base') IS NOT NULL AS is_base,
+        min(role) FILTER (role = 'scratch') IS NOT NULL AS is_scratch,
         any_value(mae) AS test_mae, any_value(mae_low) AS test_mae_low,
         any_value(mae_high) AS test_mae_high, any_value(r2) AS test_r2,
         any_value(spearman) AS test_spearman
@@ -110,7 +111,8 @@ SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit,
     r.source_model, r.extraction_id, r.n_train, r.n_val, r.n_test, r.train_mae, r.val_mae,
     looked.test_mae, looked.test_mae_low, looked.test_mae_high, looked.test_r2, looked.test_spearman,
     CASE WHEN looked.test_mae IS NOT NULL THEN base.base_test_mae END AS base_test_mae,
-    CASE WHEN looked.is_chosen THEN 'chosen' WHEN looked.is_base THEN 'base' END AS role,
+    CASE WHEN looked.is_chosen THEN 'chosen' WHEN looked.is_base THEN 'base'
+        WHEN looked.is_scratch THEN 'scratch' END AS role,
     r.fit_seconds, r.label, r.settings, r.versions, r.model_path, r.created_at::TIMESTAMP AS created_at
 FROM stored_runs r
 LEFT JOIN looked USING (run_id)

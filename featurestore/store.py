@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from etl.errors import StrataError, unknown
@@ -187,6 +188,41 @@ class FeatureStore:
         if len(absent):
             raise not_extracted(absent, extraction)
         return gather(wanted, checkpoints_of(feature_set), len(ids))
+
+    def all_vectors(
+        self,
+        feature_set: str = DEFAULT_FEATURE_SET,
+        extraction: str | None = None,
+        dataset: str | None = None,
+    ) -> tuple[pa.Array, NDArray[np.float32]]:
+        """Return every structure_id that has vectors, of one dataset or of all, and their (n, d) vectors."""
+        known = self._index(self.need_extraction(extraction))
+        ids = known.ids
+        if dataset is not None:
+            self._need_dataset(dataset)
+            mine = self.connection.sql(
+                "SELECT DISTINCT structure_id FROM entries WHERE dataset = ?", params=[dataset]
+            ).to_arrow_table()["structure_id"]
+            ids = ids.filter(pc.is_in(ids, value_set=mine))
+        return ids, gather(known.locate(ids)[0], checkpoints_of(feature_set), len(ids))
+
+    def near(
+        self,
+        asked: str | NDArray[np.float32],
+        k: int = 10,
+        checkpoint: str = "atom_8",
+        *,
+        dataset: str | None = None,
+        extraction: str | None = None,
+        metric: str = "euclidean",
+    ) -> pa.Table:
+        """Return the nearest structures by one checkpoint's vectors (see `featurestore.near.neighbours`)."""
+        from featurestore.near import neighbours
+
+        extraction = self.need_extraction(extraction)
+        return neighbours(
+            self, asked, k=k, checkpoint=checkpoint, dataset=dataset, extraction=extraction, metric=metric
+        )
 
     def missing(self, extraction: str, datasets: Sequence[str] | None = None) -> pa.Table:
         """Return structures that `extraction` neither has nor rejected: structure_id, n_atoms.
