@@ -52,8 +52,9 @@ def ingest(
 ) -> IngestReport:
     """Read a dataset and make the store hold exactly its records.
 
-    `version` overrules `params.ingest.versions`, and that the card. A published file that is not on this
-    machine is downloaded, and `progress` told of it (see `etl.download`).
+    `version` overrules `params.ingest.versions`, and that the card; where neither is given, the version
+    whose file is on this machine is read. A published file that is not on this machine is downloaded, and
+    `progress` told of it (see `etl.download`).
 
     Writes the dataset's tables `structures`, `targets` and `entries`, a shard for every
     `params.ingest.chunk` records. All records are read and checked before anything is written; shards
@@ -68,7 +69,10 @@ def ingest(
     file does not have; one id with two structures or two values (`InvalidStructure` with the code
     `duplicate_conflict`).
     """
-    card = load_card(dataset, version or params.ingest.versions.get(dataset))
+    asked = version or params.ingest.versions.get(dataset)
+    card = load_card(dataset, asked)
+    if asked is None:
+        card = raw.version_at_hand(card)
     provider = providers.get(card.provider)
     layout = StoreLayout(Path(store_root))
     with ExitStack() as stack:

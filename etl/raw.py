@@ -52,8 +52,21 @@ def find(card: DatasetCard, source: Source | None = None) -> RawFile:
     raise MissingFileError(
         f"dataset {card.name}: {source.file} is in none of: {looked}{hint}. `strata fetch {card.name}` "
         f"downloads {source.url}; or save it under that name in a folder and set {RAW_VARIABLE} to that "
-        f"({card.licence}){_other_versions(card, source, folders)}"
+        f"({card.licence})"
     )
+
+
+def version_at_hand(card: DatasetCard) -> DatasetCard:
+    """The card for the version whose file is on this machine, its own first; as it is where none is.
+
+    For a dataset whose version nobody has chosen: a file that is there is used before one that would have
+    to be downloaded. The version read is said on screen and kept in the store.
+    """
+    folders = list(_folders())
+    for name in sorted(card.versions, key=lambda name: name != card.version):
+        if any((folder / card.versions[name].file).is_file() for folder in folders):
+            return card.of_version(name)
+    return card
 
 
 def own(path: Path) -> RawFile:
@@ -67,21 +80,6 @@ def own(path: Path) -> RawFile:
         if item.is_file() and not item.name.startswith("."):
             digest.update(f"{sha256_of(item)}  {item.name}\n".encode())
     return RawFile(path, digest.hexdigest(), "user")
-
-
-def _other_versions(card: DatasetCard, missing: Source, folders: list[Path]) -> str:
-    """Name the versions that are there, for somebody who has another one than the card reads."""
-    there = [
-        name
-        for name, version in card.versions.items()
-        if version.file != missing.file and any((folder / version.file).is_file() for folder in folders)
-    ]
-    if not there:
-        return ""
-    return (
-        f". Version {' and '.join(there)} of it is there: choose it in params.yaml, "
-        f"ingest: {{versions: {{{card.name}: {there[0]}}}}}, or with --version"
-    )
 
 
 def cache_folder() -> Path:

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from etl import raw
-from etl.cards import DatasetCard
+from etl.cards import DatasetCard, load_card
 from etl.errors import StrataError
 
 DATA = b"published bytes"
@@ -128,3 +128,41 @@ def test_a_card_without_a_file():
     embedded = card().model_copy(update={"source": None})
     with pytest.raises(StrataError, match="names no file"):
         raw.find(embedded)
+
+
+def test_a_version_that_is_there_is_read_before_one_that_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(raw.CACHE_VARIABLE, str(tmp_path / "cache"))
+    card = load_card("jarvis_3d")
+    assert raw.version_at_hand(card) == card
+    (tmp_path / card.versions["dft_3d_2022"].file).write_bytes(b"")
+    assert raw.version_at_hand(card).version == "dft_3d_2022"
+    (tmp_path / card.versions["dft_3d_2021"].file).write_bytes(b"")
+    assert raw.version_at_hand(card).version == "dft_3d_2021"
+
+
+def test_another_version_that_is_there_is_named(folders):
+    versions = {
+        "old": {"file": "old.json.zip", "url": "https://example.org/old"},
+        "new": {"file": "mine.json.zip", "url": "https://example.org/new"},
+    }
+    put(folders[0], lock=HASH)
+    facts = card().model_dump(exclude={"source"})
+    wanted = DatasetCard.model_validate(facts | {"version": "old", "versions": versions})
+    with pytest.raises(raw.MissingFileError, match=r"Version new of it is there.*\{mine: new\}"):
+        raw.find(wanted)
+    assert raw.find(wanted.of_version("new")).sha256 == HASH
+
+
+def test_ones_own_folder_is_known_by_its_files(tmp_path):
+    (tmp_path / "a.cif").write_text("a")
+    (tmp_path / "b.csv").write_text("b")
+    before = raw.own(tmp_path)
+    assert before.vouched_for_by == "user"
+    (tmp_path / ".DS_Store").write_text("x")
+    assert raw.own(tmp_path) == before
+    (tmp_path / "a.cif").rename(tmp_path / "c.cif")
+    assert raw.own(tmp_path).sha256 != before.sha256
+    assert raw.own(tmp_path / "b.csv").sha256 == hashlib.sha256(b"b").hexdigest()
+    with pytest.raises(StrataError, match="does not exist"):
+        raw.own(tmp_path / "none")
