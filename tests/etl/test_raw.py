@@ -141,19 +141,6 @@ def test_a_version_that_is_there_is_read_before_one_that_is_not(tmp_path, monkey
     assert raw.version_at_hand(card).version == "dft_3d_2021"
 
 
-def test_another_version_that_is_there_is_named(folders):
-    versions = {
-        "old": {"file": "old.json.zip", "url": "https://example.org/old"},
-        "new": {"file": "mine.json.zip", "url": "https://example.org/new"},
-    }
-    put(folders[0], lock=HASH)
-    facts = card().model_dump(exclude={"source"})
-    wanted = DatasetCard.model_validate(facts | {"version": "old", "versions": versions})
-    with pytest.raises(raw.MissingFileError, match=r"Version new of it is there.*\{mine: new\}"):
-        raw.find(wanted)
-    assert raw.find(wanted.of_version("new")).sha256 == HASH
-
-
 def test_ones_own_folder_is_known_by_its_files(tmp_path):
     (tmp_path / "a.cif").write_text("a")
     (tmp_path / "b.csv").write_text("b")
