@@ -62,6 +62,54 @@ class Fit(Section):
     )
 
 
+class Train(Section):
+    """How an ALIGNN is trained; by default as in the paper, on whatever the machine has."""
+
+    epochs: int = Field(300, ge=1)
+    batch_size: int = Field(64, ge=1, description="structures a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the one-cycle schedule")
+    warmup: float = Field(0.3, gt=0, lt=1, description="share of the training at which the peak is reached")
+    weight_decay: float = Field(1e-5, ge=0, description="of AdamW; biases and normalisations have none")
+    patience: int = Field(0, ge=0, description="epochs without a better validation MAE; 0: never stop early")
+    seed: int = Field(0, ge=0, description="of initial weights and of the order of structures")
+    angles_per_step: int = Field(
+        100_000, ge=1, description="(compressed) angles; a batch with more is cut into several steps"
+    )
+    tf32: bool = Field(False, description="TensorFloat-32 products on a GPU")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="threads of torch; 0: as many as cores")
+    checkpoint_seconds: float = Field(5.0, ge=0, description="at least so long between checkpoints of epochs")
+
+
+class Finetune(Train):
+    """Which properties get an ALIGNN of their own, from scratch and from the source model's weights."""
+
+    properties: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="dataset → properties; a dataset not named here: none"
+    )
+    methods: tuple[Literal["scratch", "finetune"], ...] = ("scratch", "finetune")
+    freeze: Literal["none", "embeddings", "all_but_last", "head"] = Field(
+        "none", description="what fine-tuning leaves as the source model has it; head: all but the head"
+    )
+    label: str | None = Field(None, description="a word that stands beside the scores, such as demo")
+
+
+class Source(Train):
+    """How the source model is trained; no stage of the pipeline, `strata train-source` reads it."""
+
+    dataset: str = "megnet"
+    properties: tuple[str, ...] = Field(("formation_energy",), min_length=1)
+    split: str = Field("published:0", description="scheme:seed")
+    init: str = Field("scratch", description="scratch, or a source model's name")
+    graph: Literal["invariant", "published"] = Field("invariant", description="rules of docs/training.md")
+    max_cost: int | None = Field(
+        None, ge=1, description="structures of more compressed angles are left out; none: all are used"
+    )
+    curriculum: tuple[tuple[int, int], ...] = Field(
+        (), description="(epoch, compressed angles): before that epoch no structure of more"
+    )
+
+
 class Evaluate(Section):
     """What is read off the test part, for the chosen run and for Base only."""
 
@@ -70,7 +118,7 @@ class Evaluate(Section):
 
 
 class Params(Section):
-    """The whole of `params.yaml`; a section a stage, and `heads` with a section a head."""
+    """The whole of `params.yaml`; a section a stage, `heads` with a section a head, and `source`."""
 
     datasets: tuple[str, ...] = ("ase_elements", "ase_g2", "emt_alloys")
     ingest: Ingest = Ingest()
@@ -78,7 +126,9 @@ class Params(Section):
     split: Split = Split()
     fit: Fit = Fit()
     heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings of each head")
+    finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+    source: Source = Source()
 
 
 def load(path: str | Path = PARAMS_FILE) -> Params:
@@ -103,7 +153,7 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
 
     >>> parse({"extract": {"sourc_model": "x"}})
     Traceback (most recent call last):
-    etl.errors.StrataError: unknown key 'sourc_model' in params.yaml, extract; did you mean 'source_model'? ...
+    etl.errors.StrataError: unknown key 'sourc_model' in params.yaml, extract; did you mean 'source_model'?...
     """
     if not isinstance(raw, dict):
         raise StrataError(f"{where}: expected a mapping of sections, got {type(raw).__name__}")

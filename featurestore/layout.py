@@ -7,7 +7,7 @@ from etl.errors import check_name
 from featurestore.log import LOG
 
 PER_DATASET = ("structures", "entries", "targets", "splits", "runs", "predictions")
-WHOLE_STORE = ("features", "scores")
+WHOLE_STORE = ("features", "scores", "looks")
 _RUNS = ("runs", "predictions")
 
 
@@ -80,6 +80,11 @@ class StoreLayout:
     def scores(self) -> Path:
         """Return the folder of the scores that `evaluate` read off."""
         return self.table("scores")
+
+    @property
+    def looks(self) -> Path:
+        """Return the folder of the audit: a row for each look at a test part."""
+        return self.table("looks")
 
     def tables(self, kind: str) -> list[Path]:
         """Return the folders of one kind that exist, in the order of the datasets' names."""

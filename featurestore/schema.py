@@ -132,6 +132,19 @@ SCORES = _schema(
         pa.field("n", _int64, nullable=False),
     ),
 )
+LOOKS = _schema(
+    pa.field("run_id", _text),
+    pa.field("dataset", _text),
+    pa.field("property", _text),
+    pa.field("scheme", _text),
+    pa.field("seed", _int64),
+    pa.field("fold", _int32),
+    pa.field("role", _text),
+    pa.field("among", _text),  # what it was chosen among, where a split has several choices
+    pa.field("stage", _text),  # evaluate, or an experiment
+    pa.field("n", _int64),
+    pa.field("looked_at", pa.timestamp("us", tz="UTC")),
+)
 
 SCHEMAS: dict[str, pa.Schema] = {
     "structures": STRUCTURES,
@@ -142,4 +155,5 @@ SCHEMAS: dict[str, pa.Schema] = {
     "runs": RUNS,
     "predictions": PREDICTIONS,
     "scores": SCORES,
+    "looks": LOOKS,
 }

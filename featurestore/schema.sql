@@ -90,6 +90,11 @@ SELECT scheme, seed, dataset, property, entry_id, fold, part FROM stored_splits;
 CREATE VIEW scores AS
 SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearman, n FROM stored_scores;
 
+-- Every look at a test part: which run, in which role, chosen among what, by which stage. looked_at in UTC.
+CREATE VIEW looks AS
+SELECT run_id, dataset, property, scheme, seed, fold, role, among, stage, n, looked_at::TIMESTAMP AS looked_at
+FROM stored_looks;
+
 -- Fitted models. …_mae in the target's unit; test_… only where `evaluate` looked, base_test_mae beside
 -- it from Base on the same split; role: chosen, base or scratch. created_at in UTC.
 CREATE VIEW runs AS
@@ -104,7 +109,7 @@ WITH looked AS (
 ),
 base AS (
     SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, any_value(looked.test_mae) AS base_test_mae
-    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.is_base
+    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.role = 'base'
     GROUP BY r.dataset, r.property, r.scheme, r.seed, r.fold
 )
 SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit, r.scheme, r.seed, r.fold,

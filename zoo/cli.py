@@ -1,10 +1,14 @@
 """Commands that score, report and predict."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from etl.errors import StrataError
+
+if TYPE_CHECKING:
+    from zoo.finetune import Done
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -16,12 +20,12 @@ def evaluate(store: Path = STORE) -> None:
     """Score the chosen head and Base of every property on the test part; writes metrics.json and plots/."""
     from etl.params import load
     from featurestore.results import show
-    from zoo.evaluate import CHOSEN
+    from zoo.evaluate import BASE, CHOSEN
     from zoo.evaluate import evaluate as run
     from zoo.plots import number
 
     scored = run(load(), store)
-    base = {(s.dataset, s.property, s.split): s.score.mae for s in scored if s.role != CHOSEN}
+    base = {(s.dataset, s.property, s.split): s.score.mae for s in scored if s.role == BASE}
     rows = []
     for s in scored:
         if s.role == CHOSEN:
@@ -32,6 +36,76 @@ def evaluate(store: Path = STORE) -> None:
             rows.append((s.dataset, s.property, s.split, head, *figures, s.unit))
     headers = ("dataset", "property", "split", "chosen head", "test MAE", "Base MAE", "× Base", "unit")
     show("Scores on the test part", headers, rows)
+
+
+@app.command()
+def finetune(
+    dataset: str = typer.Argument(help="A dataset that has splits."),
+    store: Path = STORE,
+    plots: Path = typer.Option(Path("plots/training"), help="The folder for the curves."),
+) -> None:
+    """Train the ALIGNNs that params.yaml asks for, from scratch and from the source model.
+
+    Runs that exist are skipped; a training that was stopped goes on. The test part's targets are not read.
+    """
+    from etl.params import load
+    from zoo.finetune import finetune as run
+
+    _show_runs(dataset, run(dataset, load(), store, plots))
+
+
+@app.command()
+def train(
+    dataset: str = typer.Option(..., help="A dataset that has splits."),
+    prop: list[str] = typer.Option(..., "--property", help="What to learn; several: one network for all."),
+    init: str = typer.Option("scratch", help="scratch, or a source model: strata zoo list."),
+    freeze: str | None = typer.Option(None, help="none, embeddings, all_but_last or head."),
+    split: str = typer.Option("random:0", help="scheme:seed or scheme:seed:fold."),
+    epochs: int | None = typer.Option(None, help="Instead of finetune.epochs."),
+    batch_size: int | None = typer.Option(None, help="Instead of finetune.batch_size."),
+    learning_rate: float | None = typer.Option(None, help="Instead of finetune.learning_rate."),
+    device: str | None = typer.Option(None, help="Instead of finetune.device."),
+    minutes: float | None = typer.Option(None, help="Pause after so long; the same command goes on."),
+    publish: str | None = typer.Option(None, help="Put the network into the zoo under this name."),
+    store: Path = STORE,
+) -> None:
+    """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
+    from etl.params import load
+    from zoo.finetune import Ask, train_one
+    from zoo.rows import parse_split
+    from zoo.train import Paused
+
+    params = load()
+    asked = {"freeze": freeze, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    changes = {k: v for k, v in {**asked, "device": device}.items() if v is not None}
+    settings = params.finetune.model_validate(params.finetune.model_dump() | changes | {"label": None})
+    source = None if init == "scratch" else init
+    graph_of = source or params.extract.source_model
+    ask = Ask(dataset, tuple(prop), parse_split(split), source, graph_of, settings)
+    try:
+        done = train_one(ask, store, None if minutes is None else minutes * 60)
+    except Paused:
+        typer.echo("paused, and saved; the same command goes on from here")
+        return
+    _show_runs(dataset, done)
+    if publish is not None:
+        from zoo.publish import publish_run
+
+        typer.echo(f"published: {publish_run(store, done[0].run_id, publish)}")
+
+
+def _show_runs(dataset: str, done: "list[Done]") -> None:
+    from featurestore.results import show
+    from zoo.plots import number
+
+    rows = [
+        (run.method, run.property, "-".join(map(str, run.split)), f"{run.best_epoch + 1}/{run.epochs}")
+        + (number(run.train_mae), number(run.val_mae), run.unit, f"{run.seconds:.0f}")
+        for run in done
+    ]
+    new = sum(run.is_new for run in done)
+    headers = ("method", "property", "split", "best epoch", "train MAE", "val MAE", "unit", "s")
+    show(f"ALIGNNs trained on {dataset}: {len(done)} asked for, {new} new", headers, rows)
 
 
 @app.command()

@@ -17,8 +17,9 @@ from etl.cards import DatasetCard, load_card
 from etl.errors import StrataError, check_name
 from etl.params import Params
 from featurestore.store import FeatureStore
-from zoo.evaluate import BASE, CHOSEN, current_runs, split_label
+from zoo.evaluate import current_runs
 from zoo.plots import Bar, Point
+from zoo.protocol import BASE, CHOSEN, split_label
 
 MODELS = Path(__file__).parent / "models"
 
