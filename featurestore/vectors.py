@@ -58,20 +58,28 @@ def index(snapshot: Snapshot, extraction: str) -> Index:
 
     Raises `StrataError` where a structure lies in the table twice.
     """
-    shards, known, rows = [], [pa.array([], pa.string())], [np.empty(0, np.int64)]
-    for shard, path in zip(snapshot.shards, snapshot.paths, strict=True):
-        if shard.rows and shard.provenance.get("extraction_id", extraction) == extraction:
-            ids = read_columns(path, ["structure_id", "extraction_id"])
-            mine = np.flatnonzero(pc.equal(ids["extraction_id"], extraction).to_numpy())
-            with _explained(path):
-                shards.append((path, pq.read_metadata(path)))
-            known.append(ids["structure_id"].combine_chunks().take(pa.array(mine)))
-            rows.append(mine)
+    mine = [
+        path
+        for shard, path in zip(snapshot.shards, snapshot.paths, strict=True)
+        if shard.rows and shard.provenance.get("extraction_id", extraction) == extraction
+    ]
+    known, rows, footers = [pa.array([], pa.string())], [np.empty(0, np.int64)], []
+    with ThreadPoolExecutor(_READERS) as pool:
+        for ids, footer in pool.map(_read_ids, mine):
+            chosen = np.flatnonzero(pc.equal(ids["extraction_id"], extraction).to_numpy())
+            known.append(ids["structure_id"].combine_chunks().take(pa.array(chosen)))
+            rows.append(chosen)
+            footers.append(footer)
     everything = pa.chunked_array(known).combine_chunks()
     if pc.count_distinct(everything).as_py() != len(everything):
         raise StrataError(f"{snapshot.folder}: some structures lie twice under extraction {extraction}")
     starts = np.cumsum([len(ids) for ids in known])
-    return Index(everything, np.concatenate(rows), tuple(shards), starts)
+    return Index(everything, np.concatenate(rows), tuple(zip(mine, footers, strict=True)), starts)
+
+
+def _read_ids(path: Path) -> tuple[pa.Table, pq.FileMetaData]:
+    with _explained(path):
+        return read_columns(path, ["structure_id", "extraction_id"]), pq.read_metadata(path)
 
 
 def gather(wanted: Sequence[Rows], columns: Sequence[str], length: int) -> NDArray[np.float32]:
