@@ -215,3 +215,33 @@ def show_dataset(name: Annotated[str, typer.Argument(help="Name of a dataset.")]
 
 def _rows(count: int | None) -> str:
     return "unknown" if count is None else f"{count:,}"
+
+
+@datasets.command("duplicates")
+def find_duplicates() -> None:
+    """Find structures that are one crystal in another setting; kept in store/duplicates."""
+    from rich.console import Console
+
+    from etl.duplicates import update
+
+    Console(soft_wrap=True).print(str(update(Path("store"))), highlight=False, markup=False)
+
+
+@datasets.command("report")
+def report_datasets(
+    names: Annotated[list[str] | None, typer.Argument(help="Datasets of the store; all by default.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what the store's datasets hold: values, what was dropped and why, elements, what is shared."""
+    from rich.console import Console
+
+    from etl.data_report import as_json, data_report
+    from etl.params import load
+
+    facts = data_report(Path("store"), names or (), load().extract.source_model)
+    if json_:
+        typer.echo(as_json(facts))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for item in facts:
+        console.print(item)

@@ -226,11 +226,11 @@ class _Downloader:
         size, last, since = start, start, time.monotonic()
         with self.part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
-            for piece in answer.raw.stream(_PIECE, decode_content=False):
+            for piece in _pieces(answer.raw):
                 stream.write(piece)
                 size += len(piece)
                 if size > self.rules.max_bytes or (total is not None and size > total):
-                    stream.truncate(0)
+                    self._forget()
                     raise StrataError(f"{url}: more bytes came than were announced or are accepted")
                 if self.progress:
                     self.progress(self.part.name.removesuffix(".part"), size, total)
@@ -261,6 +261,15 @@ class _Downloader:
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.notes.unlink(missing_ok=True)
+
+
+def _pieces(body: Any) -> Iterator[bytes]:
+    """What comes, as it comes: a slow server is seen to be slow, and little is lost when it goes away."""
+    if body.chunked:
+        yield from body.stream(_PIECE, decode_content=False)
+        return
+    while piece := body.read1(_PIECE, decode_content=False):
+        yield piece
 
 
 def _number(text: str | None) -> int | None:

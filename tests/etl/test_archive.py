@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from etl import archive
-from etl.archive import read_json
+from etl.archive import check, read_json, read_records
 from etl.errors import StrataError
 
 ROWS = [{"id": "a", "x": 1.5}, {"id": "å", "x": None}]
@@ -94,3 +94,39 @@ def test_not_json(tmp_path):
         read_json(path)
     with pytest.raises(StrataError, match="cannot be read"):
         read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("text", ["[]", " [ ] ", '[{"a": [1, 2]}, null, 3.5 ,"x"]\n', "[1]"])
+def test_records_one_by_one_are_those_of_the_whole(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    assert list(read_records(path)) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "[1 2]", "[1,]", "[", "[1, x]"])
+def test_a_list_that_is_torn(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(StrataError, match=r"x\.json: not JSON"):
+        list(read_records(path))
+
+
+def test_another_document_than_a_list(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"a": 1}')
+    with pytest.raises(StrataError, match="expected a JSON list of records, got dict"):
+        list(read_records(path))
+
+
+@pytest.mark.parametrize(("text", "good"), [(" [1]", True), ("{}", True), ("hello", False), ("", False)])
+def test_check_reads_to_the_end_and_looks_at_the_beginning(tmp_path, text, good):
+    path = tmp_path / "x.json.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    if good:
+        check(path, ".gz")
+    else:
+        with pytest.raises(StrataError, match="unlike a JSON"):
+            check(path, ".gz")
+    path.write_bytes(gzip.compress(b"[1, 2]" * 100)[:-4])
+    with pytest.raises(StrataError, match="damaged"):
+        check(path, ".gz")

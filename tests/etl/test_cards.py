@@ -68,9 +68,53 @@ PAPER = {
     "megnet": 2,
 }
 # Of table 4, as its rows are named.
-JARVIS_2D = """BgOptb Deltae KLU Magout Encut Magoszi Epsx Epsy Epsz PPF NPF Exfoli NSB PSB Spillage Pem300k
-Nem300k Mepsz Mepsx SLME Mepsy ETC11 ETC22 BgMbj ETC12 ETC44 MaxM MinM ETC55 ETC66 ETC13 ETC33""".split()
-ONLY_3D = "Ehull KAA BulkKV ShearGV MaxIrM MinIrM PMDi PMDiEl PMDiIo PMEij PMDij".split()
+JARVIS_2D = [
+    "BgOptb",
+    "Deltae",
+    "KLU",
+    "Magout",
+    "Encut",
+    "Magoszi",
+    "Epsx",
+    "Epsy",
+    "Epsz",
+    "PPF",
+    "NPF",
+    "Exfoli",
+    "NSB",
+    "PSB",
+    "Spillage",
+    "Pem300k",
+    "Nem300k",
+    "Mepsz",
+    "Mepsx",
+    "SLME",
+    "Mepsy",
+    "ETC11",
+    "ETC22",
+    "BgMbj",
+    "ETC12",
+    "ETC44",
+    "MaxM",
+    "MinM",
+    "ETC55",
+    "ETC66",
+    "ETC13",
+    "ETC33",
+]
+ONLY_3D = [
+    "Ehull",
+    "KAA",
+    "BulkKV",
+    "ShearGV",
+    "MaxIrM",
+    "MinIrM",
+    "PMDi",
+    "PMDiEl",
+    "PMDiIo",
+    "PMEij",
+    "PMDij",
+]
 
 
 def targets(name):
@@ -135,7 +179,7 @@ def test_versions_of_a_dataset():
     later = cards.load_card("jarvis_3d", "dft_3d_2022")
     assert (later.source.file, later.expected_rows) == ("jdft_3d-12-12-2022.json.zip", 75_993)
     assert later.of_version("dft_3d_2021") == card
-    with pytest.raises(StrataError, match="unknown version 'dft_3d_2023'.*did you mean"):
+    with pytest.raises(StrataError, match=r"unknown version 'dft_3d_2023'.*did you mean"):
         cards.load_card("jarvis_3d", "dft_3d_2023")
     with pytest.raises(StrataError, match="unknown version"):
         cards.load_card("megnet", "2")
@@ -182,7 +226,9 @@ def test_cards_in_the_current_project(tmp_path, monkeypatch):
     own = tmp_path / "etl" / "datasets"
     own.mkdir(parents=True)
     write(own)
-    (own / "megnet.yaml").write_bytes((cards.CARDS / "megnet.yaml").read_bytes())  # as in a copy of the project
+    (own / "megnet.yaml").write_bytes(
+        (cards.CARDS / "megnet.yaml").read_bytes()
+    )  # as in a copy of the project
     assert cards.load_card("mine").name == "mine"
     assert cards.load_card("megnet").name == "megnet"
 

@@ -1,7 +1,13 @@
+import json
+
 import pytest
 from typer.testing import CliRunner
 
+from etl import download, raw
 from etl.cli import app
+from etl.errors import StrataError
+from tests import published
+from tests.two_datasets import ingested
 
 
 def call(*words):
@@ -28,10 +34,36 @@ def test_list_of_datasets():
     ("name", "parts"),
     [
         ("emt_alloys", ["EMT values, made for demonstration", "GPa", "630"]),
-        ("jarvis_3d", ["jdft_3d-12-12-2022.json.zip", "Deltae", "µV/K", "doi:10.1038"]),
+        ("jarvis_3d", ["jdft_3d-8-18-2021.json.zip", "Deltae", "µV/K", "doi:10.1038", "dft_3d_2022"]),
+        ("jarvis_2d", ["component(value, 1, 2)", "ETC12", "(inferred)"]),
+        ("expt_gap_kingsbury", ["structures by id from: megnet-mp-2019-04-01.json.zip, megnet.json.zip"]),
     ],
 )
 def test_one_dataset_explained(name, parts):
     text = " ".join(call("datasets", "show", name).split())
     for part in parts:
         assert part in text
+
+
+def test_fetch_says_licence_and_citation_and_where_the_file_lies(tmp_path, monkeypatch):
+    published.megnet(tmp_path / "megnet.json.zip")
+    sha256 = raw.sha256_of(tmp_path / "megnet.json.zip")
+    (tmp_path / raw.LOCK).write_text(f"{sha256}  megnet.json.zip\n")
+    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
+    text = call("fetch", "megnet", "ase_g2")
+    for part in ("CC-BY-4.0", "Chemistry of Materials 31", str(tmp_path), sha256, "ase_g2: needs no file"):
+        assert part in text
+    with pytest.raises(StrataError, match=r"jdft_3d-12-12-2022\.json\.zip is in none of"):
+        call("fetch", "jarvis_3d", "--version", "dft_3d_2022")
+    with pytest.raises(StrataError, match="did you mean 'megnet'"):
+        call("fetch", "megnt")
+
+
+def test_duplicates_and_report(tmp_path, monkeypatch):
+    store = ingested(tmp_path, monkeypatch)
+    monkeypatch.chdir(store.parent)
+    (tmp_path / "params.yaml").write_text("datasets: [one, two]\n")
+    assert "6 structures are 5 crystals" in call("datasets", "duplicates")
+    assert "1 the same structure, 2 the same crystal" in call("datasets", "report", "one")
+    assert [item["name"] for item in json.loads(call("datasets", "report", "--json"))] == ["one", "two"]

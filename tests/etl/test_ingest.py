@@ -65,6 +65,11 @@ def publish(world, rows):
         archive.writestr("mine.json", json.dumps(rows))
 
 
+def change(world, **changes):
+    card = {key: value for key, value in (CARD | changes).items() if value is not None}
+    (world / "cards" / "mine.yaml").write_text(yaml.safe_dump(card))
+
+
 def run(world, rows, **settings):
     publish(world, rows)
     return ingest("mine", Params.model_validate({"ingest": settings}), world / "store")
@@ -189,6 +194,57 @@ def test_any_other_word_is_an_error_with_its_place(world, value):
     for part in ("dataset mine", "mine.json.zip", "record 1 (b)", "column 'gap'", repr(value), "'na'"):
         assert part in str(caught.value)
     assert rows_of(world, "entries") == []
+
+
+def test_numbers_written_as_text_where_the_card_says_so(world):
+    change(world, text_numbers=True)
+    report = run(world, [row("a", gap="1.5"), row("b", edge=5.0, gap="na"), row("c", edge=6.0, gap="inf")])
+    assert report.values["band_gap"] == {"kept": 1, "missing": 1, "not finite": 1}
+    assert {t["value"] for t in rows_of(world, "targets") if t["property"] == "band_gap"} == {1.5}
+    with pytest.raises(StrataError, match="'x1' is neither a number"):
+        run(world, [row("a", gap="x1")])
+
+
+def test_a_formula_that_meets_another_shape_names_the_place(world):
+    properties = {"c12": CARD["properties"]["band_gap"] | {"formula": "component(value, 1, 2)"}}
+    change(world, properties=properties)
+    report = run(world, [row("a", gap=[[1, 2], [3, 4]]), row("b", edge=5.0, gap="na")])
+    assert report.values["c12"] == {"kept": 1, "missing": 1}
+    assert [t["value"] for t in rows_of(world, "targets")] == [2.0]
+    with pytest.raises(
+        StrataError, match=r"mine\.json\.zip, record 0 \(a\), column 'gap': .*no component 1, 2"
+    ):
+        run(world, [row("a", gap=[[1], [3]])])
+
+
+def test_an_optional_column_that_the_file_lacks_is_told_and_no_error(world):
+    optional = CARD["properties"]["bulk_modulus"] | {"optional": True}
+    change(world, properties=CARD["properties"] | {"bulk_modulus": optional})
+    report = run(world, [{key: value for key, value in row("a").items() if key != "K"}])
+    assert report.absent == ["bulk_modulus"]
+    assert report.counts() == {"band_gap": {"kept": 1}}
+    [shard] = snapshot(StoreLayout(world / "store").entries("mine")).shards
+    assert json.loads(shard.provenance["counts"]) == {"band_gap": {"kept": 1}}
+
+
+def test_versions_are_chosen_in_params_and_overruled_by_the_call(world):
+    versions = {key: {"file": f"{key}.json.zip", "url": "https://example.org"} for key in ("v1", "v2")}
+    for item in versions.values():
+        item["unverified"] = True
+    change(world, version="v1", versions=versions, source=None)
+    publish(world, [row("a")])
+    (world / "raw" / "mine.json.zip").rename(world / "raw" / "v2.json.zip")
+    with pytest.raises(StrataError, match=r"v1\.json\.zip is in none of"):
+        ingest("mine", Params(), world / "store", version="v1")
+    chosen = Params.model_validate({"ingest": {"versions": {"mine": "v2"}}})
+    assert ingest("mine", chosen, world / "store").entries == 1
+    [shard] = snapshot(StoreLayout(world / "store").entries("mine")).shards
+    assert (shard.provenance["version"], shard.provenance["file"]) == ("v2", "v2.json.zip")
+    assert ingest("mine", Params(), world / "store", version="v2").entries == 1
+    # another dataset's version changes nothing here: the shards are those of before
+    other = Params.model_validate({"ingest": {"versions": {"mine": "v2", "jarvis_3d": "dft_3d_2022"}}})
+    ingest("mine", other, world / "store")
+    assert snapshot(StoreLayout(world / "store").entries("mine")).shards == (shard,)
 
 
 def test_a_column_of_the_card_that_the_file_does_not_have(world):
