@@ -109,7 +109,7 @@ WITH looked AS (
 ),
 base AS (
     SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, any_value(looked.test_mae) AS base_test_mae
-    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.role = 'base'
+    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.is_base
     GROUP BY r.dataset, r.property, r.scheme, r.seed, r.fold
 )
 SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit, r.scheme, r.seed, r.fold,
