@@ -99,26 +99,21 @@ FROM stored_looks;
 -- it from Base on the same split; role: chosen, base or scratch. created_at in UTC.
 CREATE VIEW runs AS
 WITH looked AS (
-    SELECT run_id, min(role) FILTER (role = 'chosen') IS NOT NULL AS is_chosen,
-        min(role) FILTER (role = 'base') IS NOT NULL AS is_base,
-        min(role) FILTER (role = 'scratch') IS NOT NULL AS is_scratch,
-        any_value(mae) AS test_mae, any_value(mae_low) AS test_mae_low,
+    SELECT run_id, min(role) AS role, any_value(mae) AS test_mae, any_value(mae_low) AS test_mae_low,
         any_value(mae_high) AS test_mae_high, any_value(r2) AS test_r2,
         any_value(spearman) AS test_spearman
     FROM stored_scores WHERE part = 'test' GROUP BY run_id
 ),
 base AS (
     SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, any_value(looked.test_mae) AS base_test_mae
-    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.is_base
+    FROM stored_runs r JOIN looked USING (run_id) WHERE looked.role = 'base'
     GROUP BY r.dataset, r.property, r.scheme, r.seed, r.fold
 )
 SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit, r.scheme, r.seed, r.fold,
     r.source_model, r.extraction_id, r.n_train, r.n_val, r.n_test, r.train_mae, r.val_mae,
     looked.test_mae, looked.test_mae_low, looked.test_mae_high, looked.test_r2, looked.test_spearman,
     CASE WHEN looked.test_mae IS NOT NULL THEN base.base_test_mae END AS base_test_mae,
-    CASE WHEN looked.is_chosen THEN 'chosen' WHEN looked.is_base THEN 'base'
-        WHEN looked.is_scratch THEN 'scratch' END AS role,
-    r.fit_seconds, r.label, r.settings, r.versions, r.model_path, r.created_at::TIMESTAMP AS created_at
+    looked.role, r.fit_seconds, r.label, r.settings, r.versions, r.model_path, r.created_at::TIMESTAMP AS created_at
 FROM stored_runs r
 LEFT JOIN looked USING (run_id)
 LEFT JOIN base USING (dataset, property, scheme, seed, fold);
