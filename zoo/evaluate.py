@@ -1,10 +1,4 @@
-"""The one look at the test part: for every target the chosen run, Base and ALIGNN from scratch, and no other.
-
-Heads on vectors and fine-tuned networks compete on validation MAE only; the run with the lowest is
-chosen, and it alone is scored on the test part, beside what it is compared with: Base, and where one was
-trained, ALIGNN from scratch (the paper's protocol). `fit` and `finetune` never receive test targets: they
-are read here, by `test_predictions`, and each reading leaves a row in `store/scores`.
-"""
+"""The stage `evaluate`: the one look at the test part (zoo/protocol.py), kept as scores and metrics."""
 
 import csv
 import hashlib
@@ -24,20 +18,19 @@ from featurestore.layout import StoreLayout
 from featurestore.schema import SCORES
 from featurestore.store import FeatureStore
 from featurestore.writer import TableWriter
-from zoo.statistics import percent_change
 from zoo.protocol import BASE, CHOSEN, SCRATCH, Scored, look
+from zoo.statistics import percent_change
 
 CURRENT_FILE = "current.json"  # beside the tables of runs: ids of those that the last stage asked for
-from zoo.finetune import current
 
 
 def current_runs(store: FeatureStore, store_root: str | Path, dataset: str) -> pd.DataFrame:
-    """Read the runs that the last `fit` and `finetune` of `dataset` asked for (all where `fit` left no list).
+    """Read the runs that the last `fit` and `finetune` of `dataset` asked for (all where they left no list).
 
     Raises `StrataError` where there is none, or where a run that was asked for is not there.
     """
     layout = StoreLayout(Path(store_root))
-    listing = layout.runs(check_name(dataset, "dataset")).parent / "current.json"
+    check_name(dataset, "dataset")
     runs = store.sql(
         "SELECT DISTINCT run_id, method, head, feature_set, dataset, property, unit, scheme, seed, fold, "
         "extraction_id, source_model, n_train, n_val, n_test, train_mae, val_mae, fit_seconds, label, "

@@ -2,8 +2,8 @@
 
 Per target and split the chosen transfer model (the lowest validation MAE among heads and fine-tuned
 networks), the scratch model and Base are scored on the test part, and nothing else (Gupta et al. 2024,
-Results). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes the
-choice itself: there is no call that takes a run and gives its test error. Every look leaves a row in
+Results). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes
+the choice itself: there is no call that takes a run and gives its test error. Every look leaves a row in
 `store/looks`, written before the targets are read.
 """
 
@@ -76,12 +76,8 @@ class Scored:
     fit_seconds: float | None
     score: TestScore
     mad: float  # of the test targets about their mean
+    split: str  # its name
     predictions: pd.DataFrame  # entry_id, actual, predicted
-
-    @property
-    def split(self) -> str:
-        """Return the name of the split."""
-        return split_label(self.scheme, self.seed, self.fold)
 
 
 def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed: int = 0) -> TestScore:
@@ -143,9 +139,7 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
     """
     seen = [name for name in runs.columns if name.startswith("test_") or "_test_" in name]
     if seen:
-        raise StrataError(
-            f"a choice is made by validation MAE alone, and this table holds {', '.join(seen)}: leave them out"
-        )
+        raise StrataError(f"a choice is made by validation MAE; leave out test scores: {', '.join(seen)}")
     key = [*TARGET_KEY, *within]
     best = runs[runs["val_mae"].notna()].sort_values(["val_mae", "run_id"], kind="stable")
     picked = best.assign(role=best["method"].map(ROLE_OF)).drop_duplicates([*key, "role"])
@@ -226,6 +220,7 @@ def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scor
     return Scored(
         **{name: run[name] for name in ("run_id", "dataset", "property", "unit", "scheme", "role", "among")},
         **{name: int(run[name]) for name in ("seed", "fold", "n_train", "n_val")},
+        split=split_label(run["scheme"], int(run["seed"]), int(run["fold"])),
         method=run["method"],
         head=head,
         feature_set=_text(run["feature_set"]),
