@@ -48,7 +48,8 @@ def test_commands_in_documents_exist():
     commands = {
         command.name or command.callback.__name__.replace("_", "-")
         for room in strata.ROOMS
-        for command in __import__(f"{room}.cli").cli.app.registered_commands
+        for app in [__import__(f"{room}.cli").cli.app]
+        for command in (*app.registered_commands, *app.registered_groups)
     }
     for document in DOCUMENTS:
         for name in re.findall(r"^(?:\$ )?strata ([a-z]+)", read(document), re.MULTILINE):
