@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from etl.download import Progress
 
 app = typer.Typer()
-datasets = typer.Typer(no_args_is_help=True, help="The datasets that Strata knows.")
+datasets = typer.Typer(help="The datasets that Strata knows; without a word more: their list.")
 app.add_typer(datasets, name="datasets")
 
 
@@ -156,6 +156,13 @@ def _progress() -> "Iterator[Progress]":
             bars.update(tasks[file], completed=done, total=total)
 
         yield tell
+
+
+@datasets.callback(invoke_without_command=True)
+def datasets_by_default(context: typer.Context) -> None:
+    """The datasets that Strata knows; without a word more: their list."""
+    if context.invoked_subcommand is None:
+        list_datasets()
 
 
 @datasets.command("list")

@@ -112,8 +112,11 @@ def _alone(target: Path) -> Iterator[None]:
     with place.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            there = place.exists() and place.stat().st_ino == os.fstat(handle.fileno()).st_ino
         except BlockingIOError:
-            raise StrataError(f"{target}: another process is downloading it; wait for that one") from None
+            there = False
+        if not there:  # held by another process, or taken away by one that has just ended
+            raise StrataError(f"{target}: another process is downloading it; wait for that one")
         try:
             yield
         finally:

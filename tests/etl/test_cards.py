@@ -50,7 +50,7 @@ def write(folder, name="mine", **changes):
 
 def test_every_card_passes_the_schema_and_names_a_known_provider():
     found = cards.list_cards()
-    assert [card.name for card in found] == NAMES
+    assert [card.name for card in found if card.provider != "folder"] == NAMES  # but for a user's own
     assert {card.provider for card in found} <= set(PROVIDERS)
 
 

@@ -24,8 +24,9 @@ def test_ingest_prints_its_report_and_fills_the_store(tmp_path, monkeypatch):
     assert list((tmp_path / "store" / "entries" / "ase_elements").glob("*.parquet"))
 
 
-def test_list_of_datasets():
-    text = call("datasets", "list")
+@pytest.mark.parametrize("words", [("datasets", "list"), ("datasets",)])
+def test_list_of_datasets(words):
+    text = call(*words)
     for name in ("ase_elements", "emt_alloys", "megnet"):
         assert name in text
 
