@@ -5,7 +5,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,7 +109,33 @@ def _not_json(path: Path, error: json.JSONDecodeError) -> StrataError:
     return StrataError(f"{path}: not JSON: {error}; the file is damaged, fetch it again")
 
 
-def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+def read_members(path: Path, wanted: Callable[[str], bool], max_bytes: int | None = None) -> dict[str, bytes]:
+    """Read the members of a zip whose base name is wanted, by base name, within the limits of `read_json`.
+
+    Nothing is unpacked to disk. Raises `StrataError` as `read_json` does, for members that unpack to
+    more than `max_bytes` together, and for two of one base name.
+    """
+    found: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in _members(path, archive):
+                name = member.filename.rpartition("/")[2]
+                if not wanted(name):
+                    continue
+                if name in found:
+                    raise StrataError(f"{path}: two members are named {name}")
+                left = (MAX_BYTES if max_bytes is None else max_bytes) - sum(map(len, found.values()))
+                with archive.open(member) as stream:
+                    found[name] = b"".join(_bounded(path, stream, left))
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+        raise StrataError(f"{path}: damaged archive ({error}); fetch it again") from None
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
+    return found
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The members of a zip; raises for too many, and for one that would leave the folder."""
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         raise StrataError(
@@ -120,14 +146,18 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
         if ".." in parts or parts[0] == "" or ":" in parts[0] or is_link:
             raise StrataError(f"{path}: refused, its member {member.filename!r} points outside the archive")
-    documents = [member for member in members if member.filename.endswith(".json")]
+    return members
+
+
+def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    documents = [member for member in _members(path, archive) if member.filename.endswith(".json")]
     if len(documents) != 1:
         raise StrataError(f"{path}: expected one .json member, found {len(documents)}")
     return documents[0]
 
 
-def _bounded(path: Path, stream: _Readable) -> Iterator[bytes]:
-    limit = min(MAX_BYTES, MAX_RATIO * max(path.stat().st_size, 4096))
+def _bounded(path: Path, stream: _Readable, max_bytes: int | None = None) -> Iterator[bytes]:
+    limit = min(MAX_BYTES if max_bytes is None else max_bytes, MAX_RATIO * max(path.stat().st_size, 4096))
     size = 0
     while piece := stream.read(_PIECE):
         size += len(piece)

@@ -38,6 +38,9 @@ def extraction_id(card: "SourceCard", tf32: bool = False) -> str:
 
     Backend and compression are recorded, not keyed: they give the same vectors.
     """
+    from zoo.hub import weights_path
+
+    weights_path(card)  # a published model that was not fetched yet has no hash, and says so
     key = {
         "weights_sha256": card.weights_sha256,
         "graph": card.graph.model_dump(mode="json"),

@@ -99,8 +99,10 @@ def _show_runs(dataset: str, done: "list[Done]") -> None:
     from zoo.plots import number
 
     rows = [
-        (run.method, run.property, "-".join(map(str, run.split)), f"{run.best_epoch + 1}/{run.epochs}")
-        + (number(run.train_mae), number(run.val_mae), run.unit, f"{run.seconds:.0f}")
+        (
+            *(run.method, run.property, "-".join(map(str, run.split)), f"{run.best_epoch + 1}/{run.epochs}"),
+            *(number(run.train_mae), number(run.val_mae), run.unit, f"{run.seconds:.0f}"),
+        )
         for run in done
     ]
     new = sum(run.is_new for run in done)
@@ -169,21 +171,94 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
-def models() -> None:
+@app.command("train-source")
+def train_source(
+    minutes: float | None = typer.Option(None, help="Pause after so long; the same command goes on."),
+    publish: str | None = typer.Option(None, help="Name in the zoo; reads the test part for the card."),
+    half: bool = typer.Option(False, "--half", help="Publish in float16."),
+    force: bool = typer.Option(False, "--force", help="Replace a model of that name that is as good."),
+    store: Path = STORE,
+) -> None:
+    """Train a source model as the section source of params.yaml says; docs/training.md has the steps."""
+    from etl.params import load
+    from featurestore.results import show
+    from zoo.plots import number
+    from zoo.source import prepare, publish_source
+    from zoo.train import Paused
+
+    def watch(done: int, of: int) -> None:
+        typer.echo(f"graphs: {done:,} of {of:,}", err=True)
+
+    training = prepare(load(), store, watch)
+    try:
+        trained = training.run(None if minutes is None else minutes * 60)
+    except Paused:
+        typer.echo("paused, and saved; the same command goes on from here")
+        return
+    rows = [
+        (name, number(value), unit)
+        for name, value, unit in zip(training.rows.names, trained.val_mae, training.rows.units, strict=True)
+    ]
+    title = f"Best of {len(trained.history)} epochs: {trained.best_epoch + 1}"
+    show(title, ("property", "val MAE", "unit"), rows)
+    if publish is not None:
+        card = publish_source(training, trained, publish, store, half, force)
+        show(f"Published {publish}", ("figure", training.rows.units[0]), list(card.metrics.items()))
+
+
+zoo = typer.Typer(no_args_is_help=True, help="Source models: list, show, fetch, verify.")
+app.add_typer(zoo, name="zoo")
+
+
+@zoo.command("list")
+def list_() -> None:
     """List the source models: what each was trained to predict, its own error, its licence."""
     from featurestore.results import show
     from zoo.hub import list_models, load_card
 
-    cards = [load_card(name) for name in list_models()]
-    rows = [
-        (
-            card.name,
-            f"{card.target.property} ({card.target.unit}) of {card.target.dataset}",
-            ", ".join(f"{name} {value:g}" for name, value in card.metrics.items()),
-            card.licence,
-            card.weights_sha256[:12],
-        )
-        for card in cards
-    ]
+    rows = []
+    for card in map(load_card, list_models()):
+        targets = ", ".join(f"{t.property} ({t.unit})" for t in (card.target, *card.more_targets))
+        errors = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items() if "atoms" not in name)
+        here = card.weights_sha256[:12] if card.weights_sha256 else "to be fetched"
+        rows.append((card.name, f"{targets} of {card.target.dataset}", errors, card.licence, here))
     show("Source models", ("name", "predicts", "its own errors", "licence", "weights"), rows)
+
+
+@zoo.command("show")
+def show_(name: str = typer.Argument(help="A source model: strata zoo list.")) -> None:
+    """Print a source model's card."""
+    import yaml
+
+    from zoo.hub import load_card, summary
+
+    typer.echo(
+        yaml.safe_dump(summary(load_card(name)), sort_keys=False, allow_unicode=True, width=100).rstrip()
+    )
+
+
+@zoo.command("fetch")
+def fetch(
+    names: list[str] = typer.Argument(help="Published source models: strata zoo list."),
+    file: Path | None = typer.Option(None, help="A zip that is here already, of one model."),
+) -> None:
+    """Download published source models into the cache, checked and kept without pickles."""
+    from zoo.fetch import fetch as run
+
+    if file is not None and len(names) != 1:
+        raise StrataError("--file is the zip of one model: name one")
+    for name in names:
+        card = run(name, file)
+        typer.echo(f"{name}: fetched; weights {card.weights_sha256}; {card.licence}")
+
+
+@zoo.command("verify")
+def verify(
+    names: list[str] = typer.Argument(None, help="Source models; by default all that are here."),
+) -> None:
+    """Read source models whole and compare them with their cards."""
+    from zoo.fetch import verify as run
+    from zoo.hub import list_models, load_card
+
+    for name in names or [name for name in list_models() if load_card(name).weights_sha256]:
+        typer.echo(f"{name}: {run(name)}")

@@ -50,8 +50,8 @@ class Scale:
                 raise StrataError(f"{name}: its training or validation part has no values")
             if np.nanmax(values[:, k]) == np.nanmin(values[:, k]):
                 raise StrataError(
-                    f"{name}: all {examples.train[:, k].sum()} training values are {np.nanmax(values[:, k]):g}; "
-                    "a constant cannot be learned from"
+                    f"{name}: all {examples.train[:, k].sum()} training values are "
+                    f"{np.nanmax(values[:, k]):g}; a constant cannot be learned from"
                 )
         return cls(np.nanmean(values, axis=0), np.nanstd(values, axis=0))
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zoo.hub import SourceModel
     from zoo.rows import Rows
     from zoo.train import Trained
+    from zoo.trained import TrainedModel
 
 CODE = 1  # raised by hand when a training with the same settings comes out otherwise
 CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that were asked for last
@@ -81,7 +82,9 @@ class Done:
     is_new: bool
 
 
-def finetune(dataset: str, params: Params, store_root: str | Path = "store", plots: Path | None = None) -> list[Done]:
+def finetune(
+    dataset: str, params: Params, store_root: str | Path = "store", plots: Path | None = None
+) -> list[Done]:
     """Train what `params.finetune` asks of a dataset, keep runs, predictions and models.
 
     Writes `store/finetune/<dataset>`; with `plots` also a curve a run into that folder. Raises `StrataError`
@@ -122,7 +125,9 @@ def train_all(
     ends = None if seconds is None else time.monotonic() + seconds
     with (
         TableWriter(layout.trained("runs", dataset), SCHEMAS["runs"], "finetune") as runs,
-        TableWriter(layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune") as predictions,
+        TableWriter(
+            layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune"
+        ) as predictions,
     ):
         for path in layout.trained("models", dataset).glob(f"{_UNFINISHED}*"):
             shutil.rmtree(path)
@@ -264,8 +269,8 @@ def _sha(*facts: object) -> str:
 
 def _stored(store: FeatureStore, dataset: str) -> dict[str, Done]:
     found = store.sql(
-        "SELECT run_id, method, property, unit, scheme, seed, fold, settings, train_mae, val_mae, fit_seconds "
-        "FROM runs WHERE dataset = ? AND method IN ('scratch', 'finetune')",
+        "SELECT run_id, method, property, unit, scheme, seed, fold, settings, train_mae, val_mae, "
+        "fit_seconds FROM runs WHERE dataset = ? AND method IN ('scratch', 'finetune')",
         [dataset],
     ).fetchall()
     runs = {}
@@ -291,7 +296,9 @@ def _predictions(rows: "Rows", run_id: str, k: int, values: np.ndarray) -> pa.Ta
     return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
 
 
-def _save(model, trained: "Trained", models: Path, training: str, names: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
+def _save(
+    model: "TrainedModel", trained: "Trained", models: Path, training: str, names: Sequence[str]
+) -> None:
     """Save a model whole or not at all; one without its runs, left by a killed training, is replaced."""
     from zoo.trained import write_history
 

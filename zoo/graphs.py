@@ -1,7 +1,8 @@
 """Quotient graphs made once and kept: flat arrays in files that are memory-mapped, beside the store.
 
-The files are derived and replaceable. A file's graphs belong to one set of graph settings (the folder's name),
-each is found by its structure_id, and a file is believed only where its arrays have the sums it was written with.
+The files are derived and replaceable. A file's graphs belong to one set of graph settings (the folder's
+name), each is found by its structure_id, and a file is believed only where its arrays have the sums it was
+written with.
 """
 
 import hashlib
@@ -149,7 +150,7 @@ class GraphCache:
         facts = {
             "ids": [name for name, _ in good],
             "rejected": bad,
-            "sums": {name: zlib.crc32(array) for name, array in arrays.items()},
+            "sums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]}.safetensors"
@@ -181,7 +182,7 @@ def _batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _mapped(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays of a safetensors file without reading them into memory; raises ValueError for a damaged one."""
+    """The arrays of a safetensors file, mapped into memory; raises ValueError for a damaged one."""
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     begin = 8 + int.from_bytes(content[:8], "little")
@@ -192,7 +193,7 @@ def _mapped(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         first, last = entry["data_offsets"]
         kind = np.dtype(_TYPES[entry["dtype"]])
         array = np.frombuffer(content, kind, (last - first) // kind.itemsize, begin + first)
-        if zlib.crc32(array) != facts["sums"][name]:
+        if zlib.crc32(array.data) != facts["sums"][name]:
             raise ValueError(f"{path}: {name} is damaged")
         arrays[name] = array.reshape(entry["shape"])
     return arrays, facts

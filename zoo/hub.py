@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from etl.alignn import Architecture, check_state
 from etl.errors import StrataError, check_name, unknown
 from etl.graph import GraphSettings
 from etl.params import Section
+from etl.raw import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ZOO = Path(__file__).parent
 MODELS = ZOO / "models"
 WEIGHTS = ZOO / "weights"
+FETCHED_WEIGHTS, FETCHED_RECORD = "weights.safetensors", "record.json"
 
 
 class Target(Section):
@@ -39,21 +41,46 @@ class Training(Section):
     attribution: str
 
 
+class Published(Section):
+    """Where others published a model: an archive with a checkpoint and alignn's `config.json`."""
+
+    file: str = Field(description="name of the zip")
+    url: str
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the zip, where it is known")
+    member_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="of the checkpoint, where known"
+    )
+
+
 class SourceCard(Section):
-    """One source model: `zoo/models/<name>.yaml`."""
+    """One source model: `zoo/models/<name>.yaml`.
+
+    Where others published it, hashes are known once it was fetched, and `load_card` fills them in.
+    """
 
     name: str
     title: str
-    weights: str = Field(description="file in zoo/weights/")
-    file_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the file, as it is")
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the tensors; see weights_hash")
+    weights: str | None = Field(None, description="file in zoo/weights/; none: see published")
+    published: Published | None = None
+    file_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="of the file, as it is")
+    weights_sha256: str = Field(
+        "", pattern=r"^([0-9a-f]{64})?$", description="of the tensors; see weights_hash"
+    )
     architecture: Architecture = Architecture()
     graph: GraphSettings
     target: Target
+    more_targets: tuple[Target, ...] = Field((), description="of further outputs")
     training: Training
     metrics: dict[str, float] = Field(default_factory=dict, description="in the target's unit")
     licence: str
     note: str = ""
+
+    @model_validator(mode="after")
+    def _weights_come_from_somewhere(self) -> Self:
+        own = self.weights is not None and self.file_sha256 and self.weights_sha256
+        if bool(own) == (self.published is not None and self.weights is None):
+            raise ValueError("a card names either weights with file_sha256 and weights_sha256, or published")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +89,29 @@ class SourceModel:
 
     card: SourceCard
     state: "Mapping[str, Tensor]"
+
+
+class Fetched(Section):
+    """What fetching a published model found out; `record.json` beside its weights in the cache."""
+
+    file_sha256: str
+    weights_sha256: str
+    architecture: Architecture
+
+
+def fetched_folder(name: str) -> Path:
+    """The folder in the user's cache that holds a published model, once it was fetched."""
+    return cache_folder() / "models" / check_name(name, "source model")
+
+
+def _record(name: str) -> Fetched | None:
+    path = fetched_folder(name) / FETCHED_RECORD
+    try:
+        return Fetched.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        raise StrataError(f"{path} is damaged; fetch the model again: strata zoo fetch {name}") from None
 
 
 def list_models() -> list[str]:
@@ -85,7 +135,21 @@ def load_card(name: str) -> SourceCard:
         raise StrataError(f"{path}, {key}: {first['msg']}") from None
     if card.name != name:
         raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
-    return card
+    if card.published is None:
+        return card
+    facts = _record(name)
+    return card.model_copy(update=dict(facts)) if facts else card
+
+
+def weights_path(card: SourceCard) -> Path:
+    """Where a model's safetensors file lies; raises `StrataError` where it has to be fetched first."""
+    if card.weights is not None:
+        return WEIGHTS / card.weights
+    if not card.file_sha256:
+        raise StrataError(
+            f"source model {card.name} is not on this machine; get it with: strata zoo fetch {card.name}"
+        )
+    return fetched_folder(card.name) / FETCHED_WEIGHTS
 
 
 @cache
@@ -96,7 +160,7 @@ def load_source(name: str) -> SourceModel:
     unexpected or of another shape, or holds NaN.
     """
     card = load_card(name)
-    return SourceModel(card, read_weights(WEIGHTS / card.weights, card))
+    return SourceModel(card, read_weights(weights_path(card), card))
 
 
 def read_weights(path: Path, card: SourceCard) -> "dict[str, Tensor]":

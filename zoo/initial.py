@@ -17,8 +17,8 @@ def initial(
 ) -> Alignn:
     """Return the network that a training of properties with these units starts from.
 
-    The source model's head is kept where its target has the same unit, scaled to the standardised target; else
-    the head is drawn at random, as all layers are without a source model.
+    The source model's head is kept where its target has the same unit, scaled to the standardised target;
+    else the head is drawn at random, as all layers are without a source model.
     """
     architecture = source.card.architecture if source else Architecture()
     one = architecture.model_copy(update={"output_features": len(units), "link": "identity"})

@@ -1,4 +1,4 @@
-"""Rows of the store as examples: targets and parts of several properties side by side, graphs from the cache."""
+"""Rows of the store as examples: targets and parts of properties side by side, graphs from the cache."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ TRAIN, VAL, TEST = "train", "val", "test"
 class Rows:
     """n entries and p properties of a dataset.
 
-    `part` (n, p) train, val, test, or '' where an entry has no value of a property or no part; `values` (n, p)
-    in `units`, NaN there and wherever the part is test: those are not read.
+    `part` (n, p) train, val, test, or '' where an entry has no value of a property or no part; `values`
+    (n, p) in `units`, NaN there and wherever the part is test: those are not read.
     """
 
     dataset: str
@@ -109,7 +109,7 @@ def _one(store: FeatureStore, dataset: str, name: str, split: SplitKey) -> dict[
     test = select(store.connection, Selection(dataset, name, split, (TEST,)), with_targets=False)
     columns = (known[column].to_pylist() for column in ("entry_id", "part", "value"))
     found = {entry: (part, value) for entry, part, value in zip(*columns, strict=True)}
-    return found | {entry: (TEST, np.nan) for entry in test["entry_id"].to_pylist()}
+    return found | dict.fromkeys(test["entry_id"].to_pylist(), (TEST, np.nan))
 
 
 def _published(store: FeatureStore, dataset: str, name: str) -> dict[str, tuple[str, float]]:
@@ -134,7 +134,7 @@ def with_graphs(
     settings: GraphSettings,
     watch: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> tuple[Rows, Examples]:
-    """Make or find the graphs of all rows, those of test parts too; rows whose structure has none are left out.
+    """Make or find the graphs of all rows, of test parts too; rows whose structure has none are left out.
 
     Every row's `graph` is its index in the examples' graphs, a structure once.
     """

@@ -1,4 +1,4 @@
-"""When the learning rate is what, and in which order structures are seen: all from settings, nothing to save."""
+"""When the learning rate is what, and in which order structures are seen: all of it follows from settings."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ _MOMENTUM = (0.85, 0.95)  # of Adam's first moment, at the peak and at either en
 def one_cycle(progress: float, peak: float, warmup: float = 0.3) -> tuple[float, float]:
     """Return learning rate and first beta at `progress` (0 to 1) through the training.
 
-    torch's `OneCycleLR` at its defaults (Smith & Topin 2018; cosines up and down), but a function of the share
-    of structures that were seen: batches that are cut in two do not move the schedule.
+    torch's `OneCycleLR` at its defaults (Smith & Topin 2018; cosines up and down), but a function of the
+    share of structures that were seen: batches that are cut in two do not move the schedule.
 
     >>> [f"{one_cycle(p, 1e-3)[0]:.3g}" for p in (0, 0.3, 1)]
     ['4e-05', '0.001', '4e-09']
@@ -36,8 +36,8 @@ def _cosine(start: float, end: float, way: float) -> float:
 class Plan:
     """Which rows of the training part each step of each epoch takes; the same from the same settings.
 
-    costs: (n,) compressed angles of each row. `curriculum`: (epoch, angles) pairs; before that epoch only rows
-    of at most so many angles are seen.
+    costs: (n,) compressed angles of each row. `curriculum`: (epoch, angles) pairs; before that epoch only
+    rows of at most so many angles are seen.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Plan:
         return int(self._before[epoch]) + seen
 
     def steps(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each step: shuffled, dealt into batches of nearly one size, cut where angles are many."""
+        """The rows of each step: shuffled, dealt into batches of nearly one size, cut where angles abound."""
         rows = self._eligible(epoch)
         order = np.random.default_rng([self._settings.seed, epoch]).permutation(rows)
         batches = np.array_split(order, -(-len(order) // self._settings.batch_size))

@@ -93,7 +93,9 @@ def _loop(
 ) -> Trained:
     device = _prepare_machine(settings)
     scale = Scale.of(examples)
-    plan = Plan(np.flatnonzero(examples.train.any(axis=1)), examples.costs[examples.graph], settings, curriculum)
+    plan = Plan(
+        np.flatnonzero(examples.train.any(axis=1)), examples.costs[examples.graph], settings, curriculum
+    )
     network.to(device)
     optimizer = _optimizer(network, settings)
     position, best = checkpoint.load(folder, key, network, optimizer)
@@ -229,9 +231,16 @@ def _close_epoch(
     score = float((mae / scale.deviation).mean())
     if not math.isfinite(score):
         raise _diverged(f"the validation MAE is {score}", position, rate)
-    train_mae = [e / max(n, 1) * s for e, n, s in zip(position.error, position.rows, scale.deviation, strict=True)]
+    train_mae = [
+        e / max(n, 1) * s for e, n, s in zip(position.error, position.rows, scale.deviation, strict=True)
+    ]
     position.history.append(
-        {"epoch": position.epoch, "learning_rate": rate, "train_mae": list(map(float, train_mae)), "val_mae": mae.tolist()}  # fmt: skip  # noqa: E501
+        {
+            "epoch": position.epoch,
+            "learning_rate": rate,
+            "train_mae": list(map(float, train_mae)),
+            "val_mae": mae.tolist(),
+        }
     )
     if position.best_score is None or score < position.best_score:
         position.best_score, position.best_epoch = score, position.epoch
@@ -248,7 +257,7 @@ def _stale(position: Position, settings: Train) -> bool:
 
 def _diverged(what: str, position: Position, rate: float) -> StrataError:
     return StrataError(
-        f"training diverged: {what} in epoch {position.epoch + 1}, step {position.step + 1}, at learning rate "
-        f"{rate:.2g}. Try a lower learning_rate or a larger batch_size, and look for outliers among the targets; "
-        "with tf32 on, try without"
+        f"training diverged: {what} in epoch {position.epoch + 1}, step {position.step + 1}, at learning "
+        f"rate {rate:.2g}. Try a lower learning_rate or a larger batch_size, and look for outliers among the "
+        "targets; with tf32 on, try without"
     )

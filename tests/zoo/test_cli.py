@@ -85,8 +85,8 @@ def test_predict_for_an_unknown_dataset_names_the_nearest(here):
         call("predict", "a.cif", "--dataset", "ase_element", "--property", "volume")
 
 
-def test_models_lists_every_card():
-    done = call("models")
+def test_zoo_list_shows_every_card():
+    done = call("zoo", "list")
     assert done.exit_code == 0
     assert "alignn_mp_eform" in done.stdout
     assert "eV/atom" in done.stdout

@@ -19,6 +19,9 @@ NAME = "alignn_mp_eform"
 def test_card_file_and_registry_agree(name):
     card = load_card(name)
     assert card.name == name
+    if card.published is not None:  # tests/zoo/test_fetch.py has those
+        assert card.weights is None
+        return
     weights = hub.WEIGHTS / card.weights
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == card.file_sha256
     assert weights_hash(load_source(name).state) == card.weights_sha256
@@ -28,7 +31,7 @@ def test_card_file_and_registry_agree(name):
 
 
 def test_every_file_of_weights_has_a_card():
-    named = {load_card(name).weights for name in list_models()}
+    named = {load_card(name).weights for name in list_models()} - {None}
     assert {path.name for path in hub.WEIGHTS.iterdir() if path.suffix == ".safetensors"} == named
     assert NAME in list_models()
 
