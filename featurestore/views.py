@@ -1,7 +1,7 @@
 """An in-memory DuckDB over the committed shards: what `schema.sql` stands on is registered here."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,10 +59,13 @@ class Table:
     snapshot: Snapshot
 
 
-def read_tables(layout: StoreLayout, at: int | None = None) -> tuple[list[Table], list[tuple[Path, Entry]]]:
+def read_tables(
+    layout: StoreLayout, at: int | None = None, *, check: bool = True
+) -> tuple[list[Table], list[tuple[Path, Entry]]]:
     """Read every table's log once; return the tables at store version `at` and the commits up to it.
 
-    The store's version counts the commits of all its tables, as the view `log` numbers them.
+    The store's version counts the commits of all its tables, as the view `log` numbers them. `check`
+    false leaves out whether the shards are there, where only the logs are at hand.
     """
     folders = {folder: kind for kind in SCHEMAS for folder in layout.tables(kind)}
     histories = {folder: history(folder) for folder in folders}
@@ -76,7 +79,8 @@ def read_tables(layout: StoreLayout, at: int | None = None) -> tuple[list[Table]
         upto = sum(place == folder for place, _ in commits)
         found = replay(folder, histories[folder], upto)
         try:
-            found.check()
+            if check:
+                found.check()
         except StrataError:
             collected = [entry for entry in histories[folder][upto:] if entry.operation == "gc"]
             if not collected:
@@ -89,13 +93,26 @@ def read_tables(layout: StoreLayout, at: int | None = None) -> tuple[list[Table]
     return tables, commits
 
 
-def connect(layout: StoreLayout, tables: list[Table], commits: list[tuple[Path, Entry]]) -> Any:
-    """Return an in-memory DuckDB connection with the views of `schema.sql`."""
+def connect(
+    layout: StoreLayout,
+    tables: list[Table],
+    commits: list[tuple[Path, Entry]],
+    *,
+    located: Callable[[Path], str] = str,
+    filesystem: Any = None,
+) -> Any:
+    """Return an in-memory DuckDB connection with the views of `schema.sql`.
+
+    `located` says where DuckDB finds a shard, and `filesystem` (of fsspec) how it gets there, where the
+    shards do not lie under the layout's root.
+    """
     connection = duckdb.connect()
+    if filesystem is not None:
+        connection.register_filesystem(filesystem)
     connection.execute("SET python_enable_replacements = false")  # a query sees tables, not our variables
     connection.execute("SET TimeZone = 'UTC'")  # what is printed must not hang on the machine
     for kind, schema in SCHEMAS.items():
-        paths = [str(path) for table in tables if table.kind == kind for path in table.snapshot.paths]
+        paths = [located(path) for table in tables if table.kind == kind for path in table.snapshot.paths]
         _register_shards(connection, f"stored_{kind}", paths, schema)
     shards = [(table, shard) for table in tables for shard in table.snapshot.shards]
     _register(
@@ -105,7 +122,7 @@ def connect(layout: StoreLayout, tables: list[Table], commits: list[tuple[Path, 
         (
             {
                 "number": number,
-                "filename": str(table.snapshot.folder / shard.path),
+                "filename": located(table.snapshot.folder / shard.path),
                 "table": table.kind,
                 "dataset": table.dataset,
                 "keys": list(shard.keys),

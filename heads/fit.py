@@ -23,6 +23,7 @@ from etl.errors import StrataError, check_name
 from etl.params import Params
 from featurestore import FeatureStore, StoreLayout, TableWriter, open_store
 from featurestore.durable import sync_file, sync_folder
+from featurestore.maintenance import require_sound
 from featurestore.schema import SCHEMAS
 from heads.base import Head, NotApplicable
 from heads.plan import Data, Job, extraction_by, jobs_of, read, run_id_of
@@ -45,6 +46,7 @@ def fit(dataset: str, params: Params, store_root: str | Path = "store") -> FitRe
     check_sections(params.heads)
     specs = [resolve(name, params.heads) for name in params.fit.heads]
     store = open_store(store_root)
+    require_sound(store_root, ("entries", "targets", "splits", "features"), dataset)  # DVC does not look
     jobs = list(jobs_of(store, dataset, params, specs))
     extraction = extraction_by(store, params.extract)
     layout = StoreLayout(Path(store_root))
