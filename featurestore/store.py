@@ -44,7 +44,9 @@ def answering() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise StrataError(f"DuckDB: {error}") from error
+        wording = isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.NotSupportedError)
+        hint = "" if wording else " (if files may be damaged: strata store verify)"
+        raise StrataError(f"DuckDB: {error}{hint}") from error
 
 
 class FeatureStore:
@@ -68,6 +70,7 @@ class FeatureStore:
         self.version = len(commits)
         self.connection: Any = connect(self.layout, self._tables, commits)
         self._cache = MatrixCache(self.path) if cache else None
+        self._units: dict[str, dict[str, str]] = {}  # property → unit, by dataset
         self._indices: dict[str, Index] = {}  # by extraction
         self._asked: dict[str, tuple[pa.RecordBatch, list[Rows]]] = {}  # the last few questions
 
@@ -108,7 +111,14 @@ class FeatureStore:
     def properties(self, dataset: str) -> dict[str, str]:
         """Return a dataset's properties and their units."""
         self._need_dataset(dataset)
-        return dict(self._units.get(dataset, {}))
+        if dataset not in self._units:
+            with answering():
+                rows = self.connection.sql(
+                    "SELECT DISTINCT property, unit FROM targets WHERE dataset = ? ORDER BY property",
+                    params=[dataset],
+                ).fetchall()
+            self._units[dataset] = dict(rows)
+        return dict(self._units[dataset])
 
     def extractions(self) -> pa.Table:
         """Return the extractions: extraction_id, source_model, structures, provenance (JSON)."""
@@ -276,15 +286,6 @@ class FeatureStore:
         return [rows[name] for name in ids.to_pylist()]
 
     @cached_property
-    def _units(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        for dataset, name, unit in self.connection.sql(
-            "SELECT DISTINCT dataset, property, unit FROM targets ORDER BY ALL"
-        ).fetchall():
-            found.setdefault(dataset, {})[name] = unit
-        return found
-
-    @cached_property
     def _extractions(self) -> pa.Table:
         return self.connection.sql("SELECT * FROM extractions").to_arrow_table()
 
@@ -348,7 +349,8 @@ class FeatureStore:
         """
         question = json.dumps([*_plain(chosen), extraction, with_targets])
         if question not in self._asked:
-            rows = select(self.connection, chosen, with_targets)
+            with answering():
+                rows = select(self.connection, chosen, with_targets)
             wanted, absent = self._index(extraction).locate(rows["structure_id"])
             if len(absent):
                 rows = without_rejected(self.connection, rows, absent, extraction)

@@ -211,3 +211,40 @@ def test_a_store_can_be_opened_as_it_was(store_root):
     assert versions[3].version == 6
     with pytest.raises(StrataError, match="versions 0 to 14; there is no version 99"):
         featurestore.open(store_root, at=99)
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1000])
+def test_batches_are_the_matrix_in_pieces(store, size):
+    whole = store.matrix("alpha", "gap", "atom_bond_8", split=RANDOM, parts=("train", "test"))
+    pieces = list(
+        store.batches("alpha", "gap", "atom_bond_8", split=RANDOM, parts=("train", "test"), size=size)
+    )
+    assert [len(piece) for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
+    for name in ("X", "y", "entry_ids", "structure_ids", "part"):
+        assert np.array_equal(
+            np.concatenate([getattr(piece, name) for piece in pieces]), getattr(whole, name)
+        )
+
+
+def test_a_batch_holds_something(store):
+    with pytest.raises(StrataError, match="one row at least, got size 0"):
+        next(store.batches("alpha", "gap", size=0))
+
+
+def test_a_question_asked_again_gives_the_same_rows(store_root):
+    opened = featurestore.open(store_root)
+    first = opened.matrix("alpha", "gap", "atom_1")
+    for depth in range(9):  # more questions than are remembered
+        for seed in (0, 1):
+            for part in ("train", "val", "test"):
+                opened.matrix("alpha", "gap", f"atom_{depth}", split=SplitKey("random", seed), parts=(part,))
+    again = opened.matrix("alpha", "gap", "atom_1")
+    assert np.array_equal(first.X, again.X)
+    assert list(first.entry_ids) == list(again.entry_ids)
+
+
+def test_all_vectors_of_a_dataset_or_of_all(store):
+    ids, vectors = store.all_vectors("atom_8", dataset="beta")
+    assert sorted(numbers(ids.to_pylist())) == list(range(30, 50))
+    assert np.array_equal(vectors[3], vectors_of(numbers(ids.to_pylist())[3])["atom_8"])
+    assert len(store.all_vectors()[0]) == 50
