@@ -5,17 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from etl.errors import StrataError, check_name, unknown
+from etl.experiment_params import Experiments
+from etl.section import Section
 
 PARAMS_FILE = Path("params.yaml")
-
-
-class Section(BaseModel):
-    """A part of `params.yaml`: frozen, and closed to keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Ingest(Section):
@@ -129,6 +125,7 @@ class Params(Section):
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
     source: Source = Source()
+    experiments: Experiments = Experiments()
 
 
 def load(path: str | Path = PARAMS_FILE) -> Params:

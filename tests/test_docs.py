@@ -59,7 +59,8 @@ def test_commands_in_documents_exist():
 def test_stages_are_sections_and_read_keys_that_exist():
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    named = set(params) - {"datasets", "heads", "source"}  # the source model is no stage; train-source reads it
+    # no stages: the source model (train-source reads it) and experiments
+    named = set(params) - {"datasets", "heads", "source", "experiments"}
     assert named == set(stages) - {"report"}  # a report has no settings
     for name, stage in stages.items():
         assert stage["cmd"].startswith(f"strata {name}")

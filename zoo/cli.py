@@ -262,3 +262,49 @@ def verify(
 
     for name in names or [name for name in list_models() if load_card(name).weights_sha256]:
         typer.echo(f"{name}: {run(name)}")
+
+
+# columns of an experiment that only its files have
+_NOT_ON_SCREEN = (
+    "base_low",
+    "base_high",
+    "n_train",
+    "n_test",
+    "r2",
+    "spearman",
+    "mad_mae",
+    "interval",
+    "group",
+)
+
+
+@app.command()
+def experiment(
+    names: list[str] = typer.Argument(None, metavar="[NAME]...", help="Which; all of them: all."),
+    list_: bool = typer.Option(False, "--list", help="List the experiments and what each asks."),
+    store: Path = STORE,
+    out: Path = typer.Option(Path("results"), "-o", "--out", help="The folder of the results."),
+    params: Path = typer.Option(Path("params.yaml"), "--params", help="The settings."),
+) -> None:
+    """Run experiments: the paper's tables, figures and statistics on your datasets.
+
+    Settings are under experiments in params.yaml. What was run is not run again; a stopped one goes on.
+    """
+    from etl.params import load
+    from featurestore.results import show
+    from zoo.experiments import EXPERIMENTS, find, run
+
+    if list_ or not names:
+        rows = [(e.name, e.question, e.paper) for e in EXPERIMENTS.values()]
+        show("Experiments", ("name", "question", "in the paper"), rows)
+        return
+    settings = load(params)
+    wanted = [find(name).name for name in (EXPERIMENTS if names == ["all"] else names)]
+    for name in wanted:
+        result = run(name, settings, store, out)
+        table = result.tables["table"].drop(columns=[*_NOT_ON_SCREEN], errors="ignore")
+        rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
+        show(find(name).question, list(table.columns), rows)
+        for note in result.notes:
+            typer.echo(note)
+        typer.echo(f"{out / name}: {', '.join(result.tables)}")

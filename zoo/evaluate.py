@@ -24,6 +24,16 @@ from zoo.statistics import percent_change
 CURRENT_FILE = "current.json"  # beside the tables of runs: ids of those that the last stage asked for
 
 
+def runs_of(store: FeatureStore, dataset: str) -> pd.DataFrame:
+    """Read every run of a dataset, without its test scores: the table that a choice is made among."""
+    return store.sql(
+        "SELECT DISTINCT run_id, method, head, feature_set, dataset, property, unit, scheme, seed, fold, "
+        "extraction_id, source_model, n_train, n_val, n_test, train_mae, val_mae, fit_seconds, label, "
+        "settings, versions, model_path, created_at FROM runs WHERE dataset = ? ORDER BY run_id",
+        [dataset],
+    ).df()
+
+
 def current_runs(store: FeatureStore, store_root: str | Path, dataset: str) -> pd.DataFrame:
     """Read the runs that the last `fit` and `finetune` of `dataset` asked for (all where they left no list).
 
@@ -31,12 +41,7 @@ def current_runs(store: FeatureStore, store_root: str | Path, dataset: str) -> p
     """
     layout = StoreLayout(Path(store_root))
     check_name(dataset, "dataset")
-    runs = store.sql(
-        "SELECT DISTINCT run_id, method, head, feature_set, dataset, property, unit, scheme, seed, fold, "
-        "extraction_id, source_model, n_train, n_val, n_test, train_mae, val_mae, fit_seconds, label, "
-        "settings, versions, model_path, created_at FROM runs WHERE dataset = ? ORDER BY run_id",
-        [dataset],
-    ).df()
+    runs = runs_of(store, dataset)
     listings = {
         "fit": layout.runs(dataset).parent / CURRENT_FILE,
         "finetune": layout.trained("runs", dataset).parent / CURRENT_FILE,

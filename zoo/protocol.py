@@ -218,8 +218,17 @@ def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scor
         raise StrataError(f"{name}: {error}") from None
     seconds = run.get("fit_seconds")
     return Scored(
-        **{name: run[name] for name in ("run_id", "dataset", "property", "unit", "scheme", "role", "among")},
-        **{name: int(run[name]) for name in ("seed", "fold", "n_train", "n_val")},
+        run_id=run["run_id"],
+        dataset=run["dataset"],
+        property=run["property"],
+        unit=run["unit"],
+        scheme=run["scheme"],
+        seed=int(run["seed"]),
+        fold=int(run["fold"]),
+        role=run["role"],
+        among=run["among"],
+        n_train=int(run["n_train"]),
+        n_val=int(run["n_val"]),
         split=split_label(run["scheme"], int(run["seed"]), int(run["fold"])),
         method=run["method"],
         head=head,

@@ -1,0 +1,102 @@
+"""Tables 2 to 6 of the paper: Base, scratch and transfer, the change in per cent, and which method won.
+
+Transfer is whatever has the lowest validation MAE among the heads and the fine-tuned network. Targets without
+networks of their own are compared with Base alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from etl.cards import load_card
+from etl.params import Params
+from zoo.experiments.frames import compare, scores_of
+from zoo.experiments.results import Result
+from zoo.experiments.workspace import Workspace
+
+NAME = "transfer"
+BY = ["dataset", "property", "scheme"]
+
+
+def run(params: Params, store_root: Path, _out: Path) -> Result:
+    """Train, fit, choose, look, and lay the methods side by side."""
+    section = params.experiments.transfer
+    workspace = Workspace(NAME, params, section, store_root)
+    runs = workspace.all_runs()
+    looks = workspace.score(runs)
+    table = compare(looks, BY, params.evaluate.bootstrap, params.evaluate.seed)
+    groups = {name: group_of(name) for name in table["dataset"].unique()}
+    table.insert(0, "group", table["dataset"].map(groups))
+    tables = {"table": table, "validation": validation(runs), "scores": scores_of(looks)}
+    losses = training_losses(runs)
+    if len(losses):
+        tables["training"] = losses
+    return Result(
+        NAME,
+        tables,
+        metrics=headline(table),
+        settings=section.model_dump(mode="json"),
+        provenance=workspace.provenance(runs),
+        notes=tuple(workspace.notes),
+    )
+
+
+def group_of(dataset: str) -> str:
+    """Return the heading a dataset stands under: material class and origin of its values.
+
+    >>> group_of("emt_alloys"), group_of("jarvis_2d")
+    ('3D, computed', '2D, computed')
+    """
+    card = load_card(dataset)
+    origins = sorted({prop.origin for prop in card.properties.values()})
+    return f"{card.material_class}, {' and '.join(origins)}"
+
+
+def validation(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return every method's mean validation MAE over the splits of a target: what the choice saw."""
+    method = runs["method"].where(runs["method"] != "features", runs["head"])
+    named = runs.assign(method=method)
+    by = ["dataset", "property", "unit", "scheme", "method"]
+    table = named.groupby([*by, "seed", "fold"])["val_mae"].min().groupby(by)
+    return table.agg(val_mae="mean", splits="size").reset_index()
+
+
+def training_losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay each network's training MAE beside Base's on the same split: did it learn at all?"""
+    base = runs[runs["method"] == "base"].set_index(["dataset", "property", "scheme", "seed", "fold"])
+    rows = []
+    for run_ in runs[runs["method"].isin(["scratch", "finetune"])].to_dict("records"):
+        place = tuple(run_[name] for name in base.index.names)
+        rows.append(
+            {name: run_[name] for name in (*base.index.names, "method", "unit", "train_mae", "val_mae")}
+            | {"base_train_mae": base.loc[place, "train_mae"], "seconds": run_["fit_seconds"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def headline(table: pd.DataFrame) -> dict[str, Any]:
+    """Count gains and winners, a block for each way of splitting."""
+    found: dict[str, Any] = {}
+    for scheme, own in table.groupby("scheme", sort=True):
+        against = own[own["scratch"].notna()] if "scratch" in own else own.iloc[:0]
+        block: dict[str, Any] = {
+            "targets": len(own),
+            "with_scratch": len(against),
+            "below_base": int((own["transfer"] < own["base"]).sum()),
+            "median_base_change": float(own["base_change"].median()),
+            "winners": {str(k): int(v) for k, v in own["winner"].value_counts().sort_index().items()},
+        }
+        if len(against):
+            block["below_scratch"] = int((against["transfer"] < against["scratch"]).sum())
+            block["mean_change"] = float(against["change"].mean())
+            block["median_change"] = float(against["change"].median())
+        for row in own.to_dict("records"):
+            targets = block.setdefault("mae", {}).setdefault(row["dataset"], {})
+            targets[row["property"]] = {
+                name: row[name]
+                for name in ("base", "scratch", "transfer", "change", "base_change")
+                if name in row
+            }
+        found[str(scheme)] = block
+    return found
