@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,9 @@ def shared_store(tmp_path_factory):
 
 
 @pytest.fixture
-def store_root(tmp_path):
+def store_root(shared_store, tmp_path):
     """A small store of the test's own."""
-    return small_store(tmp_path / "store")
+    return shutil.copytree(shared_store, tmp_path / "store")
 
 
 @pytest.fixture
