@@ -164,12 +164,14 @@ def products(batch: Batch) -> float:
     return wide * updates + embedding
 
 
-def sample(count: int, seed: int) -> list[Structure]:
-    """Structures drawn at random from the raw `megnet` file."""
+def sample(count: int, seed: int, most_atoms: int | None = None) -> list[Structure]:
+    """Structures drawn at random from the raw `megnet` file, from those of at most so many atoms."""
     folder = os.environ.get("STRATA_RAW")
     if not folder:
         sys.exit("set STRATA_RAW to the folder that holds megnet.json.zip")
     records = read_json(Path(folder) / "megnet.json.zip")
+    if most_atoms is not None:
+        records = [record for record in records if len(record["atoms"]["elements"]) <= most_atoms]
     chosen = np.random.default_rng(seed).choice(len(records), count, replace=False)
     return [Structure.from_jarvis(records[i]["atoms"]) for i in chosen]
 

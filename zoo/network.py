@@ -157,7 +157,7 @@ class Alignn(nn.Module):
         sizes = sizes_of(batch)
         bonds, angles = edges(batch.bonds), edges(batch.angles)
         kinds, which = torch.unique(batch.numbers, return_inverse=True)
-        per_kind = torch.zeros(len(kinds), device=which.device).index_add_(0, which, sizes.atom)
+        per_kind = sizes.atom.new_zeros(len(kinds)).index_add_(0, which, sizes.atom)
         x = self.atom_embedding(self.features[kinds], per_kind)[which]
         y = self._embed(self.edge_embedding, batch.length, sizes.bond)
         z = self._embed(self.angle_embedding, batch.cosine, sizes.cosine).index_select(0, batch.angle_cosine)
@@ -182,7 +182,7 @@ class Alignn(nn.Module):
 def sizes_of(batch: Batch) -> Sizes:
     """Class sizes as the batch norms weigh them."""
     angle = batch.pools["angle"].size
-    cosine = torch.zeros(len(batch.cosine), device=angle.device).index_add_(0, batch.angle_cosine, angle)
+    cosine = angle.new_zeros(len(batch.cosine)).index_add_(0, batch.angle_cosine, angle)
     return Sizes(batch.pools["atom"].size, batch.pools["bond"].size, angle, cosine)
 
 

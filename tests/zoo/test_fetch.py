@@ -1,4 +1,4 @@
-"""Published archives, made here with alignn's own model class, and spoilt as rows 29 to 33 of the fault table say."""
+"""Published archives, made here with alignn's own model class, and spoilt as the fault table says (29 to 33)."""
 
 import functools
 import io
