@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from extraction import cpu_name, sample
+
 from etl.batch import collate
 from etl.elements import atom_features
 from etl.prepare import prepare
@@ -65,7 +65,7 @@ def measure(batches: int, repeats: int, seed: int) -> dict[str, float | int | st
 
     ours, ours_plain = (_network(source) for _ in range(2))
     ways: dict[str, Callable[[slice], torch.Tensor]] = {
-        "alignn_dgl": lambda g: reference.model(_dgl_batch(reference, pairs[g])),
+        "alignn_dgl": lambda g: reference.model(_dgl_batch(pairs[g])),
         "ours_uncompressed": lambda g: ours_plain(collate([p.quotient for p in plain[g]]))[:, 0],
         "ours": lambda g: ours(collate(packed[g]))[:, 0],
     }
@@ -110,7 +110,7 @@ def _network(source: Any) -> Alignn:
     return network
 
 
-def _dgl_batch(reference: DglBackend, pairs: list[tuple[Any, Any]]) -> Any:
+def _dgl_batch(pairs: list[tuple[Any, Any]]) -> Any:
     import dgl
 
     # the model takes the features off its graphs, so each step has copies of its own, as a loader gives them

@@ -156,9 +156,10 @@ def predict(
         unit = model.unit
         show(f"{prop} after {dataset}", ("file", "structure", "formula", f"prediction ({unit})"), rows)
         label = f" ({model.label})" if model.label else ""
+        reads = f"on {model.feature_set} of" if model.feature_set else "from the weights of"
         base = f"; Base {number(model.base_test_mae)}" if model.base_test_mae is not None else ""
         typer.echo(
-            f"head {model.head}{label} on {model.feature_set} of {model.source_model}; "
+            f"head {model.head}{label} {reads} {model.source_model}; "
             f"MAE on its test part {number(model.test_mae)} {unit}{base}"
         )
         for card in list_cards():

@@ -1,6 +1,6 @@
-"""Values for new structures: files in, the chosen head's predictions with their unit out."""
+"""Values for new structures: files in, the chosen model's predictions with their unit out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from heads.base import Head
 
 
+Values = tuple[np.ndarray, list[str | None]]  # (n,), and why a structure has none
+
+
 @dataclass(frozen=True, slots=True)
 class ChosenModel:
-    """The saved head that `evaluate` chose for a target; MAE in `unit`, on the test part."""
+    """The saved head or network that `evaluate` chose for a target; MAE in `unit`, on the test part.
+
+    A network of the target's own (method finetune) reads no vectors: it has no feature set, no extraction.
+    """
 
     run_id: str
     dataset: str
@@ -33,10 +39,11 @@ class ChosenModel:
     label: str | None
     feature_set: str
     source_model: str
-    extraction_id: str
+    extraction_id: str | None
     folder: Path
     test_mae: float
     base_test_mae: float | None
+    method: str = "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +71,33 @@ def chosen_model(store: FeatureStore, dataset: str, property: str) -> ChosenMode
     if property not in properties:
         raise unknown("property", property, properties, dataset)
     found = store.sql(
-        "SELECT run_id, unit, head, label, feature_set, source_model, extraction_id, model_path, "
-        "test_mae, base_test_mae FROM runs WHERE role = 'chosen' AND dataset = ? AND property = ? "
-        "ORDER BY val_mae, run_id LIMIT 1",
+        "SELECT run_id, method, unit, coalesce(head, method), label, feature_set, source_model, "
+        "extraction_id, model_path, test_mae, base_test_mae FROM runs "
+        "WHERE role = 'chosen' AND dataset = ? AND property = ? ORDER BY val_mae, run_id LIMIT 1",
         [dataset, property],
     ).fetchall()
     if not found:
         raise StrataError(
             f"no head was chosen for {dataset}/{property}; run strata fit {dataset}, then strata evaluate"
         )
-    run_id, unit, head, label, feature_set, source_model, extraction_id, path, mae, base_mae = found[0]
+    run_id, method, unit, head, label, feature_set, source_model, extraction_id, path, mae, base_mae = found[
+        0
+    ]
     folder = store.path / (path or "")
     if not path or not folder.is_dir():
         raise StrataError(
             f"the model of run {run_id} ({head} on {dataset}/{property}) is not at {folder}; "
-            f"run strata fit {dataset} again"
+            f"run strata {'fit' if method == 'features' else method} {dataset} again"
         )
     return ChosenModel(
         run_id=run_id,
+        method=method,
         dataset=dataset,
         property=property,
         unit=unit,
         head=head,
         label=label,
-        feature_set=feature_set,
+        feature_set=feature_set or "",
         source_model=source_model,
         extraction_id=extraction_id,
         folder=folder,
@@ -109,7 +119,7 @@ def predict(
     Raises `StrataError` for an unknown target, or one without a chosen model.
     """
     model = chosen_model(featurestore.open(store_root), dataset, property)
-    head = load_model(model, params)
+    value_of = _values_of(model, params)
     found: list[Prediction] = []
     structures: list[Structure] = []
     places: list[int] = []  # of each structure in `found`
@@ -121,15 +131,43 @@ def predict(
             formula = structure.formula if structure is not None else ""
             found.append(Prediction(str(file), name, formula, None, error))
     if structures:
-        vectors, errors = _embed(structures, model, params)
-        usable = [i for i, error in enumerate(errors) if error is None]
-        values = dict(zip(usable, head.predict(vectors[usable]), strict=True)) if usable else {}
+        values, errors = value_of(structures)
         for i, place in enumerate(places):
-            value = float(values[i]) if i in values else None
+            value = float(values[i]) if errors[i] is None else None
             found[place] = Prediction(
                 found[place].file, found[place].name, found[place].formula, value, errors[i]
             )
     return model, found
+
+
+def _values_of(model: ChosenModel, params: Params) -> Callable[[Sequence[Structure]], Values]:
+    """Load the model at once, and return what predicts (n,) values and says why one has none."""
+    if model.method != "features":
+        from zoo.trained import TrainedModel
+
+        network = TrainedModel.load(model.folder)
+        column = network.names.index(model.property)
+
+        def by_network(structures: Sequence[Structure]) -> Values:
+            values, errors = network(structures)
+            return values[:, column], [_why(errors.get(i)) for i in range(len(structures))]
+
+        return by_network
+    head = load_model(model, params)
+
+    def by_head(structures: Sequence[Structure]) -> Values:
+        vectors, errors = _embed(structures, model, params)
+        usable = [i for i, error in enumerate(errors) if error is None]
+        values = np.full(len(structures), np.nan)
+        if usable:
+            values[usable] = head.predict(vectors[usable])
+        return values, errors
+
+    return by_head
+
+
+def _why(error: InvalidStructure | None) -> str | None:
+    return None if error is None else f"{error.code}: {error}"
 
 
 def load_model(model: ChosenModel, params: Params) -> "Head":
@@ -173,5 +211,4 @@ def _embed(
         )
     extracted = Engine(source, params.extract)(structures, checkpoints_of(model.feature_set))
     vectors = extracted.vectors.reshape(len(structures), -1)
-    errors = [extracted.errors.get(i) for i in range(len(structures))]
-    return vectors, [None if error is None else f"{error.code}: {error}" for error in errors]
+    return vectors, [_why(extracted.errors.get(i)) for i in range(len(structures))]

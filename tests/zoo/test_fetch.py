@@ -1,4 +1,4 @@
-"""Published archives, made here with alignn's own model class, and spoilt as the fault table says (29 to 33)."""
+"""Published archives, made here with alignn's own model class, and spoilt as rows 29 to 33 would."""
 
 import functools
 import io

@@ -1,4 +1,4 @@
-"""Each layer's gradient against finite differences, and batch norm on classes against batch norm on all rows."""
+"""Each layer's gradient against finite differences; batch norm on classes against that on all rows."""
 
 import pytest
 import torch

@@ -1,5 +1,6 @@
-"""Every parameter's gradient: against a plain float64 formulation on the uncompressed graph, and alignn's own."""
+"""Every parameter's gradient, against plain torch in float64 on the uncompressed graph, and alignn's own."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,7 +76,7 @@ def plain(state: dict, batch, epsilon: float = 1e-5):
     for i in range(4):
         x, y = conv(f"gcn_layers.{i}", x, y, batch.bonds)
     starts = [*batch.pools["atom"].start.tolist(), len(x)]
-    means = torch.stack([x[a:b].mean(0) for a, b in zip(starts, starts[1:], strict=False)])
+    means = torch.stack([x[a:b].mean(0) for a, b in pairwise(starts)])
     return linear("fc", means)[:, 0]
 
 
