@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from etl.structure import Structure
 
 DEFAULT_FEATURE_SET = "atom_bond_angle_last"
+_ASKED_OF = ("features", "entries", "targets", "splits")  # tables that a matrix is made of
 _REMEMBERED = 8  # questions
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
@@ -329,7 +330,11 @@ class FeatureStore:
         if self._cache is None:
             rows, wanted = self._rows(chosen, extraction, with_targets)
             return Matrix.of(gather(wanted, columns, len(rows)), rows, unit, extraction, columns)
-        snapshots = [table.snapshot for table in self._tables if table.dataset in (None, chosen.dataset)]
+        snapshots = [
+            table.snapshot
+            for table in self._tables
+            if table.kind in _ASKED_OF and table.dataset in (None, chosen.dataset)
+        ]
         key = key_of(snapshots, [*_plain(chosen), columns, extraction, with_targets])
         kept = self._cache.get(key)
         if kept is None:

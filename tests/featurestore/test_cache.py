@@ -1,13 +1,15 @@
 import signal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import featurestore
-from featurestore import SplitKey
+from featurestore import SplitKey, StoreLayout
 from featurestore.cache import FOLDER, MatrixCache
 from featurestore.log import snapshot
-from tests.stores import add_dataset, add_features
+from featurestore.schema import SCHEMAS
+from tests.stores import add_dataset, add_features, write
 
 ASK = ("alpha", "gap", "atom_bond_8")
 
@@ -20,7 +22,7 @@ def same(one, two):
 
 
 def files(root):
-    return sorted((root / FOLDER).glob("*.arrow"))
+    return sorted(path for path in (root / FOLDER).iterdir() if not path.name.startswith("."))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,15 @@ def test_a_changed_store_is_another_key(store_root):
     assert len(files(store_root)) == 2
 
 
-@pytest.mark.parametrize("offset", [0.1, 0.3, 0.5, 0.7, 0.95])
+def test_new_runs_do_not_make_an_answer_stale(store_root):
+    featurestore.open(store_root, cache=True).matrix(*ASK)
+    row = dict.fromkeys(("run_id", "dataset", "property", "part", "role"), "alpha")
+    write(StoreLayout(store_root).scores, "scores", pa.Table.from_pylist([row | {"n": 1}], SCHEMAS["scores"]))
+    featurestore.open(store_root, cache=True).matrix(*ASK)
+    assert len(files(store_root)) == 1
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.95])
 def test_a_damaged_answer_is_not_believed(store_root, offset):
     plain = featurestore.open(store_root, cache=True).matrix(*ASK)
     (path,) = files(store_root)
