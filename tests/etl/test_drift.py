@@ -79,6 +79,15 @@ def test_another_source_model_is_not_compared(root, tmp_path, monkeypatch):  # r
         drift(replaced(root, tmp_path, weights_sha256="abc"))
 
 
+def test_one_weight_or_graph_setting_is_another_extraction():  # rows 10, 11
+    card = load_card("alignn_mp_eform")
+    others = [
+        card.model_copy(update={"weights_sha256": "0" * 64}),
+        card.model_copy(update={"graph": card.graph.model_copy(update={"cutoff": 6.0})}),
+    ]
+    assert len({extraction_id(one) for one in (card, *others)} | {extraction_id(card, tf32=True)}) == 4
+
+
 @pytest.mark.parametrize(
     ("given", "says"), [({"sample": 0}, "one structure"), ({"extraction": "x"}, "unknown")]
 )
