@@ -116,13 +116,20 @@ def report(
     out: Path = typer.Option(Path("report/index.html"), "-o", "--out", help="The page to write."),
     picture: Path | None = typer.Option(None, help="Also draw parity plots and bars into this SVG file."),
     plot: list[str] = typer.Option([], help="DATASET/PROPERTY whose parity plot stands in the picture."),
+    results: Path = typer.Option(Path("results"), help="Results of experiments, shown where there are some."),
+    figures: Path | None = typer.Option(
+        None, help="Also write every figure as an SVG file into this folder."
+    ),
 ) -> None:
-    """Write one HTML page with scores, plots, rejects and provenance; it opens from disk."""
+    """Write one HTML page with scores, plots, experiments, rejects and provenance; it opens from disk."""
     from etl.params import load
     from zoo.report import picture as draw
     from zoo.report import report as run
+    from zoo.report import write_figures
 
-    page = run(load(), store, out)
+    page = run(load(), store, out, results=results)
+    if figures is not None:
+        typer.echo(f"{figures}: {len(write_figures(page, figures))} figures")
     typer.echo(f"{out}: {len(page.targets)} scored targets, {out.stat().st_size / 1e3:.0f} kB")
     if picture is not None:
         names = []

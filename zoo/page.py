@@ -17,6 +17,7 @@ from etl.cards import DatasetCard, load_card
 from etl.errors import StrataError, check_name
 from etl.params import Params
 from featurestore.store import FeatureStore
+from zoo.blocks import Block, blocks
 from zoo.evaluate import current_runs
 from zoo.plots import Bar, Point
 from zoo.protocol import BASE, CHOSEN, split_label
@@ -136,6 +137,7 @@ class Page:
     extractions: tuple[Extraction, ...]
     versions: Mapping[str, str]
     params_text: str
+    blocks: tuple[Block, ...] = ()  # the experiments whose results are there
 
     @property
     def targets(self) -> list[Target]:
@@ -153,8 +155,10 @@ class Page:
         return sorted({target.chosen.split for target in self.targets})
 
 
-def gather(params: Params, store_root: str | Path, parity_file: Path, params_file: Path) -> Page:
-    """Read what the page shows of `params.datasets`.
+def gather(
+    params: Params, store_root: str | Path, parity_file: Path, params_file: Path, results: Path | None = None
+) -> Page:
+    """Read what the page shows of `params.datasets`, and of the experiments under `results`.
 
     Raises `StrataError` where runs or scores are missing, naming the command that makes them.
     """
@@ -189,6 +193,7 @@ def gather(params: Params, store_root: str | Path, parity_file: Path, params_fil
         extractions=tuple(_extractions(store, set(fitted["extraction_id"].dropna()))),
         versions=_versions(fitted["versions"].dropna()),
         params_text=params_file.read_text(encoding="utf-8"),
+        blocks=blocks(results) if results is not None else (),
     )
 
 

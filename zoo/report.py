@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from etl.errors import StrataError
+from etl.errors import StrataError, check_name
 from etl.params import PARAMS_FILE, Params
 from featurestore.feature_sets import FEATURE_SETS
 from zoo import plots
+from zoo.blocks import Drill, drills
+from zoo.charts import alone
 from zoo.page import Page, Target, gather
 
 
@@ -55,12 +57,13 @@ def report(
     out: str | Path = "report/index.html",
     parity_file: str | Path = "plots/parity.csv",
     params_file: str | Path = PARAMS_FILE,
+    results: str | Path = "results",
 ) -> Page:
-    """Write the page of `params.datasets` to `out`.
+    """Write the page of `params.datasets`, and of the experiments under `results`, to `out`.
 
     Raises `StrataError` where runs or scores are missing, naming the command that makes them.
     """
-    page = gather(params, store_root, Path(parity_file), Path(params_file))
+    page = gather(params, store_root, Path(parity_file), Path(params_file), Path(results))
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(page), encoding="utf-8", newline="\n")
@@ -105,10 +108,28 @@ def render(page: Page) -> str:
             n_used=len(used),
             shown=plots.SHOWN_POINTS,
             worst=plots.WORST_POINTS,
+            drills=drills(page.blocks),
+            anchor=Drill.anchor,
+            markup=Markup,
             script=Markup(script),  # noqa: S704
             script_hash=script_hash,
         )
     )
+
+
+def write_figures(page: Page, folder: Path) -> list[Path]:
+    """Write every figure of the experiments, and the parity plots, as SVG files that stand alone."""
+    drawn = {figure.name: figure.svg for block in page.blocks for figure in block.figures}
+    for (dataset, prop, split), points in page.parity.items():
+        unit = next(run.unit for run in page.runs if (run.dataset, run.prop) == (dataset, prop))
+        drawn[f"parity-{dataset}-{prop}-{split}"] = plots.parity_svg(f"{dataset}, {prop}", unit, points)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, svg in drawn.items():
+        path = folder / f"{check_name(name, 'figure')}.svg"
+        path.write_text(alone(svg), encoding="utf-8", newline="\n")
+        written.append(path)
+    return written
 
 
 def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from etl.cards import load_card
+from etl.cards import list_cards, load_card
 from etl.params import Params
 from zoo.experiments.frames import compare, scores_of
 from zoo.experiments.results import Result
@@ -48,6 +48,8 @@ def group_of(dataset: str) -> str:
     >>> group_of("emt_alloys"), group_of("jarvis_2d")
     ('3D, computed', '2D, computed')
     """
+    if dataset not in {card.name for card in list_cards()}:
+        return "own data"
     card = load_card(dataset)
     origins = sorted({prop.origin for prop in card.properties.values()})
     return f"{card.material_class}, {' and '.join(origins)}"

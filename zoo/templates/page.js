@@ -37,6 +37,12 @@ for (const input of document.querySelectorAll("input[data-table]")) {
     count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
   });
 }
+const open = () => {  // a link to a target opens it
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (place?.tagName === "DETAILS") place.open = true;
+};
+addEventListener("hashchange", open);
+open();
 const tip = document.getElementById("tip");
 let lit = null;
 const show = (mark, x, y) => {
