@@ -78,7 +78,8 @@ def info(store: Path = STORE, at: int | None = AT) -> None:
     show(f"Extractions, over {unique:,} unique structures", reach.columns, reach.fetchall())
     sizes = ask(
         'SELECT "table", sum(rows), count(*), sum(bytes) FROM shards GROUP BY "table" '
-        "UNION ALL SELECT 'all', sum(rows), count(*), sum(bytes) FROM shards"
+        "UNION ALL SELECT 'all', sum(rows), count(*), sum(bytes) FROM shards "
+        'ORDER BY "table" = \'all\', "table"'
     )
     rows = [(name, n, shards, size_text(size or 0)) for name, n, shards, size in sizes.fetchall()]
     show("Tables", ("table", "rows", "shards", "size"), rows)

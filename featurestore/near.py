@@ -63,7 +63,7 @@ def structure_of(connection: Any, name: str, dataset: str | None = None) -> str:
     """
     rows = connection.sql(
         "SELECT structure_id, list(DISTINCT dataset ORDER BY dataset) FROM entries "
-        "WHERE entry_id = $1 OR structure_id = $1 GROUP BY structure_id",
+        "WHERE entry_id = $1 OR structure_id = $1 GROUP BY structure_id ORDER BY structure_id",
         params=[name],
     ).fetchall()
     mine = [row for row in rows if dataset in row[1]] or rows
