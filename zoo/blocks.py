@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from zoo.experiments import EXPERIMENTS, Experiment
+from zoo.experiments.published import CITATION, beside
 from zoo.experiments.results import FACTS, Result, read
 from zoo.figures import FIGURES, Figure
 from zoo.plots import number
@@ -76,6 +77,10 @@ _TITLES = {
     "q3": "3rd quartile",
     "maximum": "Maximum",
     "rho_rows": "ρ with rows",
+    "published_rows": "Published: rows",
+    "published_base": "Published: Base",
+    "published_scratch": "Published: scratch",
+    "published_transfer": "Published: transfer",
 }
 _TARGET = ("property", "dataset", "unit", "scheme")
 _SIDES = ("base", "scratch", "transfer", "change", "base_change")
@@ -108,6 +113,13 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "table": (*_TARGET, "source", "base", "transfer", "base_change", "method", *_FIT, "splits"),
     },
 }  # fmt: skip
+_BESIDE = (
+    "property", "dataset", "unit", "rows", "base", "scratch", "transfer", "label",
+    "published_rows", "published_base", "published_scratch", "published_transfer",
+)  # fmt: skip
+_PUBLISHED = (
+    f"Beside it what {CITATION} report: with other parts, epochs and source model, and not compared here."
+)
 _CAPTIONS = {
     "validation": "Validation MAE of every feature set; no test part in it.",
     "ranks": "Average ranks, 1 is best.",
@@ -176,6 +188,8 @@ def _block(name: str, result: Result) -> Block:
         for table, columns in SHOWN[name].items()
         if table in result.tables
     ]
+    if name == "transfer" and len(theirs := beside(result.tables["table"])):
+        grids.append(grid(f"t-{name}-published", _PUBLISHED, theirs, _BESIDE))
     draw: Callable[[Result], Iterable[Figure]] | None = FIGURES.get(name)
     return Block(EXPERIMENTS[name], result, tuple(grids), tuple(draw(result)) if draw else ())
 
