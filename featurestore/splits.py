@@ -96,6 +96,16 @@ def _grouped_space_group(rows: Rows, seed: int) -> list[Parts]:
     return [draw_80_10_10(_by(rows, groups.space_group), seed)]
 
 
+def _kfold_grouped(rows: Rows, seed: int) -> list[Parts]:
+    """`kfold` by chemical system."""
+    return draw_folds(_by(rows, groups.chemical_system), seed)
+
+
+def _ladder_grouped(rows: Rows, seed: int) -> list[Parts]:
+    """`ladder` by chemical system: `grouped` as fold 0, ever fewer of its training systems after it."""
+    return draw_ladder(_by(rows, groups.chemical_system), seed)
+
+
 def _published(rows: Rows, _seed: int) -> list[Parts]:
     """The provider's own parts, entry by entry, the same for every seed; other entries lie in no part."""
     if rows.provided is None:
@@ -124,6 +134,8 @@ SCHEMES: dict[str, Callable[[Rows, int], list[Parts]]] = {
     "grouped": _grouped,
     "grouped_prototype": _grouped_prototype,
     "grouped_space_group": _grouped_space_group,
+    "kfold_grouped": _kfold_grouped,
+    "ladder_grouped": _ladder_grouped,
     "published": _published,
 }
 

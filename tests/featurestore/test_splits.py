@@ -129,6 +129,25 @@ def test_grouped_schemes_part_no_group():
         assert set(parts) == {"train", "val", "test"}
 
 
+def bulk_like(number: int) -> Structure:
+    """One atom of an element in a cube."""
+    return Structure(np.eye(3) * 3.0, np.array([number], np.uint8), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(("scheme", "folds"), [("kfold_grouped", 9), ("ladder_grouped", 3)])
+def test_folds_and_rungs_by_system_part_no_system(scheme, folds):
+    made = [bulk_like(number) for number in range(1, 21) for _ in range(2)]
+    ids = [f"s{i}" for i in range(len(made))]
+    by_id = dict(zip(ids, made, strict=True))
+    given = Rows(ids, ids, np.arange(40.0), lambda names: [by_id[name] for name in names])
+    drawn = draw(scheme, given, 0)
+    assert len(drawn) == folds
+    for parts in drawn:
+        assert (parts[::2] == parts[1::2]).all()  # an element's two entries lie together
+    if scheme == "kfold_grouped":
+        assert sum((parts == "test").astype(int) for parts in drawn).tolist() == [1] * 40
+
+
 def test_extrapolation_ladder_and_fewer_rows_are_kept(tmp_path):
     add_dataset(tmp_path, "alpha", range(60), properties=("energy",))
     split_dataset(tmp_path, "alpha", ["random", "extrapolation", "ladder"], [0])
