@@ -2,6 +2,7 @@ import pytest
 
 from etl.errors import StrataError
 from featurestore.layout import PER_DATASET, WHOLE_STORE, StoreLayout
+from featurestore.log import LOG
 from featurestore.schema import SCHEMAS
 
 
@@ -30,3 +31,14 @@ def test_a_name_cannot_lead_elsewhere(tmp_path, kind, name):  # rows 37, 38
 def test_a_kind_that_is_kept_per_dataset_needs_one(tmp_path):
     with pytest.raises(ValueError, match="no table"):
         StoreLayout(tmp_path).table("entries")
+
+
+def test_trained_runs_lie_apart_and_are_seen_as_one(tmp_path):
+    layout = StoreLayout(tmp_path)
+    for folder in (layout.runs("alpha"), layout.trained("runs", "alpha"), layout.trained("predictions", "beta")):
+        (folder / LOG).mkdir(parents=True)
+    assert layout.tables("runs") == [layout.runs("alpha"), layout.trained("runs", "alpha")]
+    assert layout.kind_of(layout.trained("predictions", "beta")) == "predictions"
+    assert layout.dataset_of(layout.trained("predictions", "beta")) == "beta"
+    with pytest.raises(StrataError):
+        layout.trained("runs", "../x")
