@@ -1,8 +1,9 @@
 """What the page shows of experiments: a block each, with its tables as cells and its figures as SVG."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -120,7 +121,9 @@ _BESIDE = (
 _PUBLISHED = (
     f"Beside it what {CITATION} report: with other parts, epochs and source model, and not compared here."
 )
+_OWN_TITLES = {"ranks": {"method": "Method"}, "table": {}, "validation": {}}
 _CAPTIONS = {
+    "table": "",
     "validation": "Validation MAE of every feature set; no test part in it.",
     "ranks": "Average ranks, 1 is best.",
 }
@@ -156,6 +159,25 @@ class Block:
     figures: tuple[Figure, ...] = field(default=())
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Say in a sentence a split what came out, where the experiment has headline numbers."""
+        if self.experiment.name != "transfer":
+            return ()
+        said = []
+        for scheme, found in self.result.metrics.items():
+            text = (
+                f"{scheme}: transfer is below Base for {found['below_base']} of {found['targets']} targets, in the "
+                f"median by {number(-found['median_base_change'], 3)} %"
+            )
+            if found["with_scratch"]:
+                text += (
+                    f"; below scratch for {found['below_scratch']} of {found['with_scratch']}, in the median "
+                    f"{number(found['median_change'], 3)} %"
+                )
+            said.append(text + ".")
+        return tuple(said)
+
+    @property
     def summary(self) -> str:
         """Say on what it ran."""
         settings = self.result.settings
@@ -184,7 +206,7 @@ def blocks(results: Path) -> tuple[Block, ...]:
 
 def _block(name: str, result: Result) -> Block:
     grids = [
-        grid(f"t-{name}-{table}", _CAPTIONS.get(table, ""), result.tables[table], columns)
+        grid(f"t-{name}-{table}", _CAPTIONS[table], result.tables[table], columns, _OWN_TITLES[table])
         for table, columns in SHOWN[name].items()
         if table in result.tables
     ]
@@ -194,7 +216,13 @@ def _block(name: str, result: Result) -> Block:
     return Block(EXPERIMENTS[name], result, tuple(grids), tuple(draw(result)) if draw else ())
 
 
-def grid(name: str, caption: str, table: pd.DataFrame, columns: Sequence[str]) -> Grid:
+def grid(
+    name: str,
+    caption: str,
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    titles: Mapping[str, str] = MappingProxyType({}),
+) -> Grid:
     """Turn a table of results into cells; a column that is missing or wholly empty is left out."""
     shown = [name for name in columns if name in table and table[name].notna().any()]
     plain = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -202,7 +230,7 @@ def grid(name: str, caption: str, table: pd.DataFrame, columns: Sequence[str]) -
     return Grid(
         name,
         caption,
-        tuple((_TITLES[name], numeric[name]) for name in shown),
+        tuple((titles.get(name, _TITLES[name]), numeric[name]) for name in shown),
         tuple(tuple(_cell(row, name, numeric[name]) for name in shown) for row in plain),
     )
 

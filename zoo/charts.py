@@ -108,10 +108,11 @@ def chart_svg(chart: Chart) -> str:
     ys = [v for v in ends if chart.y_scale == "linear" or v > 0] or [1.0, 2.0]
     if chart.zero:
         ys.append(0.0)
-    legend = 20 if len(series) > 1 else 0
     bottom = chart.height - 40
     across = _axis(ys, chart.y_scale, 0, 1)
     left = 30 + 6.2 * max((len(name) for _, name in across.ticks(5)), default=1)
+    legend = _legend([s.name for s in series], left, chart.width - _RIGHT) if len(series) > 1 else []
+    top = legend[-1][1] + 14 if legend else _TOP
     return (
         environment()
         .get_template("chart.svg.jinja")
@@ -119,21 +120,25 @@ def chart_svg(chart: Chart) -> str:
             chart=chart,
             series=series,
             x=_axis(xs, chart.x_scale, left, chart.width - _RIGHT),
-            y=_axis(ys, chart.y_scale, bottom, _TOP + legend),
+            y=_axis(ys, chart.y_scale, bottom, top),
             left=left,
             right=chart.width - _RIGHT,
-            top=_TOP + legend,
+            top=top,
             bottom=bottom,
-            legend=_legend([s.name for s in series], left),
+            legend=legend,
         )
     )
 
 
-def _legend(names: Sequence[str], left: float) -> list[tuple[float, str]]:
-    places, x = [], left
+def _legend(names: Sequence[str], left: float, right: float) -> list[tuple[float, int, str]]:
+    """Place the series' names (x, y) side by side, in as many rows as they need."""
+    places, x, y = [], left, 11
     for name in names:
-        places.append((round(x, 1), name))
-        x += 30 + 6.4 * len(name)
+        width = 30 + 6.4 * len(name)
+        if x > left and x + width > right:
+            x, y = left, y + 16
+        places.append((round(x, 1), y, name))
+        x += width
     return places
 
 

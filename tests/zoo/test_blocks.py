@@ -14,6 +14,7 @@ from zoo.evaluate import evaluate
 from zoo.experiments.results import Result, write
 from zoo.experiments.significance import pair_tests, rank_table
 from zoo.experiments.size_effect import changes, histogram, summaries
+from zoo.experiments.transfer import headline
 from zoo.report import render, report, write_figures
 
 SETTINGS = {"splits": ["random"], "seeds": [0], "heads": ["ridge"], "trained": {}, "training": {}}
@@ -49,7 +50,8 @@ def results(folder, n: int) -> None:
     validation["val_mae"] *= rng.random(len(validation))
 
     def put(name, **tables):
-        write(Result(name, tables, {}, SETTINGS, provenance, ("A note.",)), folder)
+        metrics = headline(table) if name == "transfer" else {}
+        write(Result(name, tables, metrics, SETTINGS, provenance, ("A note.",)), folder)
 
     put("transfer", table=table, validation=validation)
     points = changes(table)
@@ -93,6 +95,9 @@ def test_blocks_stand_in_the_order_of_the_registry(made):
     places = [html.index(f'<section id="x-{name}"') for name in names]
     assert places == sorted(places)
     assert "A note." in html
+    assert re.search(
+        r"random: transfer is below Base for 3 of 3 targets, in the median by [\d.]+ %; below scr", html
+    )
     assert blocks(root / "nothing") == ()
 
 
