@@ -35,7 +35,8 @@ def test_a_kind_that_is_kept_per_dataset_needs_one(tmp_path):
 
 def test_trained_runs_lie_apart_and_are_seen_as_one(tmp_path):
     layout = StoreLayout(tmp_path)
-    for folder in (layout.runs("alpha"), layout.trained("runs", "alpha"), layout.trained("predictions", "beta")):
+    trained = layout.trained("runs", "alpha"), layout.trained("predictions", "beta")
+    for folder in (layout.runs("alpha"), *trained):
         (folder / LOG).mkdir(parents=True)
     assert layout.tables("runs") == [layout.runs("alpha"), layout.trained("runs", "alpha")]
     assert layout.kind_of(layout.trained("predictions", "beta")) == "predictions"
