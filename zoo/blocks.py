@@ -166,8 +166,8 @@ class Block:
         said = []
         for scheme, found in self.result.metrics.items():
             text = (
-                f"{scheme}: transfer is below Base for {found['below_base']} of {found['targets']} targets, in "
-                f"the median by {number(-found['median_base_change'], 3)} %"
+                f"{scheme}: transfer is below Base for {found['below_base']} of {found['targets']} targets, "
+                f"in the median by {number(-found['median_base_change'], 3)} %"
             )
             if found["with_scratch"]:
                 text += (
