@@ -71,6 +71,7 @@ class NN17(Head):
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
         tf, keras = tensorflow()
+        keras.backend.clear_session()  # else what Keras keeps of every earlier network stays in memory
         keras.utils.set_random_seed(self.seed)
         tf.config.experimental.enable_op_determinism()
         self._set_scales(X, y)
