@@ -8,6 +8,7 @@ matrix products that (d) does, at the rate that this machine reaches on them. Me
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -32,6 +33,7 @@ from zoo.hub import load_source
 
 BATCH = 32
 WARM_UPS = 3
+ATOMS = (0, 8, 20, 50, 200)  # cell sizes that are timed apart
 
 
 def main() -> None:
@@ -102,12 +104,27 @@ def measure(count: int, repeats: int, seed: int) -> dict[str, float | int | str]
         "ms_floor": floor,
         "mean_bonds": float(rows[:, 0].mean()),
         "mean_angles": float(rows[:, 1].mean()),
+        **growth(packed, structures),
         "structures": count,
         "threads": torch.get_num_threads(),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {cpu_name()}, torch {torch.__version__}",
         "load_before": os.getloadavg()[0],
     }
+
+
+def growth(engine: Engine, structures: list[Structure]) -> dict[str, float]:
+    """Milliseconds a structure of ours, end to end, by how many are run and by how many atoms a cell has."""
+    found = {}
+    for part in (4, 2, 1):
+        some = structures[: max(1, len(structures) // part)]
+        found[f"ms_ours_first_{len(some)}"] = seconds(lambda some=some: engine(some)) / len(some) * 1e3
+    for low, high in itertools.pairwise(ATOMS):
+        some = [s for s in structures if low < s.n_atoms <= high]
+        if some:
+            name = f"ms_ours_{low + 1}_to_{high}_atoms"
+            found[name] = seconds(lambda some=some: engine(some)) / len(some) * 1e3
+    return found
 
 
 class Reference:
