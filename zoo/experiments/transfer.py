@@ -29,7 +29,7 @@ def run(params: Params, store_root: Path, _out: Path) -> Result:
     groups = {name: group_of(name) for name in table["dataset"].unique()}
     table.insert(0, "group", table["dataset"].map(groups))
     tables = {"table": table, "validation": validation(runs), "scores": scores_of(looks)}
-    losses = training_losses(runs)
+    losses = training_losses(runs, workspace.root)
     if len(losses):
         tables["training"] = losses
     return Result(
@@ -64,15 +64,25 @@ def validation(runs: pd.DataFrame) -> pd.DataFrame:
     return table.agg(val_mae="mean", splits="size").reset_index()
 
 
-def training_losses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Lay each network's training MAE beside Base's on the same split: did it learn at all?"""
+def training_losses(runs: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Lay each network's training MAE beside Base's on the same split: did it learn at all?
+
+    `train_mae` is that of the kept network, the one of the best epoch by validation; `last_epoch_mae` is where
+    the training loss ended.
+    """
     base = runs[runs["method"] == "base"].set_index(["dataset", "property", "scheme", "seed", "fold"])
     rows = []
     for run_ in runs[runs["method"].isin(["scratch", "finetune"])].to_dict("records"):
         place = tuple(run_[name] for name in base.index.names)
+        curve = pd.read_csv(root / run_["model_path"] / f"{run_['property']}.csv")
         rows.append(
             {name: run_[name] for name in (*base.index.names, "method", "unit", "train_mae", "val_mae")}
-            | {"base_train_mae": base.loc[place, "train_mae"], "seconds": run_["fit_seconds"]}
+            | {
+                "base_train_mae": base.loc[place, "train_mae"],
+                "last_epoch_mae": curve["train"].iloc[-1],
+                "epochs": len(curve),
+                "seconds": run_["fit_seconds"],
+            }
         )
     return pd.DataFrame(rows)
 
