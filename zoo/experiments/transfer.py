@@ -67,7 +67,7 @@ def validation(runs: pd.DataFrame) -> pd.DataFrame:
 def training_losses(runs: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Lay each network's training MAE beside Base's on the same split: did it learn at all?
 
-    `train_mae` is that of the kept network, the one of the best epoch by validation; `last_epoch_mae` is where
+    `train_mae` is that of the kept network, of the best epoch by validation; `last_epoch_mae` is where
     the training loss ended.
     """
     base = runs[runs["method"] == "base"].set_index(["dataset", "property", "scheme", "seed", "fold"])
