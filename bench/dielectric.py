@@ -46,7 +46,8 @@ def write(scores: dict) -> None:
     lines = [
         "# Chosen head against Base on `dielectric_constant`",
         "",
-        "`python bench/dielectric.py`: seeds fixed beforehand, head chosen by validation MAE, test part read once.",
+        "`python bench/dielectric.py`: seeds fixed beforehand, head chosen by validation MAE,",
+        "test part read once.",
         "The bar is a test MAE of at most 0.6 × Base in all six.",
         "",
         "| property | split | chosen head | test MAE (95 % interval) | Base | × Base | unit |",

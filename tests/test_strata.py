@@ -96,7 +96,7 @@ def test_signals_end_without_traceback(number, status):
         stderr=subprocess.PIPE,
         text=True,
         # A shell starts a background job with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
