@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from etl.alignn import Architecture, check_state
 from etl.batch import Batch
-from zoo.layers import Edges, aggregate, edges, gate, norm_silu
+from zoo.layers import Edges, Kinds, aggregate, edges, gate, kinds, norm_silu, spread
 
 _MOMENTUM = 0.1  # of the running statistics, torch's own default
 _GATE_EPSILON = 1e-6
@@ -99,14 +99,23 @@ class GatedConv(nn.Module):
         self.bn_edges, self.bn_nodes = Norm(width), Norm(width)
 
     def forward(
-        self, nodes: Tensor, edge: Tensor, graph: Edges, node_size: Tensor, edge_size: Tensor
+        self,
+        nodes: Tensor,
+        edge: Tensor,
+        graph: Edges,
+        node_size: Tensor,
+        edge_size: Tensor,
+        of_kind: Kinds | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Update nodes (n, width) and edges (r, width)."""
+        """Update nodes (n, width) and edges (r, width); with `of_kind`, `edge` has a row a kind of edge."""
         parts = (self.src_gate, self.dst_gate, self.dst_update, self.src_update)
         weight = torch.cat([part.weight for part in parts])
         bias = torch.cat([part.bias for part in parts])
         source, target, values, own = F.linear(nodes, weight, bias).chunk(4, dim=1)
-        opened = gate(source, target, self.edge_gate(edge), graph)
+        gates = self.edge_gate(edge)
+        if of_kind is not None:
+            gates, edge = spread(gates, of_kind), spread(edge, of_kind)
+        opened = gate(source, target, gates, graph)
         gathered = own + aggregate(opened, values, graph, _GATE_EPSILON)
         return nodes + self.bn_nodes(gathered, node_size), edge + self.bn_edges(opened, edge_size)
 
@@ -156,14 +165,16 @@ class Alignn(nn.Module):
         """Predict (s, outputs) for the structures of a batch."""
         sizes = sizes_of(batch)
         bonds, angles = edges(batch.bonds), edges(batch.angles)
-        kinds, which = torch.unique(batch.numbers, return_inverse=True)
-        per_kind = sizes.atom.new_zeros(len(kinds)).index_add_(0, which, sizes.atom)
-        x = self.atom_embedding(self.features[kinds], per_kind)[which]
+        elements, which = torch.unique(batch.numbers, return_inverse=True)
+        per_element = sizes.atom.new_zeros(len(elements)).index_add_(0, which, sizes.atom)
+        x = self.atom_embedding(self.features[elements], per_element)[which]
         y = self._embed(self.edge_embedding, batch.length, sizes.bond)
-        z = self._embed(self.angle_embedding, batch.cosine, sizes.cosine).index_select(0, batch.angle_cosine)
+        z = self._embed(self.angle_embedding, batch.cosine, sizes.cosine)
+        of_cosine: Kinds | None = kinds(batch.angle_cosine, len(batch.cosine))  # until angles differ otherwise
         for layer in cast("Iterable[AlignnConv]", self.alignn_layers):
             x, y = layer.node_update(x, y, bonds, sizes.atom, sizes.bond)
-            y, z = layer.edge_update(y, z, angles, sizes.bond, sizes.angle)
+            y, z = layer.edge_update(y, z, angles, sizes.bond, sizes.angle, of_cosine)
+            of_cosine = None
         for conv in self.gcn_layers:
             x, y = conv(x, y, bonds, sizes.atom, sizes.bond)
         out = self.fc(_segment_means(x, batch))
