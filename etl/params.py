@@ -97,7 +97,9 @@ class Source(Train):
     properties: tuple[str, ...] = Field(("formation_energy",), min_length=1)
     split: str = Field("published:0", description="scheme:seed")
     init: str = Field("scratch", description="scratch, or a source model's name")
-    graph: Literal["invariant", "published"] = Field("invariant", description="rules of docs/training.md")
+    graph: Literal["invariant", "published", "source"] = Field(
+        "invariant", description="rules of docs/training.md; source: those of the model in init"
+    )
     max_cost: int | None = Field(
         None, ge=1, description="structures of more compressed angles are left out; none: all are used"
     )

@@ -61,7 +61,7 @@ def prepare(
     """Read what the section `source` names, make missing graphs, and find the checkpoint's place."""
     section = params.source
     store: FeatureStore = open_store(store_root)
-    graph = GRAPHS[section.graph] if section.init == "scratch" else load_source(section.init).card.graph
+    graph = _graph(section)
     rows = read(store, section.dataset, section.properties, parse_split(section.split))
     rows, everything = with_graphs(store, rows, graph, watch)
     cheap = np.ones(len(rows.entry_ids), bool)
@@ -77,6 +77,14 @@ def prepare(
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     folder = Path(store_root) / TRAINING / f"source-{key[:16]}"
     return SourceTraining(section, graph, rows, examples, everything, folder, key)
+
+
+def _graph(section: Source) -> GraphSettings:
+    if section.graph in GRAPHS:
+        return GRAPHS[section.graph]
+    if section.init == "scratch":
+        raise StrataError("source.graph is `source`, and source.init names no model to take the rules from")
+    return load_source(section.init).card.graph
 
 
 def publish_source(
