@@ -82,9 +82,11 @@ class DatasetFacts:
             )
             counts = (f"{count:,}" for count in (item.values, item.missing, item.not_finite))
             table.add_row(item.name, item.unit, *counts, *(f"{value:.4g}" for value in spread))
-        return Group(Text(head), table, *(Text(f"  {line}") for line in self._notes()))
+        return Group(Text(head), table, *(Text(f"  {line}") for line in self.notes))
 
-    def _notes(self) -> list[str]:
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say beside the properties' numbers, a line a fact."""
         low, _, _, median, _, high, most = self.atoms
         common = sorted(self.elements, key=lambda symbol: (-self.elements[symbol], symbol))
         notes = [

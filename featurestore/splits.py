@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from etl.structure import Structure
 
 CODE = 1  # raised by hand when a scheme draws other parts from the same rows and seed
+_CRYSTAL = "duplicate_group"
+_STRUCTURES = "SELECT structure_id FROM entries WHERE dataset = ? GROUP BY ALL ORDER BY min(position)"
 
 
 def _no_structures(_ids: Sequence[str]) -> "list[Structure]":
@@ -46,6 +48,7 @@ class Rows:
     labels: dict[str, dict[str, str]] = field(
         default_factory=dict
     )  # groups that were found already, by structure
+    siblings: Sequence[str] = ()  # structures of the whole dataset, where these rows are a part of it
 
     def __len__(self) -> int:
         return len(self.entry_ids)
@@ -96,6 +99,18 @@ def _grouped_space_group(rows: Rows, seed: int) -> list[Parts]:
     return [draw_80_10_10(_by(rows, groups.space_group), seed)]
 
 
+def _grouped_crystal(rows: Rows, seed: int) -> list[Parts]:
+    """80:10:10 by crystal: one crystal in several settings or cells (`duplicate_group`) lies in one part."""
+    label = rows.labels.get(_CRYSTAL)
+    if label is None:  # compared within the whole dataset, so that a crystal is one for every property
+        from etl.duplicates import find_groups
+
+        ids = list(dict.fromkeys([*rows.siblings, *rows.structure_ids]))
+        label, _ = find_groups(zip(ids, rows.structures(ids), strict=True))
+        rows.labels[_CRYSTAL] = label
+    return [draw_80_10_10(_numbered([label[name] for name in rows.structure_ids]), seed)]
+
+
 def _kfold_grouped(rows: Rows, seed: int) -> list[Parts]:
     """`kfold` by chemical system."""
     return draw_folds(_by(rows, groups.chemical_system), seed)
@@ -134,6 +149,7 @@ SCHEMES: dict[str, Callable[[Rows, int], list[Parts]]] = {
     "grouped": _grouped,
     "grouped_prototype": _grouped_prototype,
     "grouped_space_group": _grouped_space_group,
+    "grouped_crystal": _grouped_crystal,
     "kfold_grouped": _kfold_grouped,
     "ladder_grouped": _ladder_grouped,
     "published": _published,
@@ -167,9 +183,10 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
         published.need(dataset, names)
     new, keys = 0, []
     labels: dict[str, dict[str, str]] = {}
+    siblings = [row[0] for row in store.sql(_STRUCTURES, [dataset]).fetchall()]
     with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split") as writer:
         for name in names:
-            rows = _rows(store, dataset, name, labels, with_published="published" in schemes)
+            rows = _rows(store, dataset, name, labels, siblings, with_published="published" in schemes)
             drawn = [scheme for scheme in schemes if scheme != "published" or rows.provided is not None]
             key = _key(dataset, name, rows, drawn, seeds)
             keys.append(key)
@@ -184,6 +201,7 @@ def _rows(
     dataset: str,
     property_name: str,
     labels: dict[str, dict[str, str]],
+    siblings: Sequence[str],
     *,
     with_published: bool,
 ) -> Rows:
@@ -199,6 +217,7 @@ def _rows(
         store.structures,
         published.find(dataset, property_name) if with_published else None,
         labels,
+        siblings,
     )
 
 

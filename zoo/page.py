@@ -14,6 +14,7 @@ import pandas as pd
 
 import featurestore
 from etl.cards import DatasetCard, load_card
+from etl.data_report import DatasetFacts, data_report
 from etl.errors import StrataError, check_name
 from etl.params import Params
 from featurestore.store import FeatureStore
@@ -138,6 +139,7 @@ class Page:
     versions: Mapping[str, str]
     params_text: str
     blocks: tuple[Block, ...] = ()  # the experiments whose results are there
+    facts: tuple[DatasetFacts, ...] = ()  # what the datasets hold
 
     @property
     def targets(self) -> list[Target]:
@@ -194,6 +196,7 @@ def gather(
         versions=_versions(fitted["versions"].dropna()),
         params_text=params_file.read_text(encoding="utf-8"),
         blocks=blocks(results) if results is not None else (),
+        facts=tuple(data_report(store_root, params.datasets, params.extract.source_model)),
     )
 
 

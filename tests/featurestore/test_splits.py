@@ -12,6 +12,7 @@ from featurestore.draws import FOLDS
 from featurestore.log import snapshot
 from featurestore.splits import Rows, draw, split_dataset
 from tests.stores import add_dataset
+from tests.two_datasets import settings_of
 
 
 def rows(structures):
@@ -146,6 +147,34 @@ def test_folds_and_rungs_by_system_part_no_system(scheme, folds):
         assert (parts[::2] == parts[1::2]).all()  # an element's two entries lie together
     if scheme == "kfold_grouped":
         assert sum((parts == "test").astype(int) for parts in drawn).tolist() == [1] * 40
+
+
+def test_a_crystal_in_several_settings_lies_in_one_part():
+    rng = np.random.default_rng(3)
+    crystals = [Structure(np.eye(3) * (3.0 + 0.8 * k), [11, 17], [[0, 0, 0], [0.5] * 3]) for k in range(12)]
+    settings = [next(iter(settings_of(crystal, rng))) for crystal in crystals]
+    ids = [f"s{i}" for i in range(24)]
+    of = dict(zip(ids, [*crystals, *settings], strict=True))
+    given = Rows(ids, ids, np.arange(24.0), lambda names: [of[name] for name in names])
+    (apart,), (together,) = draw("random", given, 0), draw("grouped_crystal", given, 0)
+    assert (apart[:12] != apart[12:]).any()
+    assert (together[:12] == together[12:]).all()
+    assert set(together) == {"train", "val", "test"}
+
+
+def test_crystals_are_compared_once_for_all_properties_of_a_dataset():
+    crystals = [bulk_like(number) for number in range(1, 21)]
+    ids = [f"s{i}" for i in range(20)]
+    asked = []
+
+    def structures(names):
+        asked.append(list(names))
+        return [crystals[int(name[1:])] for name in names]
+
+    labels: dict = {}
+    for part in (ids[:10], ids[5:]):
+        draw("grouped_crystal", Rows(part, part, np.zeros(len(part)), structures, None, labels, ids), 0)
+    assert asked == [ids]
 
 
 def test_extrapolation_ladder_and_fewer_rows_are_kept(tmp_path):

@@ -62,6 +62,14 @@ def test_rejects_are_on_the_page(small):
     ]
 
 
+def test_what_the_datasets_hold(page):
+    (facts,) = page.facts
+    assert (facts.name, facts.entries, facts.structures) == ("ase_elements", 60, 60)
+    by_name = {item.name: item for item in facts.properties}
+    assert by_name["volume"].unit == "Å³/atom"
+    assert (by_name["volume"].values, by_name["volume"].missing) == (60, 0)
+
+
 def test_without_base_there_is_no_ratio_and_no_bar(small):
     (small.layout.runs("ase_elements").parent / "current.json").write_text(json.dumps(["volume-ridge"]))
     evaluate(small.params, small.store, small.root)

@@ -109,6 +109,18 @@ def test_names_from_outside_are_escaped(made):
     assert sum(tag == "script" for tag, _ in tags) == 1  # entry e55 is called <script>…
 
 
+def test_the_data_report_is_on_the_page(made):
+    _, page, html = made
+    (facts,) = page.facts
+    table = html[html.index('id="t-data"') :]
+    rows = Seen(table[: table.index("</table>")]).rows[1:]
+    assert len(rows) == len(facts.properties) == 2
+    for item, row in zip(facts.properties, rows, strict=True):
+        assert [item.unit, "60", "0", "0"] == row.split("ase_elements")[1].split()[:4]
+    for line in facts.notes:
+        assert line.partition(",")[0] in html
+
+
 def test_page_without_base_and_without_rejects(made):
     _, page, _ = made
     dataset = page.datasets[0]

@@ -10,7 +10,7 @@ import torch
 import featurestore
 from etl.engine import Engine
 from etl.errors import StrataError
-from etl.graph import INVARIANT
+from etl.graph import INVARIANT, PUBLISHED
 from etl.ingest import ingest
 from etl.params import Extract, Params, Source
 from featurestore.splits import split_dataset
@@ -127,10 +127,14 @@ def test_a_model_is_replaced_only_by_a_better_one(store, monkeypatch):
     assert load_card("mine").weights_sha256 != before
 
 
-def test_going_on_from_a_source_model_takes_its_graphs(store):
-    training = prepare(params(init="alignn_mp_eform", epochs=1), store)
-    assert training.graph == load_card("alignn_mp_eform").graph
+def test_graph_rules_are_chosen_apart_from_the_initial_weights(store):
+    training = prepare(params(init="alignn_mp_eform", graph="published", epochs=1), store)
+    assert training.graph == PUBLISHED
     assert len(training.run().history) == 1
+    same = prepare(params(init="alignn_mp_eform", graph="source"), store)
+    assert same.graph == load_card("alignn_mp_eform").graph
+    with pytest.raises(StrataError, match=r"source\.init names no model"):
+        prepare(params(graph="source"), store)
 
 
 def test_a_setting_that_matters_is_another_training(store):
