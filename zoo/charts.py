@@ -5,11 +5,13 @@ style sheet. Colours are told apart by the colour-blind, and every series also h
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from zoo.plots import Axis, environment, number
+from etl.lazy import need
+from zoo.plots import TEMPLATES, Axis, environment, number
 
 Scale = Literal["linear", "log"]
 _LEFT, _TOP, _RIGHT = 8, 8, 12
@@ -213,8 +215,32 @@ def ranks_svg(
 
 
 def alone(svg: str) -> str:
-    """Return a chart as a file of its own: with its size, its colours and a background."""
-    return environment().get_template("alone.svg.jinja").render(svg=_markup(svg), size=_size(svg))
+    """Return a chart as a file of its own, for a paper: light colours, written out, on white.
+
+    Drawing programs know no variables in style sheets and no sizes given there, so there are none.
+    """
+    width, height = _size(svg)
+    sized = svg.replace("<svg ", f'<svg width="{width}" height="{height}" ', 1)
+    colours = _light()
+    sheet = (TEMPLATES / "plot.css").read_text(encoding="utf-8").replace("width:100%;height:auto;", "")
+    style = re.sub(r"var\(--(\w+)\)", lambda name: colours[name[1]], sheet)
+    return (
+        environment()
+        .get_template("alone.svg.jinja")
+        .render(svg=_markup(sized), size=(width, height), style=_markup(style), paper=colours["surface"])
+    )
+
+
+def png(svg: str, scale: float = 3.0) -> bytes:
+    """Draw a figure that stands alone (see `alone`) as PNG, at `scale` pixels a drawing unit."""
+    drawn: bytes = need("vl_convert", "figures").svg_to_png(svg, scale=scale)
+    return drawn
+
+
+def _light() -> dict[str, str]:
+    """Return the colours of the light page by name; the first rule of the style sheet has them."""
+    light = (TEMPLATES / "colours.css").read_text(encoding="utf-8").splitlines()[0]
+    return dict(re.findall(r"--(\w+):(#\w+)", light))
 
 
 def _size(svg: str) -> tuple[str, str]:

@@ -186,7 +186,7 @@ class _NormSilu(Function):
             grad_x[rows] = inner
         slope = scale * rstd
         for rows in _blocks(x):
-            # Each row's gradient counts its own class once already; the batch statistics count it by its share.
+            # A row's gradient counts its own class once already; the batch's statistics count it by its share.
             centred = (x[rows] - mean).mul_(rstd)
             through = torch.addcmul(sum_grad, centred, sum_centred).mul_(share[rows, None])
             grad_x[rows] = (grad_x[rows] - through).mul_(slope)

@@ -170,7 +170,8 @@ class Alignn(nn.Module):
         x = self.atom_embedding(self.features[elements], per_element)[which]
         y = self._embed(self.edge_embedding, batch.length, sizes.bond)
         z = self._embed(self.angle_embedding, batch.cosine, sizes.cosine)
-        of_cosine: Kinds | None = kinds(batch.angle_cosine, len(batch.cosine))  # until angles differ otherwise
+        # angles of one cosine are alike until the first layer has seen their bonds
+        of_cosine: Kinds | None = kinds(batch.angle_cosine, len(batch.cosine))
         for layer in cast("Iterable[AlignnConv]", self.alignn_layers):
             x, y = layer.node_update(x, y, bonds, sizes.atom, sizes.bond)
             y, z = layer.edge_update(y, z, angles, sizes.bond, sizes.angle, of_cosine)

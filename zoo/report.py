@@ -13,7 +13,7 @@ from etl.params import PARAMS_FILE, Params
 from featurestore.feature_sets import FEATURE_SETS
 from zoo import plots
 from zoo.blocks import Drill, drills
-from zoo.charts import alone
+from zoo.charts import alone, png
 from zoo.page import Page, Target, gather
 
 
@@ -118,7 +118,7 @@ def render(page: Page) -> str:
 
 
 def write_figures(page: Page, folder: Path) -> list[Path]:
-    """Write every figure of the experiments, and the parity plots, as SVG files that stand alone."""
+    """Write every figure of the experiments, and the parity plots, as SVG and PNG files."""
     drawn = {figure.name: figure.svg for block in page.blocks for figure in block.figures}
     for (dataset, prop, split), points in page.parity.items():
         unit = next(run.unit for run in page.runs if (run.dataset, run.prop) == (dataset, prop))
@@ -127,8 +127,10 @@ def write_figures(page: Page, folder: Path) -> list[Path]:
     written = []
     for name, svg in drawn.items():
         path = folder / f"{check_name(name, 'figure')}.svg"
-        path.write_text(alone(svg), encoding="utf-8", newline="\n")
-        written.append(path)
+        whole = alone(svg)
+        path.write_text(whole, encoding="utf-8", newline="\n")
+        path.with_suffix(".png").write_bytes(png(whole))
+        written += [path, path.with_suffix(".png")]
     return written
 
 

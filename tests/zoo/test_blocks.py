@@ -140,7 +140,10 @@ def test_figures_are_written_as_files(made):
     names = {path.name for path in written}
     assert "learning-curve-ase_elements-property_0-random.svg" in names
     assert "parity-ase_elements-volume-random-0.svg" in names
-    assert all(path.read_text().startswith("<svg xmlns=") for path in written)
+    assert all(path.read_text().startswith("<svg xmlns=") for path in written if path.suffix == ".svg")
+    drawn = [path for path in written if path.suffix == ".png"]
+    assert {path.stem for path in drawn} == {path.stem for path in written}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
 def test_page_of_115_targets_is_below_five_megabytes(made):

@@ -1,11 +1,14 @@
 """Charts: where marks lie, what is left out, and that names are text."""
 
+import io
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from zoo.charts import Chart, LogAxis, Mark, Series, Step, alone, chart_svg, histogram_svg, ranks_svg
+from zoo.charts import Chart, LogAxis, Mark, Series, Step, alone, chart_svg, histogram_svg, png, ranks_svg
 
 HOSTILE = '"><script>alert(1)</script>'
 
@@ -57,6 +60,16 @@ def test_names_are_text_and_files_are_xml():
         assert "<script" not in svg
         root = ElementTree.fromstring(alone(svg))
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_a_file_of_its_own_needs_no_style_variables_and_is_drawn_by_others():
+    series = tuple(Series(name, (Mark(1, 1.0, "a"), Mark(2, 2.0, "b"))) for name in ("one", "two"))
+    whole = alone(chart_svg(Chart("t", "rows (count)", "MAE (eV)", series)))
+    assert "var(--" not in whole
+    picture = np.asarray(Image.open(io.BytesIO(png(whole, scale=1))).convert("RGB")).reshape(-1, 3)
+    seen = {tuple(pixel) for pixel in np.unique(picture, axis=0).tolist()}
+    assert {(0x00, 0x72, 0xB2), (0xC2, 0x4E, 0x00)} <= seen  # each series in its colour, on white
+    assert (255, 255, 255) in seen
 
 
 def test_ranks_have_a_leader_each_and_a_bar_a_group():
