@@ -58,9 +58,9 @@ def edges(rows: Rows) -> Edges:
 
 
 class Kinds(NamedTuple):
-    """Rows that share their values: `index` (r,) which of the values a row has; the rows in order of it."""
+    """Rows that share their values: `which` (r,) which of the values a row has; the rows in order of it."""
 
-    index: Tensor
+    which: Tensor
     order: Tensor
     start: Tensor
 
@@ -81,7 +81,7 @@ class _Spread(Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Kinds) -> Tensor:
         ctx.rows = rows
-        return values.index_select(0, rows.index)
+        return values.index_select(0, rows.which)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
@@ -186,7 +186,7 @@ class _NormSilu(Function):
             grad_x[rows] = inner
         slope = scale * rstd
         for rows in _blocks(x):
-            # A row's gradient counts its own class once already; the batch's statistics count it by its share.
+            # A row's gradient counts its class once already; the batch's statistics count it by its share.
             centred = (x[rows] - mean).mul_(rstd)
             through = torch.addcmul(sum_grad, centred, sum_centred).mul_(share[rows, None])
             grad_x[rows] = (grad_x[rows] - through).mul_(slope)
