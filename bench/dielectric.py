@@ -29,7 +29,7 @@ def main() -> None:
     params["datasets"] = [DATASET]
     params["split"] = {"schemes": ["random"], "seeds": SEEDS}
     params["fit"]["properties"] = {DATASET: PROPERTIES}
-    params["finetune"] = {**params.get("finetune", {}), "targets": {}}
+    params["finetune"]["properties"] = {}
     folder = Path(tempfile.mkdtemp(prefix="strata-bench-"))
     try:
         (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")

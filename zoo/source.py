@@ -189,7 +189,9 @@ def _facts(
 ) -> dict[str, Any]:
     section, n = training.section, int(training.examples.train.any(axis=1).sum())
     limit = f", of at most {section.max_cost} compressed angles" if section.max_cost else ""
-    start = "random initial weights" if section.init == "scratch" else f"the weights of {section.init}"
+    start = "random initial weights"
+    if section.init != "scratch":
+        start = f"the weights of {section.init} ({load_source(section.init).card.weights_sha256[:12]})"
     steps = "".join(f", before epoch {epoch} of at most {cost} angles" for epoch, cost in section.curriculum)
     return {
         "title": f"ALIGNN on {', '.join(training.rows.names)} of {section.dataset}",
