@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 20_000_000
 _WIDTH = 110
+_IN_FULL = ("architecture", "graph")
 
 
 def publish(
@@ -63,12 +64,20 @@ def publish(
     )
     hub.WEIGHTS.mkdir(exist_ok=True)
     _replace(hub.WEIGHTS / f"{name}.safetensors", content)
-    text = yaml.safe_dump(
-        card.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True, width=_WIDTH
-    )
+    text = yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH)
     _replace(hub.MODELS / f"{name}.yaml", text.encode())
     hub.load_source.cache_clear()
     return card
+
+
+def _as_written(card: SourceCard) -> dict[str, Any]:
+    """What a card's file says: all of architecture and graph, so that no default can change under a model."""
+    told, everything = (card.model_dump(mode="json", exclude_defaults=short) for short in (True, False))
+    return {
+        name: value if name in _IN_FULL else told[name]
+        for name, value in everything.items()
+        if name in told or name in _IN_FULL
+    }
 
 
 def publish_run(store_root: str | Path, run_id: str, name: str) -> Path:
