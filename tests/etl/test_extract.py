@@ -259,7 +259,7 @@ def test_one_changed_weight_is_another_extraction(store, shelf):
 
 
 @pytest.mark.parametrize(
-    "change", [{"cutoff": 6.0}, {"max_neighbours": 8}, {"shell_tolerance": 0.0}, {"max_bond": 8.0}]
+    "change", [{"cutoff": 6.0}, {"max_neighbours": 8}, {"shell_tolerance": 0.0}, {"max_bond": 6.0}]
 )
 def test_other_graph_settings_are_another_extraction(store, shelf, change):
     """Row 11."""

@@ -13,9 +13,24 @@ from heads.nn17 import network, tensorflow, train_step
 SMALL = {"layers": [16], "learning_rate": 0.02, "max_epochs": 40, "standardise": True}
 
 
-@parametrize_with_checks([NN17(**SMALL)])
+ROUNDING = dict.fromkeys(
+    ("check_methods_sample_order_invariance", "check_methods_subset_invariance"),
+    "asks for 1e-7, as predictions are float64; the network is float32, and the test below has its bound",
+)
+
+
+@parametrize_with_checks([NN17(**SMALL)], expected_failed_checks=lambda _: ROUNDING)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)
+
+
+def test_a_rows_prediction_hangs_on_that_row_alone():
+    X, y = data()
+    head = NN17(**SMALL).fit(X, y)
+    whole = head.predict(X)
+    order = np.random.default_rng(1).permutation(len(X))
+    np.testing.assert_allclose(head.predict(X[order]), whole[order], rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate([head.predict(row[None]) for row in X]), whole, rtol=1e-5)
 
 
 @pytest.mark.parametrize("standardise", [False, True])
