@@ -1,6 +1,7 @@
 """What the report's page says, as plain rows read from the store.
 
-Test targets are not read here: of the test part the page knows what `evaluate` wrote down.
+Of the test part's errors the page knows what `evaluate` wrote down. The data report counts all values of a
+property, whatever their part; nothing is chosen by it.
 """
 
 import csv
