@@ -17,6 +17,7 @@ class Training(Section):
     learning_rate: float = Field(1e-3, gt=0)
     patience: int = Field(0, ge=0, description="epochs without a better validation MAE; 0: never stop early")
     threads: int = Field(0, ge=0, description="threads of torch; 0: as many as cores")
+    workers: int = Field(-1, ge=-1, description="trainings at a time; see section `finetune`")
     label: str | None = Field(None, description="a word that stands beside the scores, such as demo")
 
 

@@ -88,6 +88,11 @@ class Finetune(Train):
         "none", description="what fine-tuning leaves as the source model has it; head: all but the head"
     )
     label: str | None = Field(None, description="a word that stands beside the scores, such as demo")
+    workers: int = Field(
+        -1,
+        ge=-1,
+        description="trainings at a time; -1: as many as cores hold at `threads` each, 0: in this process",
+    )
 
 
 class Source(Train):

@@ -71,12 +71,12 @@ def _finish(future: Future, engine: Engine | None) -> Extracted:
 
 def _start(settings: Extract, parent: int) -> None:
     global _engine  # noqa: PLW0603  # a worker process holds one engine for all its tasks
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=leave_with, args=(parent,), daemon=True).start()
     _engine = make_engine(settings)
 
 
-def _leave_with(parent: int) -> None:
-    """End this worker when its parent is gone, killed perhaps: nobody would read its results."""
+def leave_with(parent: int) -> None:
+    """End this worker process when its parent is gone, killed perhaps: nobody would read its results."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -71,9 +71,10 @@ def train(
 ) -> None:
     """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
     from etl.params import load
-    from zoo.finetune import Ask, train_one
+    from zoo.finetune import train_one
     from zoo.rows import parse_split
     from zoo.train import Paused
+    from zoo.training import Ask
 
     params = load()
     asked = {"freeze": freeze, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}

@@ -4,11 +4,9 @@ As in `fit`, a run's id is the hash of what decides its outcome, so a run that e
 that was killed goes on from its checkpoint (under store/.training). Test targets are never read.
 """
 
-import hashlib
 import json
 import platform
 import shutil
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,48 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from etl.errors import StrataError, check_name, unknown
-from etl.params import Finetune, Params, Train
+from etl.params import Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, open_store
-from featurestore.durable import sync_file, sync_folder
 from featurestore.schema import SCHEMAS
+from zoo.training import UNFINISHED, Ask, Job, Learned, checkpoint_of, key_of, sha
 
 if TYPE_CHECKING:
-    from etl.graph import GraphSettings
-    from zoo.hub import SourceModel
     from zoo.rows import Rows
-    from zoo.train import Trained
-    from zoo.trained import TrainedModel
 
-CODE = 1  # raised by hand when a training with the same settings comes out otherwise
 CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that were asked for last
-TRAINING = ".training"  # in the store: checkpoints of trainings that are not done
-_UNFINISHED = ".tmp-"
-_DECIDE_NOTHING = {"device", "threads", "checkpoint_seconds", "properties", "methods", "label", "freeze"}
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One training that is asked for; without a source model it starts from scratch.
-
-    `graph_of` is the source model whose graph settings are used in either case.
-    """
-
-    dataset: str
-    properties: tuple[str, ...]
-    split: SplitKey
-    source: str | None
-    graph_of: str
-    settings: Finetune
-
-    @property
-    def method(self) -> str:
-        """Return the word of the table runs."""
-        return "scratch" if self.source is None else "finetune"
-
-    @property
-    def title(self) -> str:
-        """Say in a bar and in errors which training this is."""
-        return f"{self.method} {self.dataset}/{'+'.join(self.properties)} {'-'.join(map(str, self.split))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +85,41 @@ def current(layout: StoreLayout, dataset: str) -> set[str]:
 def train_all(
     store: FeatureStore, dataset: str, asks: Sequence[Ask], seconds: float | None = None
 ) -> list[Done]:
-    """Do the trainings that are not done yet, one after another."""
+    """Do the trainings that are not done yet, as many at a time as `finetune.workers` says.
+
+    Returns the runs in the order of `asks`. See `zoo.workers.run_trainings` for what is raised.
+    """
+    from zoo.workers import run_trainings
+
     layout = store.layout
-    ends = None if seconds is None else time.monotonic() + seconds
     with (
         TableWriter(layout.trained("runs", dataset), SCHEMAS["runs"], "finetune") as runs,
         TableWriter(
             layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune"
         ) as predictions,
     ):
-        for path in layout.trained("models", dataset).glob(f"{_UNFINISHED}*"):
+        for path in layout.trained("models", dataset).glob(f"{UNFINISHED}*"):
             shutil.rmtree(path)
-        done: list[Done] = []
-        for ask in asks:
-            try:
-                done += _do(store, ask, runs, predictions, ends)
-            except StrataError as error:
-                raise StrataError(f"{ask.title}: {error}") from error
-    return done
+        jobs = [Job(ask, _key_of(store, ask)) for ask in asks]
+        stored = {name: run for name, run in _stored(store, dataset).items() if name in runs.committed}
+        todo = {job.key: job for job in jobs if not stored.keys() >= set(_ids(job))}
+        for job, learned in run_trainings(store, list(todo.values()), seconds):
+            for run in _commit(store, job, learned, runs, predictions):
+                stored[run.run_id] = run
+    return [stored[run_id] for job in jobs for run_id in _ids(job)]
+
+
+def _key_of(store: FeatureStore, ask: Ask) -> str:
+    try:
+        return key_of(store, ask)
+    except StrataError as error:
+        raise StrataError(f"{ask.title}: {error}") from error
+
+
+def _ids(job: Job) -> list[str]:
+    """Return the id of each property's run."""
+    names = job.ask.properties
+    return [job.key] if len(names) == 1 else [sha(job.key, name) for name in names]
 
 
 def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
@@ -155,74 +137,30 @@ def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
                 yield Ask(dataset, (name,), split, source if method == "finetune" else None, source, section)
 
 
-def _do(
-    store: FeatureStore, ask: Ask, runs: TableWriter, predictions: TableWriter, ends: float | None
+def _commit(
+    store: FeatureStore, job: Job, learned: Learned, runs: TableWriter, predictions: TableWriter
 ) -> list[Done]:
-    from zoo.hub import load_card, load_source
-    from zoo.rows import read
-
-    rows = read(store, ask.dataset, ask.properties, ask.split)
-    source = load_source(ask.source) if ask.source else None
-    graph = load_card(ask.graph_of).graph
-    training = _training_id(ask, rows, graph, source)
-    ids = [training if len(rows.names) == 1 else _sha(training, name) for name in rows.names]
-    stored = _stored(store, ask.dataset)
-    if all(run_id in runs.committed and run_id in stored for run_id in ids):
-        return [stored[run_id] for run_id in ids]
-    return _train(store, ask, rows, graph, source, training, ids, runs, predictions, ends)
-
-
-def _train(
-    store: FeatureStore,
-    ask: Ask,
-    rows: "Rows",
-    graph: "GraphSettings",
-    source: "SourceModel | None",
-    training: str,
-    ids: Sequence[str],
-    runs: TableWriter,
-    predictions: TableWriter,
-    ends: float | None,
-) -> list[Done]:
-    """Train and commit: the model first, then the predictions, and the runs last."""
-    from zoo.examples import Scale
-    from zoo.inference import predict
-    from zoo.initial import initial
-    from zoo.rows import with_graphs
-    from zoo.train import train
-    from zoo.trained import TrainedModel
-
-    rows, examples = with_graphs(store, rows, graph)
-    scale = Scale.of(examples)
-    network = initial(source, rows.units, scale, ask.settings.seed, ask.settings.freeze if source else "none")
-    folder = Path(store.path) / TRAINING / training
-    left = None if ends is None else max(ends - time.monotonic(), 0.0)
-    trained = train(network, examples, ask.settings, folder, training, title=ask.title, seconds=left)
-    graphs = [examples.graphs[i] for i in examples.graph]
-    values = predict(trained.state, trained.architecture, network.features.cpu(), graphs)
-    model = TrainedModel(trained.state, trained.architecture, graph, rows.names, rows.units)
-    models = store.layout.trained("models", ask.dataset)
-    _save(model, trained, models, training, rows.names)
+    """Put a training, whose model is saved, into the tables: its predictions, and the runs last."""
+    model = store.layout.trained("models", job.ask.dataset) / job.key
     done = []
-    for k, run_id in enumerate(ids):
-        predictions.commit(run_id, _predictions(rows, run_id, k, values[:, k]))
-        run, row = _run(ask, rows, examples.train, trained, run_id, k, values[:, k])
-        row["model_path"] = (models / training).relative_to(store.path).as_posix()
+    for k, run_id in enumerate(_ids(job)):
+        predictions.commit(run_id, _predictions(learned.rows, run_id, k, learned.values[:, k]))
+        run, row = _run(job.ask, learned, run_id, k)
+        row["model_path"] = model.relative_to(store.path).as_posix()
         runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
         done.append(run)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(checkpoint_of(store, job), ignore_errors=True)
     return done
 
 
-def _run(
-    ask: Ask, rows: "Rows", learned: np.ndarray, trained: "Trained", run_id: str, k: int, values: np.ndarray
-) -> tuple[Done, dict]:
-    error = np.abs(values - rows.values[:, k])
-    is_val = rows.part[:, k] == "val"
-    train_mae, val_mae = float(error[learned[:, k]].mean()), float(error[is_val].mean())
+def _run(ask: Ask, learned: Learned, run_id: str, k: int) -> tuple[Done, dict]:
+    rows = learned.rows
+    error = np.abs(learned.values[:, k] - rows.values[:, k])
+    is_train, is_val = learned.learned[:, k], rows.part[:, k] == "val"
+    train_mae, val_mae = float(error[is_train].mean()), float(error[is_val].mean())
     run = Done(
-        run_id, ask.method, rows.names[k], rows.units[k], ask.split, len(trained.history), trained.best_epoch,
-        train_mae, val_mae, trained.seconds, True,
+        run_id, ask.method, rows.names[k], rows.units[k], ask.split, learned.epochs, learned.best_epoch,
+        train_mae, val_mae, learned.seconds, True,
     )  # fmt: skip
     settings = ask.settings.model_dump(mode="json", exclude={"properties", "methods", "label"})
     facts = {"epochs_run": run.epochs, "best_epoch": run.best_epoch, "properties": list(rows.names)}
@@ -234,37 +172,17 @@ def _run(
         "unit": rows.units[k],
         **ask.split._asdict(),
         "source_model": ask.source,
-        "n_train": int(learned[:, k].sum()),
+        "n_train": int(is_train.sum()),
         "n_val": int(is_val.sum()),
         "n_test": int((rows.part[:, k] == "test").sum()),
         "train_mae": train_mae,
         "val_mae": val_mae,
-        "fit_seconds": trained.seconds,
+        "fit_seconds": learned.seconds,
         "label": ask.settings.label,
         "settings": json.dumps(settings | facts, sort_keys=True),
         "versions": json.dumps(_versions(), sort_keys=True),
         "created_at": datetime.now(UTC),
     }
-
-
-def _training_id(ask: Ask, rows: "Rows", graph: "GraphSettings", source: "SourceModel | None") -> str:
-    facts = {
-        "code": CODE,
-        "rows": rows.sha256,
-        "graph": graph.model_dump(mode="json"),
-        "settings": keyed(ask.settings),
-        "source": [source.card.weights_sha256, ask.settings.freeze] if source else None,
-    }
-    return _sha(facts)
-
-
-def keyed(settings: Train) -> dict:
-    """Return the settings that decide what a training ends with."""
-    return settings.model_dump(mode="json", exclude=_DECIDE_NOTHING)
-
-
-def _sha(*facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _stored(store: FeatureStore, dataset: str) -> dict[str, Done]:
@@ -296,25 +214,6 @@ def _predictions(rows: "Rows", run_id: str, k: int, values: np.ndarray) -> pa.Ta
     return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
 
 
-def _save(
-    model: "TrainedModel", trained: "Trained", models: Path, training: str, names: Sequence[str]
-) -> None:
-    """Save a model whole or not at all; one without its runs, left by a killed training, is replaced."""
-    from zoo.trained import write_history
-
-    unfinished = models / f"{_UNFINISHED}{training}"
-    unfinished.mkdir(parents=True)
-    model.save(unfinished)
-    for k, name in enumerate(names):
-        write_history(unfinished / f"{name}.csv", trained, k)
-    for path in unfinished.iterdir():
-        with path.open("rb+") as file:
-            sync_file(file)
-    shutil.rmtree(models / training, ignore_errors=True)
-    unfinished.rename(models / training)
-    sync_folder(models)
-
-
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in ("strata", "numpy", "torch"):
@@ -325,7 +224,7 @@ def _versions() -> dict[str, str]:
 
 def _write_current(layout: StoreLayout, dataset: str, run_ids: set[str]) -> None:
     path = layout.trained("runs", dataset).parent / CURRENT_FILE
-    unfinished = path.with_name(f"{_UNFINISHED}{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     unfinished.write_text(json.dumps(sorted(run_ids), indent=0) + "\n", encoding="utf-8")
     unfinished.replace(path)
 

@@ -128,6 +128,18 @@ def _published(store: FeatureStore, dataset: str, name: str) -> dict[str, tuple[
     return found | {entry: (TEST, np.nan) for (entry,) in test if there.part_of.get(entry) == TEST}
 
 
+def make_graphs(
+    store: FeatureStore,
+    rows: Rows,
+    settings: GraphSettings,
+    watch: Callable[[int, int], None] = lambda _done, _of: None,
+) -> GraphCache:
+    """Make the graphs of all rows that are not in the cache yet."""
+    cache = GraphCache(Path(store.path), settings)
+    cache.make(list(dict.fromkeys(rows.structure_ids.tolist())), store.structures, watch=watch)
+    return cache
+
+
 def with_graphs(
     store: FeatureStore,
     rows: Rows,
@@ -138,9 +150,7 @@ def with_graphs(
 
     Every row's `graph` is its index in the examples' graphs, a structure once.
     """
-    cache = GraphCache(Path(store.path), settings)
-    unique = list(dict.fromkeys(rows.structure_ids.tolist()))
-    cache.make(unique, store.structures, watch=watch)
+    cache = make_graphs(store, rows, settings, watch)
     rows = rows.only(np.array([name not in cache.rejected for name in rows.structure_ids], dtype=bool))
     place = {name: k for k, name in enumerate(dict.fromkeys(rows.structure_ids.tolist()))}
     graphs = cache.load(list(place), store.structures)

@@ -15,13 +15,13 @@ from etl.graph import INVARIANT, PUBLISHED, GraphSettings
 from etl.params import Params, Source
 from featurestore import FeatureStore, open_store
 from zoo.examples import Examples, Scale
-from zoo.finetune import CODE, TRAINING, keyed
 from zoo.hub import SourceCard, Target, Training, list_models, load_source
 from zoo.inference import predict
 from zoo.initial import initial
 from zoo.publish import publish
 from zoo.rows import Rows, parse_split, read, with_graphs
 from zoo.train import Trained, train
+from zoo.training import CODE, TRAINING, keyed
 
 GRAPHS = {"invariant": INVARIANT, "published": PUBLISHED}
 BETTER = 0.9  # of the validation MAE of the model that is replaced

@@ -7,7 +7,7 @@ stands and, on a CPU, ends with the very same weights.
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from zoo.inference import validate
 from zoo.memory import keep_pages
 from zoo.network import Alignn
 from zoo.schedule import Plan, one_cycle
-from zoo.watch import Watch, leave, stoppable
+from zoo.watch import Bars, Show, Watch, leave, stoppable
 
 _SAVE_EVERY = 180.0  # seconds, inside long epochs
 _BETA2 = 0.999
@@ -63,12 +63,15 @@ def train(
     title: str = "train",
     curriculum: Sequence[tuple[int, int]] = (),
     seconds: float | None = None,
+    show: Show | None = None,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train a network, whose weights are the initial ones and whose frozen layers stay, to its end.
 
     network: predicts standardised values: see `standardise`. folder: holds the checkpoint; one that is there
     is gone on from, if `key` (a name for data and settings) is its own. seconds: of wall clock, then the
-    training is saved and `Paused` raised.
+    training is saved and `Paused` raised. show: is told where the training stands; by default a bar of its
+    own. asked: whether another process wants it to save and end, as by SIGINT.
 
     Raises `StrataError` where the loss is not finite. SIGINT and SIGTERM save, then end the process.
     """
@@ -76,7 +79,12 @@ def train(
     lock = WriterLock(folder, "train")
     lock.acquire()
     try:
-        return _loop(network, examples, settings, folder, key, title, curriculum, seconds)
+        if show is not None:
+            return _loop(network, examples, settings, folder, key, title, curriculum, seconds, show, asked)
+        with Bars() as bars:
+            return _loop(
+                network, examples, settings, folder, key, title, curriculum, seconds, bars.show, asked
+            )
     finally:
         lock.release()
 
@@ -90,6 +98,8 @@ def _loop(
     title: str,
     curriculum: Sequence[tuple[int, int]],
     seconds: float | None,
+    show: Show,
+    asked: Callable[[], bool],
 ) -> Trained:
     device = _prepare_machine(settings)
     scale = Scale.of(examples)
@@ -110,7 +120,8 @@ def _loop(
 
     ends = math.inf if seconds is None else time.monotonic() + seconds
     done = plan.done(position.epoch, position.seen)
-    with stoppable() as signalled, Watch(title, examples.names, settings.epochs, plan.total, done) as watch:
+    watch = Watch(title, examples.names, settings.epochs, plan.total, done, show)
+    with stoppable(asked) as signalled:
         while position.epoch < settings.epochs and not _stale(position, settings):
             steps = plan.steps(position.epoch)
             todo = steps[position.step :]

@@ -15,20 +15,27 @@ from etl.params import Evaluate, Finetune, Params
 from etl.structure import Structure
 from featurestore import SplitKey, StoreLayout
 from featurestore.splits import split_dataset
-from zoo import finetune as module
+from zoo import workers
 from zoo.evaluate import evaluate
-from zoo.finetune import Ask, current, finetune, train_one
+from zoo.finetune import current, finetune, train_one
 from zoo.hub import load_card
 from zoo.predict import predict
 from zoo.publish import publish_run
 from zoo.rows import parse_split, read
 from zoo.train import Paused
 from zoo.trained import TrainedModel
+from zoo.training import Ask
 
 DATASET = "ase_elements"
 SOURCE = "alignn_mp_eform"
 SECTION = Finetune(
-    properties={DATASET: ("volume",)}, epochs=2, batch_size=32, device="cpu", threads=1, label="quick"
+    properties={DATASET: ("volume",)},
+    epochs=2,
+    batch_size=32,
+    device="cpu",
+    threads=1,
+    label="quick",
+    workers=0,
 )
 PARAMS = Params(datasets=(DATASET,), finetune=SECTION)
 
@@ -119,7 +126,7 @@ def test_a_saved_model_predicts_what_was_recorded(made):
 
 
 def test_runs_that_exist_are_skipped(store, monkeypatch):
-    monkeypatch.setattr(module, "_train", lambda *_args: pytest.fail("trained again"))
+    monkeypatch.setattr(workers, "learn", lambda *_args, **_more: pytest.fail("trained again"))
     done = finetune(DATASET, PARAMS, store)
     assert [run.is_new for run in done] == [False, False]
     more_threads = PARAMS.model_copy(update={"finetune": SECTION.model_copy(update={"threads": 2})})
@@ -128,10 +135,21 @@ def test_runs_that_exist_are_skipped(store, monkeypatch):
 
 def test_a_changed_setting_is_another_run(store, monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "_train", lambda *args: asked.append(args[1].method) or [])
-    finetune(DATASET, PARAMS.model_copy(update={"finetune": SECTION.model_copy(update={"epochs": 3})}), store)
-    frozen = SECTION.model_copy(update={"freeze": "head"})
-    finetune(DATASET, PARAMS.model_copy(update={"finetune": frozen}), store)
+
+    def no_learn(_store, job, _show, **_more):
+        asked.append(job.ask.method)
+        raise StrataError("not here")
+
+    monkeypatch.setattr(workers, "learn", no_learn)
+    longer = {"epochs": 3}
+    for change in (
+        longer | {"methods": ("scratch",)},
+        longer | {"methods": ("finetune",)},
+        {"freeze": "head"},
+    ):
+        params = PARAMS.model_copy(update={"finetune": SECTION.model_copy(update=change)})
+        with pytest.raises(StrataError, match="not here"):
+            finetune(DATASET, params, store)
     assert asked == ["scratch", "finetune", "finetune"]  # nothing is frozen that begins at random
 
 

@@ -58,7 +58,8 @@ def run(params: Params, store_root: Path, _out: Path) -> Result:
 
 
 def _train(workspace: Workspace) -> pd.DataFrame:
-    from zoo.finetune import Ask, train_all
+    from zoo.finetune import train_all
+    from zoo.training import Ask
 
     source = workspace.params.extract.source_model
     settings = workspace.finetune()
