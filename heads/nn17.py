@@ -2,8 +2,10 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +19,8 @@ from heads.scaling import standardiser
 MODEL_FILE = "model.keras"
 LAYERS = (*[1024] * 4, *[512] * 3, *[256] * 3, *[128] * 3, *[64] * 2, 32)  # and one output: 17 in all
 ROWS_AT_ONCE = 16_384  # bounds the memory of a prediction
+
+_one_at_a_time = threading.Lock()  # seeds are the process's, and so is what is compiled
 
 
 class NN17(Head):
@@ -70,6 +74,12 @@ class NN17(Head):
         tensorflow()
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
+        with _one_at_a_time:
+            self._train(X, y, X_val, y_val)
+
+    def _train(
+        self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None
+    ) -> None:
         tf, keras = tensorflow()
         keras.backend.clear_session()  # else what Keras keeps of every earlier network stays in memory
         keras.utils.set_random_seed(self.seed)
@@ -78,19 +88,19 @@ class NN17(Head):
         train = self._tensors(tf, X, y)
         watched = train if X_val is None or y_val is None else self._tensors(tf, X_val, y_val)
         self.model_ = network(keras, X.shape[1], self.layers)
-        step = train_step(tf, self.model_, self.learning_rate)
-        loss = tf.function(lambda x, t: tf.reduce_mean(tf.abs(self.model_(x, training=False) - t)))
+        trainer = _trainer(X.shape[1], tuple(self.layers), self.learning_rate)
+        trainer.restart(self.model_)
         order = np.random.default_rng(self.seed)
         best, weights = np.inf, self.model_.get_weights()
         for epoch in range(1, self.max_epochs + 1):
             for rows in batches(order.permutation(len(y)), self.batch_size):
-                step(tf.gather(train[0], rows), tf.gather(train[1], rows))
-            now = float(loss(*watched))
+                trainer.step(tf.gather(train[0], rows), tf.gather(train[1], rows))
+            now = float(trainer.loss(*watched))
             if not np.isfinite(now):
                 raise StrataError(f"nn17: the loss is {now} in epoch {epoch}; try a smaller learning_rate")
             self.n_epochs_ = epoch
             if now < best:
-                best, self.best_epoch_, weights = now, epoch, self.model_.get_weights()
+                best, self.best_epoch_, weights = now, epoch, trainer.model.get_weights()
             elif epoch - self.best_epoch_ >= self.patience:
                 break
         self.model_.set_weights(weights)
@@ -174,37 +184,61 @@ def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield rows[start : start + size]
 
 
-def train_step(tf: Any, model: Any, learning_rate: float) -> Callable[[Any, Any], Any]:
-    """Return a compiled function that makes one Adam step down the L1 loss of a batch.
+class Trainer:
+    """A network of one shape, with an Adam step down the L1 loss of a batch and the loss itself.
+
+    Both are compiled once, which takes as long as dozens of small steps; `restart` begins another training.
 
     Adam is Keras's (the same formula and constants) through TensorFlow's fused kernel, one pass over
     the weights where `keras.optimizers.Adam` makes ten: on two cores a step of NN-17 takes half the time.
     """
-    weights = [variable.value for variable in model.trainable_variables]
-    first = [tf.Variable(tf.zeros_like(weight)) for weight in weights]
-    second = [tf.Variable(tf.zeros_like(weight)) for weight in weights]
-    powers = tf.Variable(0.9), tf.Variable(0.999)
 
-    def step(x: Any, target: Any) -> Any:
+    def __init__(self, tf: Any, model: Any, learning_rate: float) -> None:
+        self.model = model
+        self._weights = [variable.value for variable in model.trainable_variables]
+        self._first = [tf.Variable(tf.zeros_like(weight)) for weight in self._weights]
+        self._second = [tf.Variable(tf.zeros_like(weight)) for weight in self._weights]
+        self._powers = tf.Variable(0.9), tf.Variable(0.999)
+        self._tf, self._learning_rate = tf, learning_rate
+        signature = [tf.TensorSpec([None, model.input_shape[1]]), tf.TensorSpec([None, 1])]
+        self.step: Callable[[Any, Any], Any] = tf.function(self._step, input_signature=signature)
+        self.loss: Callable[[Any, Any], Any] = tf.function(self._loss, input_signature=signature)
+
+    def restart(self, initial: Any) -> None:
+        """Take a network's weights, and forget the moments of the training before."""
+        self.model.set_weights(initial.get_weights())
+        for moment in (*self._first, *self._second):
+            moment.assign(self._tf.zeros_like(moment))
+        for power, value in zip(self._powers, (0.9, 0.999), strict=True):
+            power.assign(value)
+
+    def _loss(self, x: Any, target: Any) -> Any:
+        return self._tf.reduce_mean(self._tf.abs(self.model(x, training=False) - target))
+
+    def _step(self, x: Any, target: Any) -> Any:
+        tf = self._tf
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.abs(model(x, training=True) - target))
-        gradients = tape.gradient(loss, weights)
-        for weight, m, v, gradient in zip(weights, first, second, gradients, strict=True):
+            loss = tf.reduce_mean(tf.abs(self.model(x, training=True) - target))
+        gradients = tape.gradient(loss, self._weights)
+        for weight, m, v, gradient in zip(self._weights, self._first, self._second, gradients, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=weight.handle,
                 m=m.handle,
                 v=v.handle,
-                beta1_power=powers[0],
-                beta2_power=powers[1],
-                lr=learning_rate,
+                beta1_power=self._powers[0],
+                beta2_power=self._powers[1],
+                lr=self._learning_rate,
                 beta1=0.9,
                 beta2=0.999,
                 epsilon=1e-7,
                 grad=gradient,
             )
-        powers[0].assign(powers[0] * 0.9)
-        powers[1].assign(powers[1] * 0.999)
+        for power, beta in zip(self._powers, (0.9, 0.999), strict=True):
+            power.assign(power * beta)
         return loss
 
-    signature = [tf.TensorSpec([None, model.input_shape[1]]), tf.TensorSpec([None, 1])]
-    return tf.function(step, input_signature=signature)
+
+@lru_cache(maxsize=1)
+def _trainer(width: int, layers: tuple[int, ...], learning_rate: float) -> Trainer:
+    tf, keras = tensorflow()
+    return Trainer(tf, network(keras, width, layers), learning_rate)

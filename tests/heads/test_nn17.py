@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from etl.errors import StrataError
 from heads import NN17, check_head
-from heads.nn17 import network, tensorflow, train_step
+from heads.nn17 import Trainer, network, tensorflow
 
 SMALL = {"layers": [16], "learning_rate": 0.02, "max_epochs": 40, "standardise": True}
 
@@ -75,9 +75,9 @@ def test_steps_are_those_of_keras_adam():
     theirs = keras.models.clone_model(ours)
     theirs.set_weights(ours.get_weights())
     theirs.compile(optimizer=keras.optimizers.Adam(1e-2), loss="mae")
-    step = train_step(tf, ours, 1e-2)
+    trainer = Trainer(tf, ours, 1e-2)
     for _ in range(5):
-        loss = float(step(tf.constant(X), tf.constant(y)))
+        loss = float(trainer.step(tf.constant(X), tf.constant(y)))
         assert loss == pytest.approx(theirs.train_on_batch(X, y), rel=1e-5)
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
@@ -100,6 +100,15 @@ def test_another_seed_is_another_network():
     X, y = data()
     first, second = (NN17(layers=[8], max_epochs=2, seed=seed).fit(X, y).predict(X) for seed in (0, 1))
     assert not np.allclose(first, second)
+
+
+def test_a_fit_does_not_hang_on_those_before_it():
+    X, y = data()
+    first = NN17(**SMALL).fit(X, y)
+    predicted = first.predict(X)
+    NN17(**SMALL | {"seed": 1}).fit(X[:20], y[:20])
+    assert np.array_equal(first.predict(X), predicted)
+    assert np.array_equal(NN17(**SMALL).fit(X, y).predict(X), predicted)
 
 
 def test_standardising_reaches_large_targets_in_few_steps():
