@@ -62,7 +62,7 @@ def write(seconds: dict[str, float], training: pd.DataFrame) -> None:
     lines = [
         "# All experiments on the embedded default",
         "",
-        "`python bench/experiments.py`: `strata experiment all` with the settings of `params.yaml`, run once on",
+        "`python bench/experiments.py`: `strata experiment all` with the settings of `params.yaml`, once, on",
         f"{cores} cores with no other work. The pipeline's store was there, nothing of any experiment was.",
         "",
         "| experiment | seconds |",
