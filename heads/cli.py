@@ -14,6 +14,7 @@ def fit(
     dataset: str = typer.Argument(help="A dataset that has vectors and splits."),
     store: Path = typer.Option(Path("store"), "--store", help="The store's folder."),
     params: Path = PARAMS,
+    runs_of: list[Path] = typer.Option([], help="Stores whose runs are copied where they are the same."),
 ) -> None:
     """Fit every head of params.yaml on every property, feature set and split of a dataset.
 
@@ -22,7 +23,7 @@ def fit(
     from etl.params import load
     from heads.fit import fit as fit_dataset
 
-    fit_dataset(dataset, load(params), store).show()
+    fit_dataset(dataset, load(params), store, runs_of).show()
 
 
 @app.command()

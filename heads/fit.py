@@ -23,6 +23,7 @@ from etl.errors import StrataError, check_name
 from etl.params import Params
 from featurestore import FeatureStore, StoreLayout, TableWriter, open_store
 from featurestore.durable import sync_file, sync_folder
+from featurestore.lending import Lenders
 from featurestore.maintenance import require_sound
 from featurestore.schema import SCHEMAS
 from heads.base import Head, NotApplicable
@@ -34,11 +35,14 @@ CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that the las
 _UNFINISHED = ".tmp-"
 
 
-def fit(dataset: str, params: Params, store_root: str | Path = "store") -> FitReport:
+def fit(
+    dataset: str, params: Params, store_root: str | Path = "store", lenders: Sequence[Path] = ()
+) -> FitReport:
     """Fit what `params.fit` asks of `dataset`, keep runs, predictions and models, and say what was done.
 
     Writes `store/runs/<dataset>`: the tables runs and predictions, models/<run_id>/, and the ids of
-    the runs that are asked for now, in current.json; runs asked for earlier stay as history.
+    the runs that are asked for now, in current.json; runs asked for earlier stay as history. A run that
+    one of the stores `lenders` has is copied from there.
 
     Raises `StrataError` for unknown names and settings, and where vectors or splits are missing.
     """
@@ -58,6 +62,7 @@ def fit(dataset: str, params: Params, store_root: str | Path = "store") -> FitRe
     ):
         known = _known_runs(store, dataset)
         _clear(layout.models(dataset))
+        others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
         data, loaded = None, None
         for job in progress(jobs, dataset):
             place = (job.target, job.feature_set, job.split)
@@ -66,6 +71,9 @@ def fit(dataset: str, params: Params, store_root: str | Path = "store") -> FitRe
             run_id = run_id_of(job, data)
             if run_id in runs.committed and run_id in known:
                 done.append(known[run_id])
+                continue
+            if row := others.lend(run_id, layout.root, predictions, runs):
+                done.append(Run.from_row([row[name] for name in Run.stored()]))
                 continue
             try:
                 run = _run(

@@ -43,6 +43,7 @@ def finetune(
     dataset: str = typer.Argument(help="A dataset that has splits."),
     store: Path = STORE,
     plots: Path = typer.Option(Path("plots/training"), help="The folder for the curves."),
+    runs_of: list[Path] = typer.Option([], help="Stores whose runs are copied where they are the same."),
 ) -> None:
     """Train the ALIGNNs that params.yaml asks for, from scratch and from the source model.
 
@@ -51,7 +52,7 @@ def finetune(
     from etl.params import load
     from zoo.finetune import finetune as run
 
-    _show_runs(dataset, run(dataset, load(), store, plots))
+    _show_runs(dataset, run(dataset, load(), store, plots, runs_of))
 
 
 @app.command()

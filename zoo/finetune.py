@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow as pa
 from etl.errors import StrataError, check_name, unknown
 from etl.params import Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, open_store
+from featurestore.lending import Lenders
 from featurestore.schema import SCHEMAS
 from zoo.training import UNFINISHED, Ask, Job, Learned, checkpoint_of, key_of, sha
 
@@ -48,17 +49,22 @@ class Done:
 
 
 def finetune(
-    dataset: str, params: Params, store_root: str | Path = "store", plots: Path | None = None
+    dataset: str,
+    params: Params,
+    store_root: str | Path = "store",
+    plots: Path | None = None,
+    lenders: Sequence[Path] = (),
 ) -> list[Done]:
     """Train what `params.finetune` asks of a dataset, keep runs, predictions and models.
 
-    Writes `store/finetune/<dataset>`; with `plots` also a curve a run into that folder. Raises `StrataError`
-    for unknown names, a constant target, and a training that diverges.
+    Writes `store/finetune/<dataset>`; with `plots` also a curve a run into that folder. A training that one
+    of the stores `lenders` has is copied from there. Raises `StrataError` for unknown names, a constant
+    target, and a training that diverges.
     """
     check_name(dataset, "dataset")
     store = open_store(store_root)
     asks = list(_asked(store, dataset, params))
-    done = train_all(store, dataset, asks)
+    done = train_all(store, dataset, asks, lenders=lenders)
     _write_current(StoreLayout(Path(store_root)), dataset, {run.run_id for run in done})
     if plots is not None:
         _write_plots(StoreLayout(Path(store_root)), dataset, done, plots / check_name(dataset, "dataset"))
@@ -83,9 +89,13 @@ def current(layout: StoreLayout, dataset: str) -> set[str]:
 
 
 def train_all(
-    store: FeatureStore, dataset: str, asks: Sequence[Ask], seconds: float | None = None
+    store: FeatureStore,
+    dataset: str,
+    asks: Sequence[Ask],
+    seconds: float | None = None,
+    lenders: Sequence[Path] = (),
 ) -> list[Done]:
-    """Do the trainings that are not done yet, as many at a time as `finetune.workers` says.
+    """Do the trainings that neither this store nor a lender has, as many at a time as `workers` says.
 
     Returns the runs in the order of `asks`. See `zoo.workers.run_trainings` for what is raised.
     """
@@ -102,6 +112,10 @@ def train_all(
             shutil.rmtree(path)
         jobs = [Job(ask, _key_of(store, ask)) for ask in asks]
         stored = {name: run for name, run in _stored(store, dataset).items() if name in runs.committed}
+        others = Lenders(lenders, lambda other, kind: other.trained(kind, dataset))
+        for run_id in (run_id for job in jobs for run_id in _ids(job) if run_id not in stored):
+            if row := others.lend(run_id, Path(store.path), predictions, runs):
+                stored[run_id] = _done([row[name] for name in _DONE])
         todo = {job.key: job for job in jobs if not stored.keys() >= set(_ids(job))}
         for job, learned in run_trainings(store, list(todo.values()), seconds):
             for run in _commit(store, job, learned, runs, predictions):
@@ -185,19 +199,28 @@ def _run(ask: Ask, learned: Learned, run_id: str, k: int) -> tuple[Done, dict]:
     }
 
 
+_DONE = (
+    "run_id", "method", "property", "unit", "scheme", "seed", "fold", "settings", "train_mae", "val_mae",
+    "fit_seconds",
+)  # fmt: skip
+
+
 def _stored(store: FeatureStore, dataset: str) -> dict[str, Done]:
-    found = store.sql(
-        "SELECT run_id, method, property, unit, scheme, seed, fold, settings, train_mae, val_mae, "
-        "fit_seconds FROM runs WHERE dataset = ? AND method IN ('scratch', 'finetune')",
+    rows = store.sql(
+        f"SELECT {', '.join(_DONE)} FROM runs "  # noqa: S608 - ours
+        "WHERE dataset = ? AND method IN ('scratch', 'finetune')",
         [dataset],
     ).fetchall()
-    runs = {}
-    for run_id, method, name, unit, scheme, seed, fold, settings, train_mae, val_mae, seconds in found:
-        facts = json.loads(settings)
-        split = SplitKey(scheme, seed, fold)
-        epochs = facts["epochs_run"], facts["best_epoch"]
-        runs[run_id] = Done(run_id, method, name, unit, split, *epochs, train_mae, val_mae, seconds, False)
-    return runs
+    return {run.run_id: run for run in map(_done, rows)}
+
+
+def _done(row: Sequence[Any]) -> Done:
+    """Build a run that is there already from the values of `_DONE`."""
+    run_id, method, name, unit, scheme, seed, fold, settings, train_mae, val_mae, seconds = row
+    facts = json.loads(settings)
+    epochs = facts["epochs_run"], facts["best_epoch"]
+    split = SplitKey(scheme, seed, fold)
+    return Done(run_id, method, name, unit, split, *epochs, train_mae, val_mae, seconds, False)
 
 
 def _predictions(rows: "Rows", run_id: str, k: int, values: np.ndarray) -> pa.Table:

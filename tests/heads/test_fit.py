@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,20 @@ def test_what_is_there_is_skipped_and_a_changed_setting_fits_that_head_alone(sto
     assert [run.val_mae for run in again.runs] == [run.val_mae for run in first.runs]
     changed = fit("alpha", ask("mean", "ridge", sections={"ridge": {"alphas": [5.0]}}), store_root)
     assert {run.head for run in changed.runs if run.is_new} == {"ridge"}
+
+
+def test_what_another_store_has_is_not_fitted(store_root, ask, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    shutil.copytree(store_root, other)
+    first = fit("alpha", ask("mean", "ridge"), store_root)
+    monkeypatch.setattr(Ridge, "_fit", lambda *_args: pytest.fail("fitted again"))
+    lent = fit("alpha", ask("mean", "ridge"), other, [store_root])
+    assert lent.new == 0
+    assert [run.val_mae for run in lent.runs] == [run.val_mae for run in first.runs]
+    query = "SELECT * FROM predictions ORDER BY run_id, entry_id"
+    assert rows(other, query).equals(rows(store_root, query))
+    for (path,) in featurestore.open(other).sql("SELECT model_path FROM runs").fetchall():
+        load_head(other / path)
 
 
 def test_current_names_what_is_asked_for_and_history_stays(store_root, ask):

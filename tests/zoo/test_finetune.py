@@ -133,6 +133,15 @@ def test_runs_that_exist_are_skipped(store, monkeypatch):
     assert finetune(DATASET, more_threads, store) == done  # decides nothing
 
 
+def test_what_another_store_has_is_not_trained(bare, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "learn", lambda *_args, **_more: pytest.fail("trained again"))
+    done = finetune(DATASET, PARAMS, bare, tmp_path / "plots", [made[0] / "store"])
+    assert [(run.run_id, run.val_mae) for run in done] == [(run.run_id, run.val_mae) for run in made[1]]
+    assert len(list((tmp_path / "plots" / DATASET).glob("*.csv"))) == 2
+    path = StoreLayout(bare).trained("models", DATASET) / done[0].run_id
+    assert TrainedModel.load(path).names == ("volume",)
+
+
 def test_a_changed_setting_is_another_run(store, monkeypatch):
     asked = []
 

@@ -74,7 +74,7 @@ def _train(workspace: Workspace) -> pd.DataFrame:
             for group in (*((name,) for name in names), names)
             for method in workspace.plan.methods
         ]
-        done = train_all(store, dataset, asks)
+        done = train_all(store, dataset, asks, lenders=workspace.lenders)
         found.append(workspace.runs(dataset, [run.run_id for run in done]))
     return pd.concat(found, ignore_index=True)
 

@@ -60,7 +60,7 @@ class Workspace:
         for dataset in self.targets:
             schemes = self._draw(dataset, self.plan.splits, self.plan.seeds)
             if schemes:
-                report = fit(dataset, self._with(params, fit=asked), self.root)
+                report = fit(dataset, self._with(params, fit=asked), self.root, self.lenders)
                 self.notes += [
                     f"{dataset}/{skip.property}, {skip.head}: not applicable, {skip.reason}"
                     for skip in report.not_applicable
@@ -77,7 +77,8 @@ class Workspace:
         found = []
         for dataset in self.trained:
             if self._draw(dataset, splits, self.plan.trained_seeds or self.plan.seeds):
-                done = finetune(dataset, self._with(self.params, finetune=asked), self.root)
+                wanted = self._with(self.params, finetune=asked)
+                done = finetune(dataset, wanted, self.root, lenders=self.lenders)
                 found.append(self.runs(dataset, [run.run_id for run in done]))
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
@@ -105,6 +106,13 @@ class Workspace:
         """Choose among `runs` and look at the test part: a row a look (see `frames.frame_of`)."""
         stage = f"experiment {self.name}"
         return frame_of(look(self.store, runs, self.params.evaluate, stage, within))
+
+    @property
+    def lenders(self) -> list[Path]:
+        """Return the stores that may have the same runs: the main one and those of other experiments."""
+        main = self.root.parents[1]
+        others = (path for path in sorted(self.root.parent.iterdir()) if path.is_dir() and path != self.root)
+        return [main, *others]
 
     @property
     def store(self) -> FeatureStore:

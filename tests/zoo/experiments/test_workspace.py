@@ -7,6 +7,7 @@ from etl.errors import StrataError
 from etl.experiment_params import Comparison
 from featurestore.log import snapshot
 from featurestore.splits import split_dataset
+from heads import Ridge
 from zoo.experiments.workspace import Workspace
 
 
@@ -36,6 +37,14 @@ def test_the_second_time_nothing_is_fitted(synthetic, ask):
     second = Workspace("again", ask(), plan(), synthetic)
     assert second.heads()["run_id"].tolist() == runs["run_id"].tolist()
     assert snapshot(first.root / "runs" / "alpha" / "runs").version == version
+
+
+def test_what_another_experiment_has_made_is_not_made_again(synthetic, ask, monkeypatch):
+    first = Workspace("lending", ask(), plan(), synthetic).heads()
+    monkeypatch.setattr(Ridge, "_fit", lambda *_args: pytest.fail("fitted again"))
+    second = Workspace("borrowing", ask(), plan(), synthetic).heads()
+    assert second["run_id"].tolist() == first["run_id"].tolist()
+    assert second["created_at"].tolist() == first["created_at"].tolist()
 
 
 def test_runs_of_earlier_settings_take_no_part(synthetic, ask):

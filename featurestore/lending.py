@@ -1,0 +1,82 @@
+"""Runs that other stores have: a run's id says all that decides its outcome, so it need not be made again."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from etl.errors import StrataError
+from featurestore import log
+from featurestore.durable import sync_file, sync_folder
+from featurestore.layout import StoreLayout
+from featurestore.log import Shard
+from featurestore.schema import SCHEMAS
+from featurestore.vectors import read_columns
+from featurestore.writer import TableWriter
+
+_KINDS = ("predictions", "runs")  # in the order in which they are committed
+_UNFINISHED = ".tmp-"
+
+
+class Lenders:
+    """Other stores of the same layout, asked in order.
+
+    place: the folder of a dataset's `runs` or `predictions` in a store.
+    """
+
+    def __init__(self, roots: Sequence[Path], place: Callable[[StoreLayout, str], Path]) -> None:
+        self._stores: list[tuple[Path, dict[str, tuple[Path, dict[str, Shard]]]]] = []
+        for root in map(Path, roots):
+            folders = {kind: place(StoreLayout(root), kind) for kind in _KINDS}
+            self._stores.append((root, {kind: (path, _shards(path)) for kind, path in folders.items()}))
+
+    def lend(
+        self, run_id: str, root: Path, predictions: TableWriter, runs: TableWriter
+    ) -> dict[str, Any] | None:
+        """Copy a run into the store at `root`: the model, then its predictions, then the run; return its row.
+
+        None where no store has it, or none has it whole.
+        """
+        for lender, tables in self._stores:
+            if not all(run_id in shards for _, shards in tables.values()):
+                continue
+            try:
+                values, row = (
+                    read_columns(folder / shards[run_id].path, SCHEMAS[kind].names)
+                    .filter(pc.field("run_id") == run_id)
+                    .cast(SCHEMAS[kind])
+                    .combine_chunks()
+                    for kind, (folder, shards) in tables.items()
+                )
+                (facts,) = row.to_pylist()
+                _copy(lender / facts["model_path"], Path(root) / facts["model_path"])
+            except (StrataError, OSError, ValueError):  # damaged there: it is made anew here
+                continue
+            predictions.commit(run_id, values)
+            runs.commit(run_id, row)
+            return dict(facts)
+        return None
+
+
+def _shards(folder: Path) -> dict[str, Shard]:
+    try:
+        return log.replay(folder, log.history(folder)).by_key
+    except StrataError:
+        return {}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a model's folder whole or not at all; several runs may share one."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{_UNFINISHED}{target.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source, unfinished)
+    for path in (path for path in unfinished.rglob("*") if path.is_file()):
+        with path.open("rb+") as file:
+            sync_file(file)
+    unfinished.rename(target)
+    sync_folder(target.parent)
