@@ -19,10 +19,27 @@ NAME = "transfer"
 BY = ["dataset", "property", "scheme"]
 
 
+_kept: dict[tuple[str, Path, int], Result] = {}  # the last result of this process
+
+
 def run(params: Params, store_root: Path, _out: Path) -> Result:
-    """Train, fit, choose, look, and lay the methods side by side."""
+    """Train, fit, choose, look, and lay the methods side by side.
+
+    What this process made before, with the same settings from a store that has not changed since, is returned.
+    """
+    workspace = Workspace(NAME, params, params.experiments.transfer, store_root)
+    settings = params.model_dump_json()
+    key = settings, workspace.root.resolve(), workspace.version
+    if key not in _kept:
+        result = _make(params, workspace)
+        _kept.clear()
+        _kept[settings, workspace.root.resolve(), workspace.version] = result
+        return result
+    return _kept[key]
+
+
+def _make(params: Params, workspace: Workspace) -> Result:
     section = params.experiments.transfer
-    workspace = Workspace(NAME, params, section, store_root)
     runs = workspace.all_runs()
     looks = workspace.score(runs)
     table = compare(looks, BY, params.evaluate.bootstrap, params.evaluate.seed)

@@ -119,6 +119,12 @@ class Workspace:
         """Open the experiment's store as it stands now."""
         return featurestore.open(self.root)
 
+    @property
+    def version(self) -> int:
+        """Return the number of commits to all tables of the experiment's store, linked ones included."""
+        ((number,),) = self.store.sql("SELECT coalesce(max(n), 0) FROM log").fetchall()
+        return int(number)
+
     def provenance(self, runs: pd.DataFrame) -> dict[str, Any]:
         """Say what the runs were made from and with."""
         versions: dict[str, set[str]] = {}

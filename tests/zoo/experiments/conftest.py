@@ -47,7 +47,7 @@ def elements(tmp_path_factory) -> Path:
     return root
 
 
-QUICK = {"epochs": 2, "batch_size": 64, "threads": 1}
+QUICK = {"epochs": 2, "batch_size": 64, "threads": 1, "workers": 0}
 
 
 @pytest.fixture

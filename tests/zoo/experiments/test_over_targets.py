@@ -5,9 +5,11 @@ import math
 import pandas as pd
 import pytest
 
+from featurestore.splits import split_dataset
 from zoo.experiments import run
 from zoo.experiments.significance import pair_tests, rank_table
 from zoo.experiments.size_effect import changes, histogram, summaries
+from zoo.experiments.workspace import Workspace
 
 
 @pytest.fixture
@@ -81,3 +83,16 @@ def test_both_run_on_what_transfer_finds(synthetic, ask, tmp_path):
     size = run("size_effect", params, synthetic, tmp_path)
     assert size.tables["points"]["against"].unique().tolist() == ["base"]
     assert size.tables["histogram"]["count"].sum() == 4
+
+
+def test_transfer_is_not_laid_out_twice_while_nothing_changes(synthetic, ask, tmp_path, monkeypatch):
+    section = {"targets": {"alpha": ["energy"]}, "heads": ["ridge"], "seeds": [0]}
+    params = ask(transfer=section)
+    first = run("transfer", params, synthetic, tmp_path)
+    split_dataset(synthetic / "experiments" / "transfer", "alpha", ("random",), (7,))
+    again = run("transfer", params, synthetic, tmp_path)  # the store is another now
+    monkeypatch.setattr(Workspace, "all_runs", lambda _self: pytest.fail("laid out again"))
+    run("size_effect", params, synthetic, tmp_path)
+    assert first.tables["table"].equals(again.tables["table"])
+    with pytest.raises(pytest.fail.Exception):
+        run("transfer", ask(transfer=section | {"seeds": [1]}), synthetic, tmp_path)
