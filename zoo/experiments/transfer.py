@@ -25,7 +25,8 @@ _kept: dict[tuple[str, Path, int], Result] = {}  # the last result of this proce
 def run(params: Params, store_root: Path, _out: Path) -> Result:
     """Train, fit, choose, look, and lay the methods side by side.
 
-    What this process made before, with the same settings from a store that has not changed since, is returned.
+    What this process made before with the same settings, from a store that has not changed since, is
+    returned.
     """
     workspace = Workspace(NAME, params, params.experiments.transfer, store_root)
     settings = params.model_dump_json()
