@@ -72,13 +72,9 @@ def test_what_runs_beside_a_failure_is_kept(store):
     assert seed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        (signal.SIGINT, 130),
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
-    ],
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
 def test_a_signal_to_the_parent_saves_all_and_the_same_command_goes_on(store, number, code):
     section = {"properties": {DATASET: ["volume"]}, "methods": ["scratch"], "epochs": 12, "batch_size": 64}
