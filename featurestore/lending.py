@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow.compute as pc
@@ -23,12 +23,15 @@ _UNFINISHED = ".tmp-"
 class Lenders:
     """Other stores of the same layout, asked in order.
 
-    place: the folder of a dataset's `runs` or `predictions` in a store.
+    place: the folder of a dataset's `runs` or `predictions` in a store. Raises `StrataError` for a root that
+    is no folder.
     """
 
     def __init__(self, roots: Sequence[Path], place: Callable[[StoreLayout, str], Path]) -> None:
         self._stores: list[tuple[Path, dict[str, tuple[Path, dict[str, Shard]]]]] = []
         for root in map(Path, roots):
+            if not root.is_dir():
+                raise StrataError(f"{root} is no folder, so no runs can be taken over from it")
             folders = {kind: place(StoreLayout(root), kind) for kind in _KINDS}
             self._stores.append((root, {kind: (path, _shards(path)) for kind, path in folders.items()}))
 
@@ -51,7 +54,8 @@ class Lenders:
                     for kind, (folder, shards) in tables.items()
                 )
                 (facts,) = row.to_pylist()
-                _copy(lender / facts["model_path"], Path(root) / facts["model_path"])
+                model = _inside(facts["model_path"])
+                _copy(lender / model, Path(root) / model)
             except (StrataError, OSError, ValueError):  # damaged there: it is made anew here
                 continue
             predictions.commit(run_id, values)
@@ -65,6 +69,14 @@ def _shards(folder: Path) -> dict[str, Shard]:
         return log.replay(folder, log.history(folder)).by_key
     except StrataError:
         return {}
+
+
+def _inside(path: str) -> PurePosixPath:
+    """Check a path that another store names: it must not lead out of a store."""
+    inside = PurePosixPath(path)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise StrataError(f"model_path {path!r} leads out of the store")
+    return inside
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -45,9 +46,11 @@ def run_trainings(
             _make_graphs(store, [job.ask for job in jobs])
             yield from _side_by_side(store, jobs, workers, bars)
             return
+        ends = None if seconds is None else time.monotonic() + seconds
         for job in jobs:
             try:
-                learned = learn(store, job, bars.show, seconds=seconds)
+                left = None if ends is None else max(ends - time.monotonic(), 0.0)
+                learned = learn(store, job, bars.show, seconds=left)
             except StrataError as error:
                 raise _titled(job, error) from error
             bars.over(job.ask.title)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
+from etl.errors import StrataError
 from featurestore import StoreLayout, TableWriter
 from featurestore.lending import Lenders
 from featurestore.schema import SCHEMAS
@@ -41,7 +42,7 @@ def lender(tmp_path):
     (root / MODEL).mkdir(parents=True)
     (root / MODEL / "head.json").write_text("{}")
     with writers(root)[0] as predictions, writers(root)[1] as runs:
-        for run_id in ("one", "two"):
+        for run_id in ("one", "two", "out"):
             row = filled("predictions", run_id=run_id, part="test")
             predictions.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["predictions"]))
             row = filled(
@@ -60,6 +61,7 @@ def lend(lenders, run_id, root):
 
 
 def test_a_run_comes_with_its_predictions_and_its_model(lender, tmp_path):
+    (tmp_path / "nothing").mkdir()
     lenders = Lenders([tmp_path / "nothing", lender], place)
     row, predictions, runs = lend(lenders, "one", tmp_path / "mine")
     assert row["run_id"] == "one"
@@ -70,6 +72,15 @@ def test_a_run_comes_with_its_predictions_and_its_model(lender, tmp_path):
 
 def test_a_run_without_its_model_is_not_lent(lender, tmp_path):
     assert lend(Lenders([lender], place), "two", tmp_path / "mine") == (None, set(), set())
+
+
+def test_a_model_outside_of_the_store_is_not_lent(lender, tmp_path):
+    assert lend(Lenders([lender], place), "out", tmp_path / "mine") == (None, set(), set())
+
+
+def test_a_place_without_a_store_is_an_error(tmp_path):
+    with pytest.raises(StrataError, match="typo is no folder"):
+        Lenders([tmp_path / "typo"], place)
 
 
 def test_a_damaged_run_is_not_lent(lender, tmp_path):
