@@ -1,20 +1,27 @@
-"""Charts of experiments as hand-made SVG: curves, dots, bars, and the critical-difference diagram.
+"""Figures as Vega-Lite specifications, by altair: curves, dots, histograms, ranks, parity plots, bars.
 
-As in plots.py, geometry is worked out here, marks are drawn by templates, and colours come from the page's
-style sheet. Colours are told apart by the colour-blind, and every series also has its own stroke.
+Colours are told apart by the colour-blind, and every series also has its own stroke. Every axis is named
+with its unit. What hovering a mark says is its `tip`.
 """
 
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
 
 from etl.lazy import need
-from zoo.plots import TEMPLATES, Axis, environment, number
+from zoo.plots import Bar, Point, colours, number, ratio_limit, thin
+
+altair: Any = need("altair", "figures")  # its own types know no `**settings`
 
 Scale = Literal["linear", "log"]
-_LEFT, _TOP, _RIGHT = 8, 8, 12
+Spec = dict[str, Any]
+Rows = list[dict[str, Any]]
+Tables = dict[str, Rows]  # of one specification, by name; its charts refer to them
+_SERIES = ("accent", "second", "third", "fourth", "muted")  # colours by their names in colours.css
+_DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3], [1, 4])
+_TIP = "tip:N"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,100 +55,8 @@ class Chart:
     x_scale: Scale = "linear"
     y_scale: Scale = "linear"
     zero: bool = False  # draw the line y = 0
-    width: int = 420
+    width: int = 420  # pixels, with the axes
     height: int = 280
-    x_names: tuple[str, ...] = field(default=())  # of x = 0, 1, 2, … in place of numbers
-
-
-@dataclass(frozen=True, slots=True)
-class LogAxis:
-    """A logarithmic scale from `low` … `high` (data, positive) to `start` … `stop` (drawing units)."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-
-    def at(self, value: float) -> float:
-        """Place `value`, to a tenth of a drawing unit.
-
-        >>> LogAxis(1, 100, 0, 200).at(10)
-        100.0
-        """
-        share = math.log(value / self.low) / math.log(self.high / self.low)
-        return round(self.start + share * (self.stop - self.start), 1)
-
-    def ticks(self, count: int = 5) -> list[tuple[float, str]]:
-        """Place and name 1, 2 and 5 times the powers of ten within; the powers alone where these are many.
-
-        >>> [name for _, name in LogAxis(9, 210, 0, 1).ticks()]
-        ['10', '20', '50', '100', '200']
-        """
-        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        for steps in ((1, 2, 5), (1, 3), (1,)):
-            values = [m * 10.0**p for p in range(first, last + 1) for m in steps]
-            inside = [v for v in values if self.low * (1 - 1e-9) <= v <= self.high * (1 + 1e-9)]
-            if len(inside) <= count:
-                break
-        return [(self.at(v), number(v, 3)) for v in inside]
-
-
-def _axis(values: Sequence[float], scale: Scale, start: float, stop: float) -> Axis | LogAxis:
-    low, high = min(values), max(values)
-    if scale == "log":
-        if low == high:
-            low, high = low / 2, high * 2
-        margin = (high / low) ** 0.06
-        return LogAxis(low / margin, high * margin, start, stop)
-    margin = 0.06 * (high - low) or abs(high) * 0.06 or 1.0
-    return Axis(low - margin, high + margin, start, stop)
-
-
-def chart_svg(chart: Chart) -> str:
-    """Draw a chart; what lies at or below 0 has no place on a logarithmic axis and is left out."""
-
-    def there(mark: Mark) -> bool:
-        return (chart.x_scale == "linear" or mark.x > 0) and (chart.y_scale == "linear" or mark.y > 0)
-
-    series = [Series(s.name, tuple(filter(there, s.marks)), s.line) for s in chart.series]
-    series = [s for s in series if s.marks]
-    xs = [mark.x for s in series for mark in s.marks] or [1.0, 2.0]
-    ends = [v for s in series for m in s.marks for v in (m.low, m.y, m.high) if v is not None]
-    ys = [v for v in ends if chart.y_scale == "linear" or v > 0] or [1.0, 2.0]
-    if chart.zero:
-        ys.append(0.0)
-    bottom = chart.height - 40
-    across = _axis(ys, chart.y_scale, 0, 1)
-    left = 30 + 6.2 * max((len(name) for _, name in across.ticks(5)), default=1)
-    legend = _legend([s.name for s in series], left, chart.width - _RIGHT) if len(series) > 1 else []
-    top = legend[-1][1] + 14 if legend else _TOP
-    return (
-        environment()
-        .get_template("chart.svg.jinja")
-        .render(
-            chart=chart,
-            series=series,
-            x=_axis(xs, chart.x_scale, left, chart.width - _RIGHT),
-            y=_axis(ys, chart.y_scale, bottom, top),
-            left=left,
-            right=chart.width - _RIGHT,
-            top=top,
-            bottom=bottom,
-            legend=legend,
-        )
-    )
-
-
-def _legend(names: Sequence[str], left: float, right: float) -> list[tuple[float, int, str]]:
-    """Place the series' names (x, y) side by side, in as many rows as they need."""
-    places, x, y = [], left, 11
-    for name in names:
-        width = 30 + 6.4 * len(name)
-        if x > left and x + width > right:
-            x, y = left, y + 16
-        places.append((round(x, 1), y, name))
-        x += width
-    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,102 +68,336 @@ class Step:
     count: int
 
 
-def histogram_svg(title: str, x: str, steps: Sequence[Step], width: int = 420, height: int = 240) -> str:
-    """Draw counts over equal steps."""
-    top = max((step.count for step in steps), default=1) or 1
-    bottom = height - 40
-    return (
-        environment()
-        .get_template("histogram.svg.jinja")
-        .render(
-            title=title,
-            label=x,
-            steps=steps,
-            x=Axis(steps[0].start, steps[-1].stop, 44, width - _RIGHT),
-            y=Axis(0, top * 1.05, bottom, _TOP),
-            width=width,
-            height=height,
-            bottom=bottom,
-            top=_TOP,
-        )
+@cache
+def _theme() -> Spec:
+    c = colours()
+    axis = {
+        "labelColor": c["muted"], "titleColor": c["ink"], "gridColor": c["line"], "gridWidth": 0.7,
+        "domain": False, "ticks": False, "labelFontSize": 11, "titleFontSize": 11.5,
+        "titleFontWeight": "normal", "labelPadding": 5, "tickCount": 5,
+    }  # fmt: skip
+    return {
+        "background": c["surface"],
+        "padding": 6,
+        "font": "Helvetica, Arial, sans-serif",
+        "view": {"fill": c["surface"], "stroke": c["line"]},
+        "axis": axis,
+        "legend": {
+            "orient": "top", "title": None, "labelColor": c["muted"], "labelFontSize": 11, "columns": 3,
+            "symbolSize": 50, "labelLimit": 300, "offset": 6,
+        },
+        "mark": {"aria": False},  # but for what has a tip
+        "title": {"color": c["ink"], "fontSize": 13.5, "anchor": "start"},
+    }  # fmt: skip
+
+
+def _spec(chart: Any, title: str, tables: Tables) -> Spec:
+    found: Spec = chart.configure(**_theme()).properties(description=title).to_dict()
+    return found | {"datasets": tables}
+
+
+def _rows(tables: Tables, values: Sequence[dict[str, Any]]) -> Any:
+    name = f"table_{len(tables)}"
+    tables[name] = list(values)
+    return altair.Chart(altair.NamedData(name))
+
+
+def _no_frame() -> Any:
+    return altair.ViewConfig(stroke=None, fill="transparent")
+
+
+def _tipped(chart: Any, **encoded: Any) -> Any:
+    return chart.encode(description=_TIP, tooltip=_TIP, **encoded)
+
+
+def _domain(values: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """Return the ends of an axis: a margin around what lies on it."""
+    low, high = min(values), max(values)
+    if scale == "log":
+        if low == high:
+            low, high = low / 2, high * 2
+        margin = (high / low) ** 0.06
+        return low / margin, high * margin
+    margin = 0.06 * (high - low) or abs(high) * 0.06 or 1.0
+    return low - margin, high + margin
+
+
+def _axis(title: str, values: Sequence[float], scale: Scale) -> dict[str, Any]:
+    domain = _domain(values, scale)
+    return {
+        "title": title,
+        "scale": altair.Scale(type=scale, domain=domain, nice=False, zero=False),
+        "axis": altair.Axis(values=log_ticks(*domain), format="~r") if scale == "log" else _plain(domain),
+    }
+
+
+def _plain(domain: tuple[float, float], **settings: Any) -> Any:
+    """Return a linear axis; very large and very small numbers are written as powers of ten."""
+    largest = max(map(abs, domain))
+    return altair.Axis(format="~e" if largest >= 1e6 or largest < 1e-3 else "~f", **settings)
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten between `low` and `high`; fewer where these are many.
+
+    >>> log_ticks(9, 210)
+    [10.0, 20.0, 50.0, 100.0, 200.0]
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        inside = [
+            value for p in range(first, last + 1) for m in steps if low <= (value := m * 10.0**p) <= high
+        ]
+        if len(inside) <= most:
+            break
+    return inside
+
+
+def chart_spec(chart: Chart) -> Spec:
+    """Draw a chart; what lies at or below 0 has no place on a logarithmic axis and is left out."""
+
+    def there(mark: Mark) -> bool:
+        return (chart.x_scale == "linear" or mark.x > 0) and (chart.y_scale == "linear" or mark.y > 0)
+
+    series = [Series(s.name, tuple(filter(there, s.marks)), s.line) for s in chart.series]
+    series = [s for s in series if s.marks]
+    marks = [mark for s in series for mark in s.marks]
+    ends = [v for m in marks for v in (m.low, m.y, m.high) if v is not None]
+    ys = [v for v in ends if chart.y_scale == "linear" or v > 0] or [1.0, 2.0]
+    if chart.zero:
+        ys.append(0.0)
+    # an interval that reaches 0 goes down to the end of a logarithmic axis
+    floor = _domain(ys, chart.y_scale)[0] if chart.y_scale == "log" else -math.inf
+    rows = [
+        {"series": s.name, "x": m.x, "y": m.y, "tip": m.tip}
+        | ({} if m.low is None or m.high is None else {"low": max(m.low, floor), "high": m.high})
+        for s in series
+        for m in s.marks
+    ]
+    x = altair.X("x:Q", **_axis(chart.x, [mark.x for mark in marks] or [1.0, 2.0], chart.x_scale))
+    y = altair.Y("y:Q", **_axis(chart.y, ys, chart.y_scale))
+    names = [s.name for s in series]
+    shown = {"legend": altair.Legend()} if len(names) > 1 else {"legend": None}
+    colour = altair.Color(
+        "series:N",
+        sort=None,
+        scale=altair.Scale(domain=names, range=[colours()[name] for name in _SERIES[: len(names)]]),
+        **shown,
     )
+    dash = altair.StrokeDash(
+        "series:N",
+        sort=None,
+        scale=altair.Scale(domain=names, range=list(_DASHES[: len(names)])),
+        legend=None,
+    )
+    tables: Tables = {}
+    base = _rows(tables, rows)
+    layers = [
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(opacity=0.55, strokeWidth=1.2)
+        .encode(x=x, y=altair.Y("low:Q"), y2="high:Q", color=colour)
+    ]
+    if any(s.line for s in series):
+        layers.append(base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, strokeDash=dash))
+    if chart.zero:
+        line = _rows(tables, [{"y": 0}]).mark_rule(strokeDash=[4, 3], color=colours()["muted"])
+        layers.append(line.encode(y="y:Q"))
+    dots = base.mark_circle(size=30, fillOpacity=0.7, opacity=1, aria=True)
+    layers.append(_tipped(dots, x=x, y=y, color=colour))
+    size = {"width": chart.width, "height": chart.height}
+    fit = altair.AutoSizeParams(type="fit", contains="padding")
+    return _spec(altair.layer(*layers).properties(autosize=fit, **size), chart.title, tables)
 
 
-def ranks_svg(
+def histogram_spec(title: str, x: str, steps: Sequence[Step], width: int = 420, height: int = 240) -> Spec:
+    """Draw counts over equal steps."""
+    rows = [
+        {
+            "start": s.start,
+            "stop": s.stop,
+            "count": s.count,
+            "tip": f"{number(s.start, 3)} to {number(s.stop, 3)}: {s.count}",
+        }
+        for s in steps
+    ]
+    tables: Tables = {}
+    bars = _rows(tables, rows).mark_bar(color=colours()["accent"], stroke=colours()["surface"], aria=True)
+    drawn = _tipped(
+        bars,
+        x=altair.X(
+            "start:Q", title=x, bin="binned", scale=altair.Scale(domain=(steps[0].start, steps[-1].stop))
+        ),
+        x2="stop:Q",
+        y=altair.Y("count:Q", title="targets (count)", axis=altair.Axis(format="d", tickMinStep=1)),
+    )
+    fit = altair.AutoSizeParams(type="fit", contains="padding")
+    return _spec(drawn.properties(width=width, height=height, autosize=fit), title, tables)
+
+
+def ranks_spec(
     title: str, ranks: Sequence[tuple[str, float]], distance: float, groups: Sequence[Sequence[str]]
-) -> str:
-    """Draw a critical-difference diagram: ranks (1 is best) on a line, bars over what cannot be told apart.
+) -> Spec:
+    """Draw a critical-difference diagram (Demšar 2006): ranks on a line, bars over what cannot be told apart.
 
     ranks: (method, average rank), best first; groups: names of methods that lie within `distance`.
     """
-    k = len(ranks)
-    width, top = 460, 34 + 10 * len(groups)
+    c, k, of = colours(), len(ranks), dict(ranks)
     half = math.ceil(k / 2)
-    axis = Axis(1, max(k, 2), 90, width - 90)
-    of = dict(ranks)
-    labels = []
+    last = max(k, 2)
+    edge = (last - 1) / 35  # from the line's ends to the names
+    under = 14 + 6 * len(groups)  # pixels from the line to the first name
+    leaders: Rows = []
+    names: Tables = {"right": [], "left": []}
     for i, (name, rank) in enumerate(ranks):
         is_left = i < half
-        row = i if is_left else k - 1 - i
-        labels.append((name, number(rank, 3), axis.at(rank), top + 22 + 17 * row, is_left))
-    bars = [
-        (axis.at(min(of[m] for m in group)) - 3, axis.at(max(of[m] for m in group)) + 3, top + 6 + 6 * i)
+        end = 1 - edge if is_left else last + edge
+        y = under + 17 * (i if is_left else k - 1 - i)
+        tip = f"{name}: average rank {number(rank, 3)}"
+        corners = ((rank, 0), (rank, y), (end, y))
+        leaders += [{"name": name, "x": at, "y": down, "order": j} for j, (at, down) in enumerate(corners)]
+        names["right" if is_left else "left"].append({"name": name, "x": end, "y": y, "tip": tip})
+    cliques = [
+        {"x": min(of[m] for m in group), "x2": max(of[m] for m in group), "y": 7 + 6 * i}
         for i, group in enumerate(groups)
     ]
-    shift = 6 * len(bars)
-    return (
-        environment()
-        .get_template("ranks.svg.jinja")
-        .render(
-            title=title,
-            axis=axis,
-            k=k,
-            labels=[(n, r, x, y + shift, is_left) for n, r, x, y, is_left in labels],
-            bars=bars,
-            top=top,
-            width=width,
-            height=top + shift + 30 + 17 * half,
-            distance=number(distance, 3),
-            ruler=(axis.at(1), axis.at(1 + distance)),
+    bottom = under + 17 * half
+    x = altair.X("x:Q", scale=altair.Scale(domain=(1, last), nice=False, zero=False), axis=None)
+    y = altair.Y("y:Q", scale=altair.Scale(domain=(bottom, -36), nice=False, zero=False), axis=None)
+    ticks = [{"x": rank, "y": 0, "y2": -5, "name": str(rank)} for rank in range(1, k + 1)]
+    line = [{"x": 1, "x2": last, "y": 0}]
+    ruler = [{"x": 1, "x2": 1 + distance, "y": -32}]
+    ink = {"color": c["ink"]}
+    tables: Tables = {}
+    layers = [
+        _rows(tables, line).mark_rule(strokeWidth=1.6, **ink).encode(x=x, x2="x2:Q", y=y),
+        _rows(tables, ticks).mark_rule(strokeWidth=1.6, **ink).encode(x=x, y=y, y2="y2:Q"),
+        _rows(tables, ticks).mark_text(dy=-12, fontSize=11, color=c["muted"]).encode(x=x, y=y, text="name:N"),
+        _rows(tables, leaders)
+        .mark_line(strokeWidth=1, color=c["muted"])
+        .encode(x=x, y=y, detail="name:N", order="order:Q"),
+        _rows(tables, cliques)
+        .mark_rule(strokeWidth=4, strokeCap="round", color=c["accent"])
+        .encode(x=x, x2="x2:Q", y=y),
+        _rows(tables, ruler).mark_rule(strokeWidth=1.2, color=c["muted"]).encode(x=x, x2="x2:Q", y=y),
+        _rows(tables, [{"x": 1 + distance, "y": -32, "text": f"critical difference {number(distance, 3)}"}])
+        .mark_text(align="left", dx=5, fontSize=11, color=c["muted"])
+        .encode(x=x, y=y, text="text:N"),
+        _rows(tables, [{"x": (1 + last) / 2, "y": bottom, "text": "average rank (1 is best)"}])
+        .mark_text(fontSize=11.5, **ink)
+        .encode(x=x, y=y, text="text:N"),
+    ]
+    for align, rows in names.items():
+        if rows:
+            shift = -4 if align == "right" else 4
+            text = _rows(tables, rows).mark_text(align=align, dx=shift, fontSize=13, aria=True, **ink)
+            layers.append(_tipped(text, x=x, y=y, text="name:N"))
+    size = {"width": 280, "height": bottom + 36}
+    return _spec(
+        altair.layer(*layers).properties(view=_no_frame(), **size),
+        title,
+        tables,
+    )
+
+
+def _parity(tables: Tables, unit: str, points: Sequence[Point]) -> Any:
+    """Draw predicted against actual, both in `unit`, on one scale."""
+    values = [v for point in points for v in (point.actual, point.predicted)] or [0.0, 1.0]
+    low, high = _domain(values, "linear")
+    said = "" if unit == "dimensionless" else f" {unit}"
+    rows = [
+        {
+            "actual": p.actual,
+            "predicted": p.predicted,
+            "tip": f"{p.name}: actual {number(p.actual)}, predicted {number(p.predicted)}{said}",
+        }
+        for p in thin(points)
+    ]
+    scale = altair.Scale(domain=(low, high), nice=False, zero=False)
+    # all plots have their frame at one place, whatever numbers stand beside it
+    across, up = _plain((low, high), tickCount=4), _plain((low, high), tickCount=4, minExtent=42)
+    x = altair.X("actual:Q", title=f"actual ({unit})", scale=scale, axis=across)
+    y = altair.Y("predicted:Q", title=f"predicted ({unit})", scale=scale, axis=up)
+    ends = _rows(tables, [{"actual": v, "predicted": v} for v in (low, high)])
+    ideal = ends.mark_line(strokeWidth=1, strokeDash=[4, 3], color=colours()["muted"])
+    dots = _rows(tables, rows).mark_circle(
+        size=36, color=colours()["accent"], fillOpacity=0.62, opacity=1, aria=True
+    )
+    return altair.layer(ideal.encode(x=x, y=y), _tipped(dots, x=x, y=y)).properties(width=236, height=236)
+
+
+def parity_spec(title: str, unit: str, points: Sequence[Point]) -> Spec:
+    """Draw predicted against actual as a figure of its own."""
+    tables: Tables = {}
+    drawn = _parity(tables, unit, points)
+    return _spec(drawn, f"{title}: predicted against actual, {unit}", tables)
+
+
+def _ratios(tables: Tables, bars: Sequence[Bar], top: float, width: int = 344) -> Any:
+    """Draw test MAE / Base MAE as bars with intervals, and Base as the mark at 1; `top` ends the scale."""
+    c = colours()
+    rows = []
+    for i, bar in enumerate(bars):
+        interval = None if bar.low is None or bar.high is None else (bar.low, bar.high)
+        tip = f"{bar.label}: test MAE is {number(bar.ratio, 3)} × Base"
+        if interval:
+            tip += f", 95 % interval {number(interval[0], 3)} to {number(interval[1], 3)}"
+        rows.append(
+            {"row": i, "label": bar.label, "ratio": min(bar.ratio, top), "figure": number(bar.ratio, 2)}
+            | {"zero": 0, "one": 1, "end": top, "note": bar.note, "worse": bar.ratio >= 1}
+            | {"tip": tip + (f" ({bar.note})" if bar.note else "")}
+            | ({"low": min(interval[0], top), "high": min(interval[1], top)} if interval else {})
         )
+    x = {"scale": altair.Scale(domain=(0, top), nice=False), "title": "test MAE / Base MAE (ratio; Base = 1)"}
+    x["axis"] = altair.Axis(format="~f", tickCount=4)
+    y = altair.Y("row:O", axis=None)
+    base = _rows(tables, rows)
+    fill = altair.condition("datum.worse", altair.value(c["second"]), altair.value(c["accent"]))
+    upper = {"yOffset": -13, "baseline": "middle"}
+    layers = [
+        _tipped(base.mark_bar(height=11, yOffset=5, aria=True), x=altair.X("ratio:Q", **x), y=y, color=fill),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=1.3, yOffset=5, color=c["ink"])
+        .encode(x=altair.X("low:Q", **x), x2="high:Q", y=y),
+        base.mark_tick(thickness=2, height=15, yOffset=5, color=c["second"]).encode(
+            x=altair.X("one:Q", **x), y=y
+        ),
+        base.mark_text(align="left", fontSize=13, color=c["ink"], **upper).encode(
+            x=altair.X("zero:Q", **x), y=y, text="label:N"
+        ),
+        base.mark_text(align="right", xOffset=-44, fontSize=11.5, color=c["muted"], **upper).encode(
+            x=altair.X("end:Q", **x), y=y, text="note:N"
+        ),
+        base.mark_text(align="right", fontSize=13, fontWeight="bold", color=c["ink"], **upper).encode(
+            x=altair.X("end:Q", **x), y=y, text="figure:N"
+        ),
+    ]
+    return altair.layer(*layers).properties(width=width, height=altair.Step(40), view=_no_frame())
+
+
+def ratio_spec(title: str, bars: Sequence[Bar], top: float) -> Spec:
+    """Draw the bars of one dataset as a figure of its own."""
+    tables: Tables = {}
+    return _spec(_ratios(tables, bars, top), f"{title}: test MAE of the chosen head divided by Base", tables)
+
+
+def result_spec(
+    headline: str,
+    parities: Sequence[tuple[str, str, Sequence[Point]]],
+    bars: Sequence[Bar],
+    footnotes: Sequence[str] = (),
+) -> Spec:
+    """Draw the README's picture: parity plots (title, unit, points) beside the bars."""
+    tables: Tables = {}
+    drawn = [_parity(tables, unit, points).properties(title=title) for title, unit, points in parities]
+    side = _ratios(tables, bars, ratio_limit(bars), 430)
+    notes = altair.TitleParams(
+        list(footnotes),
+        orient="bottom",
+        fontSize=12,
+        fontWeight="normal",
+        color=colours()["muted"],
+        offset=16,
     )
-
-
-def alone(svg: str) -> str:
-    """Return a chart as a file of its own, for a paper: light colours, written out, on white.
-
-    Drawing programs know no variables in style sheets and no sizes given there, so there are none.
-    """
-    width, height = _size(svg)
-    sized = svg.replace("<svg ", f'<svg width="{width}" height="{height}" ', 1)
-    colours = _light()
-    sheet = (TEMPLATES / "plot.css").read_text(encoding="utf-8").replace("width:100%;height:auto;", "")
-    style = re.sub(r"var\(--(\w+)\)", lambda name: colours[name[1]], sheet)
-    return (
-        environment()
-        .get_template("alone.svg.jinja")
-        .render(svg=_markup(sized), size=(width, height), style=_markup(style), paper=colours["surface"])
-    )
-
-
-def png(svg: str, scale: float = 3.0) -> bytes:
-    """Draw a figure that stands alone (see `alone`) as PNG, at `scale` pixels a drawing unit."""
-    drawn: bytes = need("vl_convert", "figures").svg_to_png(svg, scale=scale)
-    return drawn
-
-
-def _light() -> dict[str, str]:
-    """Return the colours of the light page by name; the first rule of the style sheet has them."""
-    light = (TEMPLATES / "colours.css").read_text(encoding="utf-8").splitlines()[0]
-    return dict(re.findall(r"--(\w+):(#\w+)", light))
-
-
-def _size(svg: str) -> tuple[str, str]:
-    box = svg.partition('viewBox="')[2].partition('"')[0].split()
-    return box[2], box[3]
-
-
-def _markup(svg: str) -> str:
-    from markupsafe import Markup
-
-    return Markup(svg)  # noqa: S704 - drawn by our own templates, which escape every name
+    beside = altair.hconcat(*drawn, side, spacing=28).properties(title=notes)
+    head = altair.TitleParams(headline, fontSize=18, offset=16)
+    return _spec(altair.vconcat(beside).properties(title=head, padding=24), headline, tables)

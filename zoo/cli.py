@@ -120,7 +120,7 @@ def report(
     plot: list[str] = typer.Option([], help="DATASET/PROPERTY whose parity plot stands in the picture."),
     results: Path = typer.Option(Path("results"), help="Results of experiments, shown where there are some."),
     figures: Path | None = typer.Option(
-        None, help="Also write every figure as SVG and PNG into this folder."
+        None, help="Also write every figure as SVG, PNG and Vega-Lite into this folder."
     ),
 ) -> None:
     """Write one HTML page with scores, plots, experiments, rejects and provenance; it opens from disk."""
@@ -131,7 +131,9 @@ def report(
 
     page = run(load(), store, out, results=results)
     if figures is not None:
-        typer.echo(f"{figures}: {len(write_figures(page, figures)) // 2} figures, each as SVG and PNG")
+        typer.echo(
+            f"{figures}: {len(write_figures(page, figures)) // 3} figures, each as SVG, PNG and Vega-Lite"
+        )
     typer.echo(f"{out}: {len(page.targets)} scored targets, {out.stat().st_size / 1e3:.0f} kB")
     if picture is not None:
         names = []

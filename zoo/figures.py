@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.charts import Chart, Mark, Series, Step, chart_svg, histogram_svg, ranks_svg
+from zoo.charts import Chart, Mark, Series, Spec, Step, chart_spec, histogram_spec, ranks_spec
 from zoo.experiments.results import Result
 from zoo.plots import number
 
@@ -16,11 +16,11 @@ _POINTS = 150  # a series of one scatter plot: the largest errors, and the first
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing, the file it is called, and what it shows."""
+    """A Vega-Lite specification, the file it is called, and what it shows."""
 
     name: str
     caption: str
-    svg: str
+    spec: Spec
     target: tuple[str, str] | None = None  # dataset, property
 
 
@@ -85,8 +85,8 @@ def checkpoints(result: Result) -> Iterable[Figure]:
             ]
             series.append(Series(str(kind), tuple(sorted(marks, key=lambda mark: mark.x))))
         title = f"{dataset}, {prop}, {scheme}"
-        svg = chart_svg(Chart(title, "depth (layer)", f"validation MAE ({_in(unit)})", tuple(series)))
-        yield Figure(f"checkpoints-{dataset}-{prop}-{scheme}", title, svg, (dataset, prop))
+        spec = chart_spec(Chart(title, "depth (layer)", f"validation MAE ({_in(unit)})", tuple(series)))
+        yield Figure(f"checkpoints-{dataset}-{prop}-{scheme}", title, spec, (dataset, prop))
 
 
 def learning_curve(result: Result) -> Iterable[Figure]:
@@ -101,7 +101,7 @@ def learning_curve(result: Result) -> Iterable[Figure]:
             "log",
             "log",
         )
-        yield Figure(f"learning-curve-{dataset}-{prop}-{scheme}", title, chart_svg(chart), (dataset, prop))
+        yield Figure(f"learning-curve-{dataset}-{prop}-{scheme}", title, chart_spec(chart), (dataset, prop))
 
 
 def extrapolation(result: Result) -> Iterable[Figure]:
@@ -127,7 +127,7 @@ def extrapolation(result: Result) -> Iterable[Figure]:
         title = f"{dataset}, {prop}"
         x, y = f"actual ({_in(unit)})", f"predicted − actual ({_in(unit)})"
         chart = Chart(title, x, y, tuple(series), zero=True, width=520)
-        yield Figure(f"extrapolation-{dataset}-{prop}", title, chart_svg(chart), (str(dataset), str(prop)))
+        yield Figure(f"extrapolation-{dataset}-{prop}", title, chart_spec(chart), (str(dataset), str(prop)))
 
 
 def size_effect(result: Result) -> Iterable[Figure]:
@@ -155,11 +155,11 @@ def size_effect(result: Result) -> Iterable[Figure]:
         ]
         title = f"{scheme}, against {against}"
         chart = Chart(title, "rows (count)", "change of test MAE (%)", tuple(series), "log", zero=True)
-        yield Figure(f"size-effect-{scheme}-{against}", title, chart_svg(chart))
+        yield Figure(f"size-effect-{scheme}-{against}", title, chart_spec(chart))
         steps = bars[(bars["scheme"] == scheme) & (bars["against"] == against)]
         drawn = [Step(row["start"], row["stop"], int(row["count"])) for row in _records(steps)]
-        svg = histogram_svg(title, "change of test MAE (%)", drawn)
-        yield Figure(f"size-histogram-{scheme}-{against}", f"{title}: how the changes are spread", svg)
+        spec = histogram_spec(title, "change of test MAE (%)", drawn)
+        yield Figure(f"size-histogram-{scheme}-{against}", f"{title}: how the changes are spread", spec)
 
 
 def significance(result: Result) -> Iterable[Figure]:
@@ -173,12 +173,12 @@ def significance(result: Result) -> Iterable[Figure]:
             [row["method"] for row in rows if str(i) in str(row["groups"] or "").split()] for i in numbers
         ]
         ranks = [(row["method"], row["rank"]) for row in rows]
-        svg = ranks_svg(f"{scheme}, {part}", ranks, rows[0]["distance"], groups)
+        spec = ranks_spec(f"{scheme}, {part}", ranks, rows[0]["distance"], groups)
         caption = (
             f"{scheme}, by {part} MAE over {over} ({rows[0]['targets']}); a bar joins what cannot "
             f"be told apart at {number(rows[0]['alpha'])}"
         )
-        yield Figure(f"ranks-{scheme}-{part}-{str(over).replace(' ', '-')}", caption, svg)
+        yield Figure(f"ranks-{scheme}-{part}-{str(over).replace(' ', '-')}", caption, spec)
 
 
 FIGURES: dict[str, Callable[[Result], Iterable[Figure]]] = {

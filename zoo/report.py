@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from etl.params import PARAMS_FILE, Params
 from featurestore.feature_sets import FEATURE_SETS
 from zoo import plots
 from zoo.blocks import Drill, drills
-from zoo.charts import alone, png
+from zoo.charts import parity_spec, ratio_spec, result_spec
+from zoo.drawing import alone, inline, png, svg
 from zoo.page import Page, Target, gather
 
 
@@ -80,15 +82,15 @@ def render(page: Page) -> str:
     for target in shown:
         run = target.chosen
         points = page.parity.get((run.dataset, run.prop, run.split), [])
-        svg = plots.parity_svg(f"{run.dataset}, {run.name}", run.unit, points)
-        parity.append((target, Markup(svg), len(points)))  # noqa: S704 - our own template escaped it
+        drawn = inline(parity_spec(f"{run.dataset}, {run.name}", run.unit, points), "parity")
+        parity.append((target, Markup(drawn), len(points)))  # noqa: S704 - drawn as XML: names are escaped
     bars = [
         (dataset, [bar for target in dataset.targets if (bar := target.bar(_name(page, target)))])
         for dataset in page.datasets
     ]
     top = plots.ratio_limit([bar for _, own in bars for bar in own])  # one scale for all datasets
     ratios = [
-        (dataset, Markup(plots.ratio_svg(dataset.card.title, own, top)))  # noqa: S704
+        (dataset, Markup(inline(ratio_spec(dataset.card.title, own, top), "ratios")))  # noqa: S704
         for dataset, own in bars
         if own
     ]
@@ -110,7 +112,7 @@ def render(page: Page) -> str:
             worst=plots.WORST_POINTS,
             drills=drills(page.blocks),
             anchor=Drill.anchor,
-            markup=Markup,
+            draw=lambda figure: Markup(inline(figure.spec)),  # noqa: S704
             script=Markup(script),  # noqa: S704
             script_hash=script_hash,
         )
@@ -118,19 +120,24 @@ def render(page: Page) -> str:
 
 
 def write_figures(page: Page, folder: Path) -> list[Path]:
-    """Write every figure of the experiments, and the parity plots, as SVG and PNG files."""
-    drawn = {figure.name: figure.svg for block in page.blocks for figure in block.figures}
+    """Write every figure of the experiments, and the parity plots, as SVG, PNG and Vega-Lite files."""
+    specs = {figure.name: figure.spec for block in page.blocks for figure in block.figures}
     for (dataset, prop, split), points in page.parity.items():
         unit = next(run.unit for run in page.runs if (run.dataset, run.prop) == (dataset, prop))
-        drawn[f"parity-{dataset}-{prop}-{split}"] = plots.parity_svg(f"{dataset}, {prop}", unit, points)
+        specs[f"parity-{dataset}-{prop}-{split}"] = parity_spec(f"{dataset}, {prop}", unit, points)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, svg in drawn.items():
-        path = folder / f"{check_name(name, 'figure')}.svg"
-        whole = alone(svg)
-        path.write_text(whole, encoding="utf-8", newline="\n")
-        path.with_suffix(".png").write_bytes(png(whole))
-        written += [path, path.with_suffix(".png")]
+    for name, spec in specs.items():
+        path = folder / check_name(name, "figure")
+        files = {
+            ".svg": svg(spec).encode(),
+            ".png": png(spec),
+            ".vl.json": json.dumps(spec, ensure_ascii=False, indent=1).encode(),
+        }
+        for ending, content in files.items():
+            file = path.with_name(path.name + ending)
+            file.write_bytes(content)
+            written.append(file)
     return written
 
 
@@ -161,7 +168,7 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
     footnotes = [
         f"{dataset.card.name}: {dataset.card.caution or dataset.card.title}" for dataset in page.datasets
     ]
-    return plots.result_svg(headline, parities, bars, footnotes)
+    return alone(result_spec(headline, parities, bars, footnotes))
 
 
 def _first_split(page: Page, target: Target) -> str:

@@ -132,7 +132,7 @@ def test_params_yaml_spells_out_both_presets_and_every_setting():
         chosen = section.get("presets", {}).get(section.get("preset"), {})
         assert {*section, *chosen} - {"preset", "presets"} == set(resolve(name).settings), name
     demo = resolve("nn17", params.heads)
-    assert (demo.label, demo.settings["max_epochs"], demo.settings["patience"]) == ("demo", 60, 20)
+    assert (demo.label, demo.settings["max_epochs"], demo.settings["patience"]) == ("demo", 40, 20)
 
 
 def test_the_paper_preset_is_the_class_as_it_is():

@@ -142,11 +142,25 @@ def test_figures_are_written_as_files(made):
     assert "parity-ase_elements-volume-random-0.svg" in names
     assert all(path.read_text().startswith("<svg xmlns=") for path in written if path.suffix == ".svg")
     drawn = [path for path in written if path.suffix == ".png"]
-    assert {path.stem for path in drawn} == {path.stem for path in written}
+    assert {path.stem for path in drawn} == {path.name.partition(".")[0] for path in written}
+    specs = [json.loads(path.read_text()) for path in written if path.suffix == ".json"]
+    assert len(specs) == len(drawn)
+    assert all("vega-lite" in spec["$schema"] for spec in specs)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
 def test_page_of_115_targets_is_below_five_megabytes(made):
+    root, page, _ = made
+    sizes = {}
+    for n in (4, 12):
+        results(root / f"many-{n}", n)
+        sizes[n] = len(render(replace(page, blocks=blocks(root / f"many-{n}"))).encode())
+    more = (sizes[12] - sizes[4]) / 8  # a target
+    assert sizes[4] + 111 * more < 5_000_000
+
+
+@pytest.mark.slow
+def test_page_of_115_targets_holds_them_all(made):
     root, page, _ = made
     results(root / "many", 115)
     html = render(replace(page, blocks=blocks(root / "many")))
@@ -166,7 +180,7 @@ const input = document.querySelector("[data-table=t-transfer-table]");
 input.value = "ase_elements 120"; input.dispatchEvent(new Event("input"));
 said.filtered = values().length;
 said.count = document.querySelector("[data-count=t-transfer-table]").textContent;
-const dot = document.querySelector("#x-learning_curve circle"); dot.scrollIntoView();
+const dot = document.querySelector("#x-learning_curve circle[data-tip]"); dot.scrollIntoView();
 const box = dot.getBoundingClientRect();
 const at = {bubbles: true, clientX: box.x + 4, clientY: box.y + 4};
 dot.closest("svg").dispatchEvent(new PointerEvent("pointermove", at));

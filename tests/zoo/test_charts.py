@@ -1,83 +1,172 @@
-"""Charts: where marks lie, what is left out, and that names are text."""
+"""Figures: where marks lie, what is left out, what they say, and that they can be drawn."""
 
-import io
-import re
-from xml.etree import ElementTree
+import math
 
-import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from zoo.charts import Chart, LogAxis, Mark, Series, Step, alone, chart_svg, histogram_svg, png, ranks_svg
+from zoo.charts import (
+    Chart,
+    Mark,
+    Series,
+    Step,
+    chart_spec,
+    histogram_spec,
+    log_ticks,
+    parity_spec,
+    ranks_spec,
+    ratio_spec,
+    result_spec,
+)
+from zoo.plots import Bar, Point, ratio_limit
 
-HOSTILE = '"><script>alert(1)</script>'
+values = st.floats(-1e5, 1e5).map(lambda value: round(value, 6))
 
 
-def chart(*marks: Mark, **changes) -> str:
-    return chart_svg(Chart("t", "rows (count)", "MAE (eV)", (Series("a", marks),), **changes))
+def chart(*marks: Mark, **changes) -> dict:
+    return chart_spec(Chart("t", "rows (count)", "MAE (eV)", (Series("a", marks),), **changes))
 
 
-def circles(svg: str) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', svg)]
+def layers(spec: dict, mark: str) -> list[dict]:
+    """Return the layers drawn by one kind of mark, wherever they stand; several may share their rows."""
+    found = [spec] if isinstance(spec.get("mark"), dict) and spec["mark"]["type"] == mark else []
+    shared = {"data": spec.get("data")}
+    for inner in ("layer", "hconcat", "vconcat"):
+        found += [layer for part in spec.get(inner, ()) for layer in layers(shared | part, mark)]
+    return found
 
 
-def test_equal_factors_are_equal_distances_on_a_logarithmic_axis():
-    (a, _), (b, _), (c, _) = circles(chart(*(Mark(x, 1.0, "") for x in (10, 100, 1000)), x_scale="log"))
-    assert b - a == pytest.approx(c - b, abs=0.2)
+def table(spec: dict, layer: dict) -> list[dict]:
+    return spec["datasets"][layer["data"]["name"]]
+
+
+def rows(spec: dict, mark: str) -> list[dict]:
+    return [row for layer in layers(spec, mark) for row in table(spec, layer)]
+
+
+def domain(spec: dict, axis: str, mark: str = "circle") -> tuple[float, float]:
+    low, high = layers(spec, mark)[0]["encoding"][axis]["scale"]["domain"]
+    return low, high
+
+
+@settings(deadline=None, max_examples=20)  # a specification takes longer than a number
+@given(st.lists(st.tuples(values, values), max_size=30))
+def test_every_point_lies_within_the_frame_and_both_axes_are_one(pairs):
+    spec = parity_spec("x", "eV", [Point(str(i), a, b) for i, (a, b) in enumerate(pairs)])
+    assert domain(spec, "x") == domain(spec, "y")
+    low, high = domain(spec, "x")
+    drawn = rows(spec, "circle")
+    assert len(drawn) == len(pairs)
+    assert all(low < row[name] < high for row in drawn for name in ("actual", "predicted"))
+
+
+def test_the_diagonal_goes_from_corner_to_corner():
+    spec = parity_spec("x", "eV", [Point("a", 1.0, 2.0)])
+    ends = rows(spec, "line")
+    assert [row["actual"] for row in ends] == [row["predicted"] for row in ends] == list(domain(spec, "x"))
+
+
+def test_parity_names_units_and_entries():
+    spec = parity_spec("modulus", "GPa", [Point("Al", 1.0, 2.5)])
+    (dots,) = layers(spec, "circle")
+    assert dots["encoding"]["x"]["title"] == "actual (GPa)"
+    assert dots["encoding"]["y"]["title"] == "predicted (GPa)"
+    assert table(spec, dots)[0]["tip"] == "Al: actual 1, predicted 2.5 GPa"
+    plain = parity_spec("share", "dimensionless", [Point("Al", 1.0, 2.5)])
+    assert rows(plain, "circle")[0]["tip"] == "Al: actual 1, predicted 2.5"
 
 
 def test_what_is_not_positive_has_no_place_on_a_logarithmic_axis():
     marks = (Mark(1, 0.0, "zero"), Mark(2, 1.0, "one"), Mark(3, 2.0, "two", low=-1.0, high=3.0))
-    svg = chart(*marks, y_scale="log")
-    assert len(circles(svg)) == 2
-    assert "zero" not in svg
+    spec = chart(*marks, y_scale="log")
+    low, high = domain(spec, "y")
+    drawn = rows(spec, "circle")
+    assert [row["tip"] for row in drawn] == ["one", "two"]
+    assert 0 < low < 1
+    assert high > 3
+    assert drawn[1]["low"] == low  # an interval that reaches 0 goes to the end of the axis
 
 
-def test_larger_is_higher_and_bounds_lie_within_the_frame():
-    svg = chart(Mark(1, 1.0, "", 0.5, 2.0), Mark(2, 3.0, "", 2.0, 9.0), zero=True)
-    (_, low), (_, high) = circles(svg)
-    assert high < low
-    frame = re.search(r'class="frame" x="([\d.]+)" y="(\d+)" width="([\d.]+)" height="(\d+)"', svg)
-    top, height = int(frame[2]), int(frame[4])
-    for start, stop in re.findall(r'class="bounds" d="M[\d.]+ ([\d.]+)V([\d.]+)"', svg):
-        assert top <= float(stop) <= float(start) <= top + height
+def test_intervals_lie_within_the_axis():
+    spec = chart(Mark(1, 1.0, "", 0.5, 2.0), Mark(2, 3.0, "", 2.0, 9.0), zero=True)
+    low, high = domain(spec, "y")
+    assert low < 0
+    assert high > 9
+
+
+def test_a_mark_without_an_interval_has_no_rule():
+    assert all("low" not in row for row in rows(chart(Mark(1, 1.0, "")), "circle"))
 
 
 @pytest.mark.parametrize("marks", [(), (Mark(5, 5.0, "one"),)])
 def test_none_or_one_mark_can_be_drawn(marks):
     for scale in ("linear", "log"):
-        assert len(circles(chart(*marks, x_scale=scale, y_scale=scale))) == len(marks)
+        spec = chart(*marks, x_scale=scale, y_scale=scale)
+        assert len(rows(spec, "circle")) == len(marks)
+        assert all(math.isfinite(end) for axis in "xy" for end in domain(spec, axis))
 
 
-def test_names_are_text_and_files_are_xml():
-    hostile = Series(HOSTILE, (Mark(1, 1.0, HOSTILE), Mark(2, 2.0, "b")))
-    drawn = [
-        chart_svg(Chart(HOSTILE, HOSTILE, HOSTILE, (hostile, hostile))),
-        histogram_svg(HOSTILE, HOSTILE, [Step(0, 1, 2), Step(1, 2, 0)]),
-        ranks_svg(HOSTILE, [(HOSTILE, 1.0), ("b", 2.0), ("c", 3.0)], 1.5, [[HOSTILE, "b"]]),
+def test_each_series_has_its_colour_and_its_stroke():
+    series = tuple(Series(name, (Mark(1, 1.0, "a"), Mark(2, 2.0, "b"))) for name in ("one", "two", "three"))
+    spec = chart_spec(Chart("t", "rows (count)", "MAE (eV)", series))
+    (lines,) = layers(spec, "line")
+    for channel in ("color", "strokeDash"):
+        scale = lines["encoding"][channel]["scale"]
+        assert scale["domain"] == ["one", "two", "three"]
+        assert len({str(value) for value in scale["range"]}) == 3
+    assert not layers(
+        chart_spec(Chart("t", "x", "y", (Series("a", (Mark(1, 1.0, ""),), line=False),))), "line"
+    )
+
+
+def test_histogram_counts():
+    spec = histogram_spec("t", "change (%)", [Step(-10, 0, 2), Step(0, 10, 3)])
+    assert [(row["start"], row["stop"], row["count"]) for row in rows(spec, "bar")] == [
+        (-10, 0, 2),
+        (0, 10, 3),
     ]
-    for svg in drawn:
-        assert "<script" not in svg
-        root = ElementTree.fromstring(alone(svg))
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert rows(spec, "bar")[0]["tip"] == "−10 to 0: 2"
 
 
-def test_a_file_of_its_own_needs_no_style_variables_and_is_drawn_by_others():
-    series = tuple(Series(name, (Mark(1, 1.0, "a"), Mark(2, 2.0, "b"))) for name in ("one", "two"))
-    whole = alone(chart_svg(Chart("t", "rows (count)", "MAE (eV)", series)))
-    assert "var(--" not in whole
-    picture = np.asarray(Image.open(io.BytesIO(png(whole, scale=1))).convert("RGB")).reshape(-1, 3)
-    seen = {tuple(pixel) for pixel in np.unique(picture, axis=0).tolist()}
-    assert {(0x00, 0x72, 0xB2), (0xC2, 0x4E, 0x00)} <= seen  # each series in its colour, on white
-    assert (255, 255, 255) in seen
+def test_bars_end_at_the_scale_and_worse_than_base_is_marked():
+    bars = [Bar("a", 0.5, 0.4, 0.6, "demo"), Bar("b", 1.0, None, None), Bar("d", 9.0, 8.0, 10.0)]
+    a, b, d = rows(ratio_spec("x", bars, ratio_limit(bars)), "bar")
+    assert [row["ratio"] for row in (a, b, d)] == [0.5, 1.0, 2.0]  # cut off, with its number in words
+    assert [row["worse"] for row in (a, b, d)] == [False, True, True]
+    assert (a["low"], a["high"], d["low"], d["high"]) == (0.4, 0.6, 2.0, 2.0)
+    assert "low" not in b
+    assert a["tip"] == "a: test MAE is 0.5 × Base, 95 % interval 0.4 to 0.6 (demo)"
+    assert d["tip"].startswith("d: test MAE is 9 × Base")
 
 
 def test_ranks_have_a_leader_each_and_a_bar_a_group():
-    svg = ranks_svg("t", [("a", 1.2), ("b", 2.0), ("c", 2.8)], 1.0, [["a", "b"], ["b", "c"]])
-    assert svg.count('class="leader"') == 3
-    assert svg.count('class="clique"') == 2
-    assert "critical difference 1" in svg
+    spec = ranks_spec("t", [("a", 1.2), ("b", 2.0), ("c", 2.8)], 1.0, [["a", "b"], ["b", "c"]])
+    leaders = rows(spec, "line")
+    assert {row["name"]: row["x"] for row in leaders if row["order"] == 0} == {"a": 1.2, "b": 2.0, "c": 2.8}
+    cliques = [layer for layer in layers(spec, "rule") if layer["mark"].get("strokeCap") == "round"]
+    assert [(row["x"], row["x2"]) for row in table(spec, cliques[0])] == [(1.2, 2.0), (2.0, 2.8)]
+    said = {row.get("text") or row.get("name") for row in rows(spec, "text")}
+    assert {"critical difference 1", "a", "b", "c"} <= said
+
+
+def test_the_picture_holds_all_parts():
+    points = [Point("a", 1.0, 1.1)]
+    bars = [Bar("a", 0.5, None, None)]
+    spec = result_spec("Title", [("one", "eV", points), ("two", "GPa", points)], bars, ["note"])
+    assert spec["title"]["text"] == "Title"
+    assert len(rows(spec, "circle")) == 2
+    assert len(rows(spec, "bar")) == 1
+    assert spec["vconcat"][0]["title"]["text"] == ["note"]
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1.5, 1e6))
+def test_logarithmic_axes_have_few_ticks_within(low, factor):
+    ticks = log_ticks(low, low * factor)
+    assert all(low <= tick <= low * factor for tick in ticks)
+    assert len(ticks) <= 13
+    assert factor < 10 or ticks
 
 
 def test_ticks_of_many_decades_are_powers_of_ten():
-    assert [name for _, name in LogAxis(1, 1e4, 0, 1).ticks()] == ["1", "10", "100", "1000", "10000"]
+    assert log_ticks(1, 1e4) == [1, 10, 100, 1000, 1e4]

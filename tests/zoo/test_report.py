@@ -148,7 +148,7 @@ def test_picture_draws_what_is_named(made):
     svg = picture(page, [("ase_elements", "volume")])
     assert "actual (Å³/atom)" in svg
     assert "2 of 2" in svg
-    assert svg.count('class="plot parity"') == 1
+    assert svg.count("predicted (") == 1
     with pytest.raises(StrataError, match="ase_elements/mass: not scored"):
         picture(page, [("ase_elements", "mass")])
 
@@ -188,7 +188,7 @@ heads[column].click(); said.down = cells("t-runs", column);
 const input = document.querySelector("[data-table=t-runs]");
 input.value = "volume RIDGE"; input.dispatchEvent(new Event("input"));
 said.filtered = cells("t-runs", 0); said.count = document.querySelector("[data-count=t-runs]").textContent;
-const dot = document.querySelector("circle"); dot.scrollIntoView();
+const dot = document.querySelector("circle[data-tip]"); dot.scrollIntoView();
 const box = dot.getBoundingClientRect();
 const at = {bubbles: true, clientX: box.x + 8, clientY: box.y};
 dot.closest("svg").dispatchEvent(new PointerEvent("pointermove", at));

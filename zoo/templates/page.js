@@ -57,17 +57,15 @@ const show = (mark, x, y) => {
   tip.style.top = `${y + 18 + box.height > innerHeight ? y - box.height - 12 : y + 18}px`;
 };
 for (const plot of document.querySelectorAll("svg.plot")) {
-  const marks = [...plot.querySelectorAll("circle,.bar")];
-  for (const mark of marks) {
-    const title = mark.querySelector("title");
-    mark.dataset.tip = title.textContent;
+  for (const title of plot.querySelectorAll("title")) {
+    title.parentNode.dataset.tip = title.textContent;
     title.remove();  // the browser's own tooltip would come a second later on top of ours
   }
+  const dots = [...plot.querySelectorAll("circle[data-tip]")];
   const find = event => {
-    const bar = event.target.closest(".bar");
-    if (bar) return bar;
+    if (event.target.dataset.tip) return event.target;
     const near = {mark: null, distance: 16};  // pixels: a finger finds the nearest dot
-    for (const mark of plot.querySelectorAll("circle")) {
+    for (const mark of dots) {
       const box = mark.getBoundingClientRect();
       const distance = Math.hypot(event.clientX - box.x - box.width / 2, event.clientY - box.y - box.height / 2);
       if (distance < near.distance) Object.assign(near, {mark, distance});
