@@ -30,12 +30,15 @@ $(STAMP): pyproject.toml constraints.txt
 repro: $(STAMP)
 	$(BIN)/dvc repro
 
+# A process a core, four at most (each holds torch and TensorFlow), a file of tests in one of them.
 # fail_under in pyproject.toml is the least branch coverage that passes.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+
 test: $(STAMP)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m 'slow or not slow' --cov --cov-report=term
+	$(PYTEST) -m 'slow or not slow'
 
 lint: $(STAMP)
 	$(BIN)/ruff check

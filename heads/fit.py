@@ -64,7 +64,7 @@ def fit(
         _clear(layout.models(dataset))
         others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
         data, loaded = None, None
-        for job in progress(jobs, dataset):
+        for job in progress(jobs, f"fit {dataset}"):
             place = (job.target, job.feature_set, job.split)
             if data is None or place != loaded:
                 data, loaded = read(store, job, extraction), place

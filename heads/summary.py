@@ -147,4 +147,4 @@ def progress(items: Sequence[T], title: str) -> Iterator[T]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield from bar.track(items, description=f"fit {title}")
+        yield from bar.track(items, description=title)

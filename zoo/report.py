@@ -12,6 +12,7 @@ import numpy as np
 from etl.errors import StrataError, check_name
 from etl.params import PARAMS_FILE, Params
 from featurestore.feature_sets import FEATURE_SETS
+from heads.summary import progress
 from zoo import plots
 from zoo.blocks import Drill, drills
 from zoo.charts import parity_spec, ratio_spec, result_spec
@@ -127,7 +128,7 @@ def write_figures(page: Page, folder: Path) -> list[Path]:
         specs[f"parity-{dataset}-{prop}-{split}"] = parity_spec(f"{dataset}, {prop}", unit, points)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, spec in specs.items():
+    for name, spec in progress(list(specs.items()), "draw figures"):
         path = folder / check_name(name, "figure")
         files = {
             ".svg": svg(spec).encode(),

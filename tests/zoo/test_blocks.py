@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import altair
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,6 +147,9 @@ def test_figures_are_written_as_files(made):
     specs = [json.loads(path.read_text()) for path in written if path.suffix == ".json"]
     assert len(specs) == len(drawn)
     assert all("vega-lite" in spec["$schema"] for spec in specs)
+    assert all(
+        altair.Chart.from_dict(spec).to_dict() for spec in specs
+    )  # altair takes them back, to change them
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
