@@ -364,7 +364,7 @@ def _ratios(tables: Tables, bars: Sequence[Bar], top: float, width: int = 344) -
         base.mark_text(align="left", fontSize=13, color=c["ink"], **upper).encode(
             x=altair.X("zero:Q", **x), y=y, text="label:N"
         ),
-        base.mark_text(align="right", xOffset=-44, fontSize=11.5, color=c["muted"], **upper).encode(
+        base.mark_text(align="right", xOffset=-50, fontSize=11.5, color=c["muted"], **upper).encode(
             x=altair.X("end:Q", **x), y=y, text="note:N"
         ),
         base.mark_text(align="right", fontSize=13, fontWeight="bold", color=c["ink"], **upper).encode(

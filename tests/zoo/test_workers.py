@@ -1,9 +1,11 @@
 """Trainings side by side: the same as one after another, and none lost whatever ends them."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +72,19 @@ def test_what_runs_beside_a_failure_is_kept(store):
         train_all(featurestore.open(store), DATASET, [*asks(bad, 0), *asks(SECTION, 1)])
     ((seed,),) = featurestore.open(store).sql("SELECT seed FROM runs").fetchall()
     assert seed == 1
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_how_to_go_on(store):
+    def kill() -> None:
+        _until(multiprocessing.active_children)
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(StrataError, match=r"ended abruptly.*same command goes on.*workers"):
+        train_all(featurestore.open(store), DATASET, asks(SECTION, 0, 1))
+    killer.join()
+    assert [run.split.seed for run in train_all(featurestore.open(store), DATASET, asks(SECTION, 0))] == [0]
 
 
 @pytest.mark.slow
