@@ -221,6 +221,8 @@ def histogram_spec(title: str, x: str, steps: Sequence[Step], width: int = 420, 
         for s in steps
     ]
     tables: Tables = {}
+    top = max(s.count for s in steps)
+    whole = list(range(0, top + 1, math.ceil(top / 5) or 1))
     bars = _rows(tables, rows).mark_bar(color=colours()["accent"], stroke=colours()["surface"], aria=True)
     drawn = _tipped(
         bars,
@@ -228,7 +230,7 @@ def histogram_spec(title: str, x: str, steps: Sequence[Step], width: int = 420, 
             "start:Q", title=x, bin="binned", scale=altair.Scale(domain=(steps[0].start, steps[-1].stop))
         ),
         x2="stop:Q",
-        y=altair.Y("count:Q", title="targets (count)", axis=altair.Axis(format="d", tickMinStep=1)),
+        y=altair.Y("count:Q", title="targets (count)", axis=altair.Axis(values=whole, format="d")),
     )
     fit = altair.AutoSizeParams(type="fit", contains="padding")
     return _spec(drawn.properties(width=width, height=height, autosize=fit), title, tables)

@@ -127,6 +127,7 @@ def test_histogram_counts():
         (0, 10, 3),
     ]
     assert rows(spec, "bar")[0]["tip"] == "−10 to 0: 2"
+    assert spec["encoding"]["y"]["axis"]["values"] == [0, 1, 2, 3]  # no half targets
 
 
 def test_bars_end_at_the_scale_and_worse_than_base_is_marked():
