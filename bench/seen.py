@@ -61,8 +61,9 @@ def compare(real: Path, entries: pd.DataFrame) -> pd.DataFrame:
     """A row a target: test entries of either kind, and test MAE / Base MAE on them."""
     store = featurestore.open(real / "store")
     base = store.sql(
-        "SELECT dataset, property, avg(value) AS base FROM splits JOIN targets USING (dataset, property, entry_id) "
-        "WHERE scheme = 'random' AND seed = 0 AND part = 'train' GROUP BY ALL"
+        "SELECT dataset, property, avg(value) AS base FROM splits "
+        "JOIN targets USING (dataset, property, entry_id) WHERE scheme = 'random' AND seed = 0 "
+        "AND part = 'train' GROUP BY ALL"
     ).df()
     points = pd.read_csv(real / "plots" / "parity.csv", dtype={"entry_id": str})
     points = points.merge(base, on=ENTRY[:2]).merge(entries, on=["dataset", "entry_id"])
