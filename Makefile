@@ -30,9 +30,11 @@ $(STAMP): pyproject.toml constraints.txt
 repro: $(STAMP)
 	$(BIN)/dvc repro
 
-# A process a core, four at most (each holds torch and TensorFlow), a file of tests in one of them.
+# A process a core, four at most (each holds torch and TensorFlow), a file of tests in one of them, in the order
+# of tests/conftest.py.
 # fail_under in pyproject.toml is the least branch coverage that passes.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+  --cov --cov-report=term
 
 test: $(STAMP)
 	$(PYTEST)

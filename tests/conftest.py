@@ -16,6 +16,14 @@ from etl.params import Params
 ROOT = Path(__file__).parents[1]
 
 
+LONGEST = ("test_pipeline.py", "test_docs.py", "test_workers.py", "test_train.py", "test_fit.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that at the end no process waits for another."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the repository in which the pipeline can be run, with settings of its own."""
