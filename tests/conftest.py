@@ -16,7 +16,7 @@ from etl.params import Params
 ROOT = Path(__file__).parents[1]
 
 
-LONGEST = ("test_pipeline.py", "test_docs.py", "test_workers.py", "test_train.py", "test_fit.py")
+LONGEST = ("test_pipeline.py", "test_workers.py", "test_train.py", "test_fit.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,12 @@
 """What `dvc repro` does again, and what it does not; the tests build on each other, in this order."""
 
+import contextlib
+import io
+import re
+
 import featurestore
 from featurestore.log import snapshot
+from tests.conftest import ROOT
 
 
 def started(output: str) -> list[str]:
@@ -26,6 +31,18 @@ def test_first_run_makes_every_output(project):
     for path in ("metrics.json", "plots/parity.csv", "plots/scores.csv", "report/index.html"):
         assert (project.root / path).stat().st_size > 0
     assert {head for head, *_ in runs(project).values()} == {"mean", "ridge"}
+
+
+def test_readme_example_runs(project, monkeypatch):
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(example.splitlines()) == 5
+    monkeypatch.chdir(project.root)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {})
+    assert printed.getvalue().startswith("(71, 768) GPa\n")
 
 
 def test_second_run_does_nothing(project):
