@@ -84,7 +84,7 @@ def _theme() -> Spec:
         "axis": axis,
         "legend": {
             "orient": "top", "title": None, "labelColor": c["muted"], "labelFontSize": 11, "columns": 3,
-            "symbolSize": 50, "labelLimit": 300, "offset": 6,
+            "symbolSize": 60, "symbolStrokeWidth": 0, "labelLimit": 300, "offset": 6,
         },
         "mark": {"aria": False},  # but for what has a tip
         "title": {"color": c["ink"], "fontSize": 13.5, "anchor": "start"},
