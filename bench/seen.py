@@ -8,7 +8,7 @@
     strata datasets duplicates                             # six minutes: which cells are one crystal
     python ../bench/seen.py ../real                        # where bench/transfer-real.yaml was run
 
-The source model learned formation energies, and of most of these crystals: no target of theirs but that. Test
+The source model has learned the formation energies of many of these crystals, and nothing else of them. Test
 entries of the real run are told apart by whether their crystal, in any setting of its cell, is among the
 structures that the source model was trained on. Writes docs/results/tables/seen.csv: test MAE / Base MAE of
 the chosen method on either kind, of predictions that were made and looked at before.

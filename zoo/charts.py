@@ -294,11 +294,7 @@ def ranks_spec(
             text = _rows(tables, rows).mark_text(align=align, dx=shift, fontSize=13, aria=True, **ink)
             layers.append(_tipped(text, x=x, y=y, text="name:N"))
     size = {"width": 280, "height": bottom + 36}
-    return _spec(
-        altair.layer(*layers).properties(view=_no_frame(), **size),
-        title,
-        tables,
-    )
+    return _spec(altair.layer(*layers).properties(view=_no_frame(), **size), title, tables)
 
 
 def _parity(tables: Tables, unit: str, points: Sequence[Point]) -> Any:
