@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     import typer
 
-    from etl.embed import embed
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
+    from zoo.embed import embed
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "embed", "main", "open"]
@@ -25,9 +25,10 @@ ROOMS = {
     "etl": "From records to vectors",
     "featurestore": "What is kept, and asking for it",
     "heads": "From vectors to values",
-    "zoo": "Scores, reports and predictions",
+    "zoo": "Networks and predictions",
+    "evaluation": "Scores, experiments and reports",
 }
-_API = {"open": "featurestore", "embed": "etl.embed"}
+_API = {"open": "featurestore", "embed": "zoo.embed"}
 
 
 def __getattr__(name: str) -> Any:
@@ -75,7 +76,7 @@ def command() -> "typer.Typer":
 
 def main() -> None:
     """Run the command line; ends with 2 on a `StrataError`, 130 on Ctrl-C and 143 on SIGTERM."""
-    from etl.errors import StrataError
+    from core.errors import StrataError
 
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import StrataError
+from core.params import Params
+from core.structure import Structure
 from etl import raw
 from etl.cards import load_card
-from etl.errors import StrataError
-from etl.graph import GraphSettings
-from etl.params import Params
-from etl.prepare import prepare
 from etl.providers import get
-from etl.structure import Structure
+from zoo.backbones.alignn.graph import GraphSettings
+from zoo.backbones.alignn.prepare import prepare
 from zoo.hub import load_source
 
 ROOT = Path(__file__).parents[1]

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from etl.archive import read_json
-from etl.batch import Batch, by_angles, collate
-from etl.engine import Engine
-from etl.graph import build, line_graph
-from etl.params import Extract
-from etl.prepare import Prepared
-from etl.structure import Structure
+from core.archive import read_json
+from core.params import Extract
+from core.structure import Structure
+from zoo.backbones.alignn.batch import Batch, by_angles, collate
+from zoo.backbones.alignn.graph import build, line_graph
+from zoo.backbones.alignn.prepare import Prepared
+from zoo.backbones.engine import Engine
 from zoo.hub import load_source
 
 BATCH = 32
@@ -135,7 +135,7 @@ class Reference:
         from alignn.graphs import Graph
         from jarvis.core.atoms import Atoms
 
-        from etl.reference import DglBackend
+        from zoo.backbones.alignn.dgl import DglBackend
 
         self._dgl, self._graph, self._atoms = dgl, Graph, Atoms
         self._model = DglBackend(source).model  # type: ignore[arg-type]

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from scipy.stats import wilcoxon
 
 import featurestore
-from etl.params import load
-from featurestore.log import snapshot
-from zoo.source import prepare
+from core.params import load
+from featurestore.tables.log import snapshot
+from zoo.training.source import prepare
 
 ROOT = Path(__file__).parents[1]
 ENTRY = ["dataset", "property", "entry_id"]

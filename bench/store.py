@@ -26,11 +26,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.layout import StoreLayout
-from featurestore.maintenance import compact, verify
-from featurestore.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
-from featurestore.store import open_store
-from featurestore.writer import TableWriter
+from featurestore.query.store import open_store
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.maintenance import compact, verify
+from featurestore.tables.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
+from featurestore.tables.writer import TableWriter
 
 EXTRACTION = "0123456789abcdef"
 SHARD = 2048  # structures, as `strata extract` commits them
@@ -233,10 +233,10 @@ def vectors(ids: list[str], rng: np.random.Generator) -> pa.Table:
 
 def encodings(folder: Path) -> dict[str, Any]:
     """Measure bytes a structure, reading and SQL of each encoding, and what half precision does to heads."""
+    from core.params import Params
     from etl.extract import extract
     from etl.ingest import ingest
-    from etl.params import Params
-    from featurestore.splits import split_dataset
+    from featurestore.splits.schemes import split_dataset
 
     params = Params.model_validate(
         {"datasets": ["dielectric_constant"], "extract": {"workers": 0, "threads": 1}}

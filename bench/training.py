@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from extraction import cpu_name, sample
 
-from etl.batch import collate
-from etl.elements import atom_features
-from etl.prepare import prepare
-from etl.reference import DglBackend
+from zoo.backbones.alignn.batch import collate
+from zoo.backbones.alignn.dgl import DglBackend
+from zoo.backbones.alignn.elements import atom_features
+from zoo.backbones.alignn.network import Alignn
+from zoo.backbones.alignn.prepare import prepare
 from zoo.hub import load_source
-from zoo.memory import keep_pages
-from zoo.network import Alignn
+from zoo.training.memory import keep_pages
 
 BATCH = 32
 MOST_ATOMS = 20

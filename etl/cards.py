@@ -14,9 +14,9 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from core.errors import StrataError, check_name, unknown
+from core.params import Section
 from etl import formulas
-from etl.errors import StrataError, check_name, unknown
-from etl.params import Section
 
 CARDS = Path(__file__).parent / "datasets"
 CARDS_VARIABLE = "STRATA_DATASETS"  # names a further folder of cards

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from etl.download import Progress
+    from core.download import Progress
 
 app = typer.Typer()
 datasets = typer.Typer(help="The datasets that Strata knows; without a word more: their list.")
@@ -38,8 +38,8 @@ def ingest(
     """
     from rich.console import Console
 
+    from core.params import load
     from etl.ingest import ingest as run
-    from etl.params import load
 
     console = Console(soft_wrap=True)
     load()  # before anything is written: a params.yaml that cannot be read stops the command
@@ -71,8 +71,8 @@ def fetch(
     """Download the published files of datasets ahead, into the cache."""
     from rich.console import Console
 
+    from core.download import obtain
     from etl.cards import load_card
-    from etl.download import obtain
 
     console = Console(soft_wrap=True, highlight=False)
     for card in [load_card(name, version) for name in names]:
@@ -91,8 +91,8 @@ def extract() -> None:
     """Run the source model over every structure that has no vectors yet."""
     from rich.console import Console
 
+    from core.params import load
     from etl.extract import extract as run
-    from etl.params import load
 
     Console(soft_wrap=True).print(str(run(load(), Path("store"))), highlight=False, markup=False)
 
@@ -113,8 +113,8 @@ def embed(
     """Write the vectors of your own structures to a file; needs no store."""
     from rich.console import Console
 
-    from etl.embed import embed_files, write
-    from etl.params import PARAMS_FILE, Params, load
+    from core.params import PARAMS_FILE, Params, load
+    from zoo.embed import embed_files, write
 
     params = load() if PARAMS_FILE.exists() else Params()
     found = embed_files(
@@ -132,7 +132,7 @@ def embed(
 
 
 def _one_of(word: str, valid: tuple[str, ...], kind: str) -> str:
-    from etl.errors import unknown
+    from core.errors import unknown
 
     if word not in valid:
         raise unknown(kind, word, valid)
@@ -229,7 +229,7 @@ def find_duplicates() -> None:
     """Find structures that are one crystal in another setting; kept in store/duplicates."""
     from rich.console import Console
 
-    from etl.duplicates import update
+    from featurestore.splits.duplicates import update
 
     Console(soft_wrap=True).print(str(update(Path("store"))), highlight=False, markup=False)
 
@@ -242,8 +242,8 @@ def report_datasets(
     """Show what the store's datasets hold: values, what was dropped and why, elements, what is shared."""
     from rich.console import Console
 
-    from etl.data_report import as_json, data_report
-    from etl.params import load
+    from core.params import load
+    from evaluation.report.data import as_json, data_report
 
     facts = data_report(Path("store"), names or (), load().extract.source_model)
     if json_:

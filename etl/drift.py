@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from etl.errors import StrataError
-from etl.lazy import need
+from core.errors import StrataError
+from core.lazy import need
 
 if TYPE_CHECKING:
-    from etl.engine import Engine
-    from featurestore.store import FeatureStore
+    from featurestore.query.store import FeatureStore
+    from zoo.backbones.engine import Engine
 
 TOLERANCE = (
     1e-3  # largest difference over the spread of its checkpoint; 1e-5 is what another order of sums gives
@@ -62,8 +62,8 @@ def drift(root: str | Path, *, sample: int = 50, seed: int = 0, extraction: str 
 
     Raises `StrataError` where the source model here is another one (see `engine_of`).
     """
-    from featurestore.schema import CHECKPOINTS, WIDTH
-    from featurestore.store import open_store
+    from featurestore.query.store import open_store
+    from featurestore.tables.schema import CHECKPOINTS, WIDTH
 
     if sample < 1:
         raise StrataError(f"a sample has one structure at least, got {sample}")
@@ -103,9 +103,9 @@ def engine_of(store: "FeatureStore", extraction: str) -> "Engine":
     has the recorded weights or graph settings, showing both: vectors would not be comparable.
     """
     need("torch", "extract")
-    from etl.engine import Engine
+    from core.params import Extract
     from etl.extract import extraction_id
-    from etl.params import Extract
+    from zoo.backbones.engine import Engine
     from zoo.hub import load_source
 
     kept = _provenance(store, extraction)

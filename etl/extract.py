@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from etl.elements import collisions
-from etl.engine import COUNTS, Extracted
-from etl.params import Extract, Params
-from etl.progress import Meter
-from etl.structure import SYMBOLS, Structure
-from etl.workers import run_tasks
-from featurestore.layout import StoreLayout
-from featurestore.log import Reject
-from featurestore.schema import CHECKPOINTS, FEATURES, WIDTH
-from featurestore.store import FeatureStore
-from featurestore.writer import TableWriter
+from core.params import Extract, Params
+from core.progress import Meter
+from core.structure import SYMBOLS, Structure
+from featurestore.query.store import FeatureStore
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Reject
+from featurestore.tables.schema import CHECKPOINTS, FEATURES, WIDTH
+from featurestore.tables.writer import TableWriter
+from zoo.backbones.alignn.elements import collisions
+from zoo.backbones.engine import COUNTS, Extracted
+from zoo.backbones.workers import run_tasks
 
 if TYPE_CHECKING:
     from zoo.hub import SourceCard

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etl.errors import StrataError, unknown
+from core.errors import StrataError, unknown
 
 _TOKEN = re.compile(r"\s*([A-Za-z_]\w*|\d+|[(),])")
 
@@ -43,7 +43,7 @@ def parse(text: str) -> Call:
     Call(function='component', arguments=('value', 1, 2))
     >>> parse("larges(value)")
     Traceback (most recent call last):
-    etl.errors.StrataError: unknown function 'larges' in formula 'larges(value)'; did you mean 'largest'? ...
+    core.errors.StrataError: unknown function 'larges' in formula 'larges(value)'; did you mean 'largest'? ...
     """
     tokens = _TOKEN.findall(text)
     if _TOKEN.sub("", text).strip():

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from etl import download, formulas, providers, raw
+from core import download
+from core.errors import StrataError, unknown
+from core.params import Ingest, Params
+from core.structure import InvalidStructure, Structure
+from core.validation import validate
+from etl import formulas, providers, raw
 from etl.cards import DatasetCard, Property, load_card
-from etl.errors import StrataError, unknown
 from etl.ingest_report import IngestReport
 from etl.join import joined
-from etl.params import Ingest, Params
 from etl.providers import Record
-from etl.structure import InvalidStructure, Structure
-from etl.validation import validate
-from featurestore.layout import StoreLayout
-from featurestore.log import Reject
-from featurestore.schema import SCHEMAS
-from featurestore.writer import TableWriter
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Reject
+from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.writer import TableWriter
 
 TABLES = ("structures", "targets", "entries")  # entries last: through them the other two are asked for
 
@@ -54,7 +55,7 @@ def ingest(
 
     `version` overrules `params.ingest.versions`, and that the card; where neither is given, the version
     whose file is on this machine is read. A published file that is not on this machine is downloaded, and
-    `progress` told of it (see `etl.download`).
+    `progress` told of it (see `core.download`).
 
     Writes the dataset's tables `structures`, `targets` and `entries`, a shard for every
     `params.ingest.chunk` records. All records are read and checked before anything is written; shards

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from etl.archive import read_records
+from core.archive import read_records
+from core.errors import StrataError
+from core.structure import InvalidStructure, Structure
 from etl.cards import DatasetCard, Library
-from etl.errors import StrataError
 from etl.providers import Record
-from etl.structure import InvalidStructure, Structure
 
 
 def joined(records: Iterable[Record], card: DatasetCard, paths: Sequence[Path]) -> Iterator[Record]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
+from core.errors import StrataError, check_name, unknown
+from core.params import PARAMS_FILE, load
 from etl.cards import DatasetCard, list_cards, own_folder
-from etl.errors import StrataError, check_name, unknown
-from etl.params import PARAMS_FILE, load
 from etl.providers import folder
 
 _DATASETS = re.compile(r"^datasets:[ \t]*\[(?P<names>[^\]\n#]*)\]", re.MULTILINE)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.errors import StrataError
 from etl.cards import DatasetCard, Source
-from etl.errors import StrataError
 
 RAW_VARIABLE = "STRATA_RAW"
 CACHE_VARIABLE = "STRATA_CACHE"

@@ -4,24 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from featurestore.layout import StoreLayout
-    from featurestore.log import Reject
-    from featurestore.matrix import Matrix, SplitKey
-    from featurestore.store import FeatureStore, open_store
-    from featurestore.store import open_store as open  # noqa: A004 - named as tarfile.open and gzip.open are
-    from featurestore.writer import TableWriter
+    from featurestore.query.matrix import Matrix, SplitKey
+    from featurestore.query.store import FeatureStore, open_store
+    from featurestore.query.store import open_store as open  # noqa: A004 - named as tarfile.open and gzip.open are
+    from featurestore.tables.layout import StoreLayout
+    from featurestore.tables.log import Reject
+    from featurestore.tables.writer import TableWriter
 
 __all__ = ["FeatureStore", "Matrix", "Reject", "SplitKey", "StoreLayout", "TableWriter", "open", "open_store"]
 
 _HOME = {
-    "FeatureStore": ("store", "FeatureStore"),
-    "Matrix": ("matrix", "Matrix"),
-    "SplitKey": ("matrix", "SplitKey"),
-    "open": ("store", "open_store"),
-    "open_store": ("store", "open_store"),
-    "Reject": ("log", "Reject"),
-    "StoreLayout": ("layout", "StoreLayout"),
-    "TableWriter": ("writer", "TableWriter"),
+    "FeatureStore": ("query.store", "FeatureStore"),
+    "Matrix": ("query.matrix", "Matrix"),
+    "SplitKey": ("query.matrix", "SplitKey"),
+    "open": ("query.store", "open_store"),
+    "open_store": ("query.store", "open_store"),
+    "Reject": ("tables.log", "Reject"),
+    "StoreLayout": ("tables.layout", "StoreLayout"),
+    "TableWriter": ("tables.writer", "TableWriter"),
 }
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
-from etl.errors import StrataError, unknown
-from featurestore import care
+from core.errors import StrataError, unknown
+from featurestore import upkeep as care
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(care.app, name="store")
@@ -37,8 +37,8 @@ def sql(
     """
     import sys
 
-    from featurestore import results
-    from featurestore.store import answering, open_store
+    from featurestore.query import output as results
+    from featurestore.query.store import answering, open_store
 
     if out is None and form is Form.parquet:
         raise StrataError("parquet is not for the screen: name a file with -o FILE")
@@ -59,8 +59,8 @@ def sql(
 @app.command()
 def info(store: Path = STORE, at: int | None = AT) -> None:
     """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
-    from featurestore.results import show, size_text
-    from featurestore.store import open_store
+    from featurestore.query.output import show, size_text
+    from featurestore.query.store import open_store
 
     opened = open_store(store, at)
     ask = opened.connection.sql
@@ -100,9 +100,9 @@ def near(
     store: Path = STORE,
 ) -> None:
     """Find the kept structures that look most like one, by the vectors of a checkpoint; exact."""
-    from featurestore.near import METRICS, one_checkpoint, vectors_of_file
-    from featurestore.results import show
-    from featurestore.store import open_store
+    from featurestore.query.near import METRICS, one_checkpoint, vectors_of_file
+    from featurestore.query.output import show
+    from featurestore.query.store import open_store
 
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
@@ -125,8 +125,8 @@ def near(
 @app.command()
 def features() -> None:
     """List the 38 feature sets and the checkpoints that each puts side by side."""
-    from featurestore.feature_sets import FEATURE_SETS, width_of
-    from featurestore.results import show
+    from featurestore.query.feature_sets import FEATURE_SETS, width_of
+    from featurestore.query.output import show
 
     rows = [(name, " + ".join(columns), width_of(name)) for name, columns in FEATURE_SETS.items()]
     show("Feature sets", ("name", "checkpoints", "numbers"), rows)
@@ -135,8 +135,8 @@ def features() -> None:
 @app.command()
 def splits() -> None:
     """List the ways of drawing train, validation and test parts."""
-    from featurestore.results import show
-    from featurestore.splits import SCHEMES
+    from featurestore.query.output import show
+    from featurestore.splits.schemes import SCHEMES
 
     show("Split schemes", ("name", "how"), [(name, draw.__doc__) for name, draw in SCHEMES.items()])
 
@@ -148,8 +148,8 @@ def split(
     params: Path = typer.Option(Path("params.yaml"), "--params", help="The settings; section split is read."),
 ) -> None:
     """Draw the parts of every property of a dataset, for each scheme and seed of params.yaml."""
-    from etl.params import load
-    from featurestore.splits import split_dataset
+    from core.params import load
+    from featurestore.splits.schemes import split_dataset
 
     asked = load(params).split
     new = split_dataset(store, dataset, asked.schemes, asked.seeds)

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from etl.errors import StrataError
-from etl.lazy import need
-from featurestore import log
-from featurestore.durable import remove
-from featurestore.layout import StoreLayout
-from featurestore.log import LOG
-from featurestore.schema import SCHEMAS
-from featurestore.views import connect, read_tables
+from core.atomic import remove
+from core.errors import StrataError
+from core.lazy import need
+from featurestore.query.views import connect, read_tables
+from featurestore.tables import log
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import LOG
+from featurestore.tables.schema import SCHEMAS
 
 _PART = ".tmp-pull-"
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from etl.errors import StrataError
-from etl.lazy import need
+from core.errors import StrataError
+from core.lazy import need
 
 HEAD_FILE = "head.json"
 ARRAYS_FILE = "arrays.safetensors"

@@ -20,7 +20,7 @@ def fit(
 
     Runs that exist are skipped. The test part's targets are not read.
     """
-    from etl.params import load
+    from core.params import load
     from heads.fit import fit as fit_dataset
 
     fit_dataset(dataset, load(params), store, runs_of).show()
@@ -33,7 +33,7 @@ def heads(params: Path = PARAMS) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from etl.params import Params, load
+    from core.params import Params, load
     from heads.registry import BUILT_IN, resolve
 
     asked = load(params) if params.exists() else Params()

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import mean_absolute_error
 
-from etl.errors import StrataError, check_name
-from etl.params import Params
+from core.atomic import sync_file, sync_folder
+from core.errors import StrataError, check_name
+from core.params import Params
 from featurestore import FeatureStore, StoreLayout, TableWriter, open_store
-from featurestore.durable import sync_file, sync_folder
-from featurestore.lending import Lenders
-from featurestore.maintenance import require_sound
-from featurestore.schema import SCHEMAS
+from featurestore.runs_import import Lenders
+from featurestore.tables.maintenance import require_sound
+from featurestore.tables.schema import SCHEMAS
 from heads.base import Head, NotApplicable
 from heads.plan import Data, Job, extraction_by, jobs_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from etl.errors import StrataError
-from etl.lazy import need
+from core.errors import StrataError
+from core.lazy import need
 from heads.base import Head
 
 MODEL_FILE = "model.txt"

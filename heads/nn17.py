@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from etl.errors import StrataError
-from etl.lazy import need
+from core.errors import StrataError
+from core.lazy import need
 from heads.base import Head
 from heads.scaling import standardiser
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etl.errors import StrataError, unknown
-from etl.params import Extract, Params
+from core.errors import StrataError, unknown
+from core.params import Extract, Params
 from featurestore import FeatureStore, Matrix, SplitKey
-from featurestore.feature_sets import checkpoints_of
+from featurestore.query.feature_sets import checkpoints_of
 from heads.base import Head, class_path
 from heads.registry import HeadSpec
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from etl.errors import StrataError, check_name, unknown
-from etl.params import Params
+from core.errors import StrataError, check_name, unknown
+from core.params import Params
 from heads.base import Head, class_path, read_facts
 
 BUILT_IN: dict[str, str] = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from heads.base import Head
 from heads.scaling import standardiser
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from etl.params import Params
+from core.params import Params
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,7 +62,7 @@ def project(tmp_path_factory) -> Project:
     root = tmp_path_factory.mktemp("project")
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, root)
-    for name in ("etl", "featurestore", "heads", "zoo"):
+    for name in ("core", "featurestore", "heads", "zoo", "etl", "evaluation"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text("[core]\nno_scm = true\nanalytics = false\ncheck_update = false\n")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from etl.structure import Structure
+from core.structure import Structure
 
 
 def varied_structures() -> list[Structure]:

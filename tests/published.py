@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from etl.structure import Structure
+from core.structure import Structure
 
 ROWS = 4
 ELEMENTS = ["Si", "Ge", "Sn", "Pb"]

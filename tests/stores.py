@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from featurestore.layout import StoreLayout
-from featurestore.log import Reject
-from featurestore.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
-from featurestore.writer import TableWriter
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Reject
+from featurestore.tables.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
+from featurestore.tables.writer import TableWriter
 
 EXTRACTION = "0123456789abcdef"
 UNITS = {"energy": "eV", "gap": "eV", "hardness": "GPa"}
@@ -126,7 +126,7 @@ def small_store(root: Path, splits: bool = True) -> Path:
     add_dataset(root, "beta", [*range(30, 50), *range(35, 45)])
     add_features(root, range(50))
     if splits:
-        from featurestore.splits import split_dataset
+        from featurestore.splits.schemes import split_dataset
 
         for dataset in ("alpha", "beta"):
             split_dataset(root, dataset, schemes=("random",), seeds=(0, 1))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import strata
-from etl.params import Params, Section, load
+from core.params import Params, Section, load
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

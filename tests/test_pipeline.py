@@ -5,7 +5,7 @@ import io
 import re
 
 import featurestore
-from featurestore.log import snapshot
+from featurestore.tables.log import snapshot
 from tests.conftest import ROOT
 
 

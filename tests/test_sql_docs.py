@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 
 import featurestore
-from featurestore.layout import StoreLayout
-from featurestore.log import snapshot
-from featurestore.schema import SCHEMAS
-from featurestore.splits import split_dataset
-from featurestore.vectors import read_columns
-from featurestore.writer import TableWriter
+from featurestore.splits.schemes import split_dataset
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import snapshot
+from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.vectors import read_columns
+from featurestore.tables.writer import TableWriter
 from tests import stores
 
 TEXT = (Path(__file__).parents[1] / "docs" / "sql.md").read_text(encoding="utf-8")

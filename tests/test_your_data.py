@@ -7,8 +7,8 @@ import yaml
 from typer.testing import CliRunner
 
 import strata
+from core.params import Params
 from etl import cards
-from etl.params import Params
 from tests.conftest import ROOT
 from tests.crystals import random_structure
 

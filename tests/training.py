@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from etl.elements import atom_features
-from etl.graph import INVARIANT
-from etl.params import Train
-from etl.structure import Structure
-from zoo.examples import Examples
-from zoo.graphs import GraphCache
-from zoo.network import Alignn
+from core.params import Train
+from core.structure import Structure
+from zoo.backbones.alignn.elements import atom_features
+from zoo.backbones.alignn.graph import INVARIANT
+from zoo.backbones.alignn.network import Alignn
+from zoo.training.examples import Examples
+from zoo.training.graph_cache import GraphCache
 
 QUICK = Train(epochs=3, batch_size=4, device="cpu", threads=1, checkpoint_seconds=0)
 
@@ -52,7 +52,7 @@ def examples(folder: Path, properties: int = 1) -> Examples:
 
 def network(outputs: int = 1, seed: int = 0) -> Alignn:
     """A network with random weights."""
-    from etl.alignn import Architecture
+    from zoo.backbones.alignn.inference import Architecture
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 
-from etl import cards, download, raw
+from core import download
+from core.params import Params
+from core.structure import Structure
+from etl import cards, raw
 from etl.ingest import ingest
-from etl.params import Params
-from etl.structure import Structure
 from tests.crystals import random_rotation
 
 

@@ -1,1 +1,1 @@
-"""Models that outlive a run: source models, scores on the test part, the report, predictions."""
+"""Models: pretrained networks, the vectors they give, networks that are trained, and predictions."""

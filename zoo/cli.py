@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from etl.errors import StrataError
+from core.errors import StrataError
 
 if TYPE_CHECKING:
-    from zoo.finetune import Done
+    from zoo.training.finetune import Done
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,11 +18,11 @@ STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
 @app.command()
 def evaluate(store: Path = STORE) -> None:
     """Score the chosen head and Base of every property on the test part; writes metrics.json and plots/."""
-    from etl.params import load
-    from featurestore.results import show
-    from zoo.evaluate import BASE, CHOSEN
-    from zoo.evaluate import evaluate as run
-    from zoo.plots import number
+    from core.params import load
+    from evaluation.evaluate import BASE, CHOSEN
+    from evaluation.evaluate import evaluate as run
+    from evaluation.report.plots import number
+    from featurestore.query.output import show
 
     scored = run(load(), store)
     base = {(s.dataset, s.property, s.split): s.score.mae for s in scored if s.role == BASE}
@@ -49,8 +49,8 @@ def finetune(
 
     Runs that exist are skipped; a training that was stopped goes on. The test part's targets are not read.
     """
-    from etl.params import load
-    from zoo.finetune import finetune as run
+    from core.params import load
+    from zoo.training.finetune import finetune as run
 
     _show_runs(dataset, run(dataset, load(), store, plots, runs_of))
 
@@ -71,11 +71,11 @@ def train(
     store: Path = STORE,
 ) -> None:
     """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
-    from etl.params import load
-    from zoo.finetune import train_one
-    from zoo.rows import parse_split
-    from zoo.train import Paused
-    from zoo.training import Ask
+    from core.params import load
+    from zoo.training.data import parse_split
+    from zoo.training.finetune import train_one
+    from zoo.training.loop import Paused
+    from zoo.training.run import Ask
 
     params = load()
     asked = {"freeze": freeze, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
@@ -97,8 +97,8 @@ def train(
 
 
 def _show_runs(dataset: str, done: "list[Done]") -> None:
-    from featurestore.results import show
-    from zoo.plots import number
+    from evaluation.report.plots import number
+    from featurestore.query.output import show
 
     rows = [
         (
@@ -124,10 +124,10 @@ def report(
     ),
 ) -> None:
     """Write one HTML page with scores, plots, experiments, rejects and provenance; it opens from disk."""
-    from etl.params import load
-    from zoo.report import picture as draw
-    from zoo.report import report as run
-    from zoo.report import write_figures
+    from core.params import load
+    from evaluation.report.report import picture as draw
+    from evaluation.report.report import report as run
+    from evaluation.report.report import write_figures
 
     page = run(load(), store, out, results=results)
     if figures is not None:
@@ -155,10 +155,10 @@ def predict(
     store: Path = STORE,
 ) -> None:
     """Predict a property of your own structures with the head that was chosen for it."""
+    from core.params import load
     from etl.cards import list_cards
-    from etl.params import load
-    from featurestore.results import show
-    from zoo.plots import number
+    from evaluation.report.plots import number
+    from featurestore.query.output import show
     from zoo.predict import predict as run
 
     model, found = run(files, dataset, prop, load(), store)
@@ -192,11 +192,11 @@ def train_source(
     store: Path = STORE,
 ) -> None:
     """Train a source model as the section source of params.yaml says; docs/training.md has the steps."""
-    from etl.params import load
-    from featurestore.results import show
-    from zoo.plots import number
-    from zoo.source import prepare, publish_source
-    from zoo.train import Paused
+    from core.params import load
+    from evaluation.report.plots import number
+    from featurestore.query.output import show
+    from zoo.training.loop import Paused
+    from zoo.training.source import prepare, publish_source
 
     def watch(done: int, of: int) -> None:
         typer.echo(f"graphs: {done:,} of {of:,}", err=True)
@@ -225,7 +225,7 @@ app.add_typer(zoo, name="zoo")
 @zoo.command("list")
 def list_() -> None:
     """List the source models: what each was trained to predict, its own error, its licence."""
-    from featurestore.results import show
+    from featurestore.query.output import show
     from zoo.hub import list_models, load_card
 
     rows = []
@@ -302,9 +302,9 @@ def experiment(
 
     Settings are under experiments in params.yaml. What was run is not run again; a stopped one goes on.
     """
-    from etl.params import load
-    from featurestore.results import show
-    from zoo.experiments import EXPERIMENTS, find, run
+    from core.params import load
+    from evaluation.experiments import EXPERIMENTS, find, run
+    from featurestore.query.output import show
 
     if list_ or not names:
         rows = [(e.name, e.question, e.paper) for e in EXPERIMENTS.values()]

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from etl.alignn import Architecture, check_state
-from etl.archive import read_members
+from core.archive import read_members
+from core.download import Progress, Rules
+from core.download import fetch as download
+from core.errors import StrataError
 from etl.cards import Source
-from etl.download import Progress, Rules
-from etl.download import fetch as download
-from etl.errors import StrataError
 from etl.raw import cache_folder
+from zoo.backbones.alignn.inference import Architecture, check_state
 from zoo.hub import (
     FETCHED_RECORD,
     FETCHED_WEIGHTS,

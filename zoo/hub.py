@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from etl.alignn import Architecture, check_state
-from etl.errors import StrataError, check_name, unknown
-from etl.graph import GraphSettings
-from etl.params import Section
+from core.errors import StrataError, check_name, unknown
+from core.params import Section
 from etl.raw import cache_folder
+from zoo.backbones.alignn.graph import GraphSettings
+from zoo.backbones.alignn.inference import Architecture, check_state
 
 if TYPE_CHECKING:
     from torch import Tensor

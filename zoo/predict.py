@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import featurestore
-from etl.errors import StrataError, check_name, unknown
-from etl.lazy import need
-from etl.params import Params
-from etl.structure import InvalidStructure, Structure
-from etl.structure_files import read_structures
-from etl.validation import validate
-from featurestore.feature_sets import checkpoints_of
-from featurestore.store import FeatureStore
+from core.errors import StrataError, check_name, unknown
+from core.lazy import need
+from core.params import Params
+from core.structure import InvalidStructure, Structure
+from core.structure_files import read_structures
+from core.validation import validate
+from featurestore.query.feature_sets import checkpoints_of
+from featurestore.query.store import FeatureStore
 
 if TYPE_CHECKING:
     from heads.base import Head
@@ -143,7 +143,7 @@ def predict(
 def _values_of(model: ChosenModel, params: Params) -> Callable[[Sequence[Structure]], Values]:
     """Load the model at once, and return what predicts (n,) values and says why one has none."""
     if model.method != "features":
-        from zoo.trained import TrainedModel
+        from zoo.training.trained import TrainedModel
 
         network = TrainedModel.load(model.folder)
         column = network.names.index(model.property)
@@ -198,8 +198,8 @@ def _embed(
 ) -> tuple[np.ndarray, list[str | None]]:
     """Return the vectors (n, 256 × checkpoints) that the head reads, and why a row has none."""
     need("torch", "extract")
-    from etl.engine import Engine
     from etl.extract import extraction_id
+    from zoo.backbones.engine import Engine
     from zoo.hub import load_source
 
     source = load_source(model.source_model)

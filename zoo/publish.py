@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from etl.errors import StrataError, check_name
-from etl.graph import GraphSettings
+from core.atomic import remove
+from core.errors import StrataError, check_name
 from featurestore import open_store
-from featurestore.durable import remove
 from zoo import hub
+from zoo.backbones.alignn.graph import GraphSettings
 from zoo.hub import SourceCard, Target, Training, weights_hash
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def publish(
     import torch
     from safetensors.torch import save
 
-    from etl.alignn import Architecture
+    from zoo.backbones.alignn.inference import Architecture
 
     check_name(name, "source model")
     kept = {n: t.half() if half and t.dtype == torch.float32 else t for n, t in state.items()}
@@ -83,7 +83,7 @@ def _as_written(card: SourceCard) -> dict[str, Any]:
 def publish_run(store_root: str | Path, run_id: str, name: str) -> Path:
     """Publish the network of a run of `strata train` or `finetune`; returns the card's path."""
     from etl.cards import load_card
-    from zoo.trained import TrainedModel
+    from zoo.training.trained import TrainedModel
 
     store = open_store(store_root)
     found = store.sql(

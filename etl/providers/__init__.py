@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from core.errors import StrataError, unknown
+from core.params import Ingest
+from core.structure import InvalidStructure, Structure
 from etl.cards import DatasetCard
-from etl.errors import StrataError, unknown
-from etl.params import Ingest
-from etl.structure import InvalidStructure, Structure
 
 PROVIDERS = ("ase_collections", "emt", "folder", "hopv", "jarvis", "matminer")
 

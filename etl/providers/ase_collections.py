@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.errors import unknown
+from core.lazy import need
+from core.params import Ingest
+from core.structure import Structure
 from etl.cards import DatasetCard
-from etl.errors import unknown
-from etl.lazy import need
-from etl.params import Ingest
 from etl.providers import Record
-from etl.structure import Structure
 
 COLLECTIONS = ("dcdft", "g2")
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.lazy import need
+from core.params import Ingest
+from core.structure import NUMBERS, Structure
 from etl.cards import DatasetCard
-from etl.lazy import need
-from etl.params import Ingest
 from etl.providers import Record
-from etl.structure import NUMBERS, Structure
 
 ELEMENTS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")
 SEED = 20240215

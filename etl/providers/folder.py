@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from etl.archive import read_json
+from core.archive import read_json
+from core.errors import StrataError
+from core.lazy import need
+from core.params import Ingest
+from core.structure import InvalidStructure, Structure
+from core.structure_files import read_structures
 from etl.cards import DatasetCard
-from etl.errors import StrataError
-from etl.lazy import need
-from etl.params import Ingest
 from etl.providers import Record, needs_file
-from etl.structure import InvalidStructure, Structure
-from etl.structure_files import read_structures
 
 TABLE = "id_prop.csv"  # as alignn and cgcnn have it
 NULL_TOKENS = ("", "na", "NA", "N/A", "nan", "NaN", "None", "null")  # missing values in a user's own table

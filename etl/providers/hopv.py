@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.params import Ingest
 from etl.cards import DatasetCard
-from etl.params import Ingest
 from etl.providers import Record, jarvis
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from etl.archive import read_records
+from core.archive import read_records
+from core.params import Ingest
 from etl.cards import DatasetCard
-from etl.params import Ingest
 from etl.providers import Record, from_row, needs_file
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from etl.archive import read_json
+from core.archive import read_json
+from core.errors import StrataError
+from core.params import Ingest
 from etl.cards import DatasetCard
-from etl.errors import StrataError
-from etl.params import Ingest
 from etl.providers import Record, from_row, needs_file
 
 

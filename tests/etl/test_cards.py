@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
+from core.errors import StrataError
 from etl import cards
-from etl.errors import StrataError
 from etl.providers import PROVIDERS
 
 NAMES = [

@@ -3,9 +3,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from etl import download, raw
+from core import download
+from core.errors import StrataError
+from etl import raw
 from etl.cli import app
-from etl.errors import StrataError
 from tests import published
 from tests.two_datasets import ingested
 

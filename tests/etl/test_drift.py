@@ -2,19 +2,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from etl.errors import StrataError
-from featurestore.layout import StoreLayout
-from featurestore.log import snapshot
-from featurestore.schema import FEATURES, VECTOR
-from featurestore.vectors import read_columns
-from featurestore.writer import TableWriter
+from core.errors import StrataError
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import snapshot
+from featurestore.tables.schema import FEATURES, VECTOR
+from featurestore.tables.vectors import read_columns
+from featurestore.tables.writer import TableWriter
 
 pytest.importorskip("torch")
 
+from core.params import Params
 from etl.drift import drift
 from etl.extract import extract, extraction_id
 from etl.ingest import ingest
-from etl.params import Params
 from zoo.hub import load_card
 
 

@@ -15,17 +15,17 @@ import yaml
 
 import etl.extract as stage
 import featurestore
-from etl.engine import Engine
-from etl.errors import StrataError
+from core.errors import StrataError
+from core.params import Extract, Params, parse
+from core.structure import Structure
 from etl.extract import asked_extraction, extract, extraction_id
-from etl.params import Extract, Params, parse
-from etl.structure import Structure
-from featurestore.layout import StoreLayout
-from featurestore.log import snapshot
-from featurestore.schema import CHECKPOINTS, SCHEMAS
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import snapshot
+from featurestore.tables.schema import CHECKPOINTS, SCHEMAS
 from tests.crystals import random_structure
 from tests.stores import write
 from zoo import hub
+from zoo.backbones.engine import Engine
 from zoo.hub import load_card, load_source, weights_hash
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def test_chunks_are_shards_and_do_not_change_the_vectors(store, tmp_path):
     assert rows(store, "extraction_id") == rows(other, "extraction_id")
 
 
-KILLED = "from etl.extract import extract; from etl.params import load; extract(load(), 'store')"
+KILLED = "from etl.extract import extract; from core.params import load; extract(load(), 'store')"
 
 
 @pytest.mark.parametrize(

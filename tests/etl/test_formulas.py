@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from etl.formulas import FUNCTIONS, evaluate, parse
 
 numbers = st.floats(-1e6, 1e6)

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from etl import cards, download, raw
-from etl.errors import StrataError
+from core import download
+from core.errors import StrataError
+from core.params import Params
+from core.structure import InvalidStructure, Structure
+from etl import cards, raw
 from etl.ingest import ingest
-from etl.params import Params
-from etl.structure import InvalidStructure, Structure
-from featurestore.layout import StoreLayout
-from featurestore.log import snapshot
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import snapshot
 
 CARD = {
     "name": "mine",
@@ -281,7 +282,7 @@ def test_provenance_names_the_file_but_no_path(world):
 def test_killed_in_the_middle_it_is_whole_after_the_next_run(world, step):
     rows = [row(f"e{i}", edge=4 + i / 10) for i in range(4)]
     publish(world, rows)
-    code = "from etl.ingest import ingest; from etl.params import Params; ingest('mine', Params(), 'store')"
+    code = "from etl.ingest import ingest; from core.params import Params; ingest('mine', Params(), 'store')"
     settings = {"STRATA_FAILPOINT": step, "PYTHONPATH": str(Path(cards.__file__).parents[1])}
     killed = subprocess.run([sys.executable, "-c", code], cwd=world, env=os.environ | settings, check=False)
     assert killed.returncode == -signal.SIGKILL

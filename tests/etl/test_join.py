@@ -1,7 +1,7 @@
 import pytest
 
+from core.errors import StrataError
 from etl.cards import load_card
-from etl.errors import StrataError
 from etl.join import joined
 from etl.providers import Record
 from tests.published import crystal, zipped

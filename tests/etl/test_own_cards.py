@@ -3,11 +3,11 @@ import yaml
 from typer.testing import CliRunner
 
 import featurestore
+from core.errors import StrataError
+from core.params import load
 from etl import cards
 from etl.cli import app
-from etl.errors import StrataError
 from etl.own_cards import add_to_params, write_card
-from etl.params import load
 from tests.published import crystal
 
 

@@ -2,9 +2,9 @@ import hashlib
 
 import pytest
 
+from core.errors import StrataError
 from etl import raw
 from etl.cards import DatasetCard, load_card
-from etl.errors import StrataError
 
 DATA = b"published bytes"
 HASH = hashlib.sha256(DATA).hexdigest()

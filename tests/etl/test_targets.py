@@ -5,10 +5,11 @@ from functools import partial
 import pytest
 
 import featurestore
-from etl import download, raw
+from core import download
+from core.params import Params
+from etl import raw
 from etl.cards import load_card
 from etl.ingest import ingest
-from etl.params import Params
 from tests import published as files
 from tests.published import FUNCTIONALS, QUANTITIES, ROWS, SCALARS_2D, SCALARS_3D, crystal, scalar, tensor
 
@@ -162,8 +163,8 @@ def test_measured_values_get_their_structures_by_id_or_are_rejects(raw_folder, t
 def test_the_store_records_which_files_were_read(raw_folder, tmp_path):
     publish(raw_folder, "expt_gap_kingsbury")
     ingest("expt_gap_kingsbury", Params(), tmp_path / "store")
-    from featurestore.layout import StoreLayout
-    from featurestore.log import snapshot
+    from featurestore.tables.layout import StoreLayout
+    from featurestore.tables.log import snapshot
 
     [shard] = snapshot(StoreLayout(tmp_path / "store").entries("expt_gap_kingsbury")).shards
     facts = shard.provenance

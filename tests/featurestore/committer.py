@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from featurestore.schema import ENTRIES
-from featurestore.writer import TableWriter
+from featurestore.tables.schema import ENTRIES
+from featurestore.tables.writer import TableWriter
 
 ROWS = 500
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from featurestore.durable import sha256_file
-from featurestore.log import LOG, snapshot
+from core.atomic import sha256_file
+from featurestore.tables.log import LOG, snapshot
 from tests.stores import small_store
 
 ROOT = Path(__file__).parents[2]

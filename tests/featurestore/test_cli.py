@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 import featurestore
-from etl.errors import StrataError
+from core.errors import StrataError
 from featurestore.cli import app
 
 

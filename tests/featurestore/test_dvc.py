@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from etl.errors import StrataError
-from etl.params import Params
-from featurestore.log import snapshot
-from featurestore.schema import ENTRIES
-from featurestore.writer import TableWriter
+from core.errors import StrataError
+from core.params import Params
+from featurestore.tables.log import snapshot
+from featurestore.tables.schema import ENTRIES
+from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS
 
 pytest.importorskip("dvc")

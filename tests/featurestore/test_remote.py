@@ -1,10 +1,10 @@
 import pytest
 
 import featurestore
-from etl.errors import StrataError
-from featurestore import maintenance
-from featurestore.log import snapshot
+from core.errors import StrataError
 from featurestore.remote import ask, pull
+from featurestore.tables import maintenance
+from featurestore.tables.log import snapshot
 from tests.stores import add_dataset, small_store
 
 fsspec = pytest.importorskip("fsspec")

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import featurestore
-from etl.errors import StrataError
-from featurestore import maintenance
+from core.errors import StrataError
+from featurestore.tables import maintenance
 from tests.stores import small_store
 
 pytest.importorskip("dvc")

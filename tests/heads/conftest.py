@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.params import Params, parse
+from core.params import Params, parse
 from tests.stores import small_store
 
 

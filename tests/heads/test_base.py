@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from heads import Head, InvalidData, Mean, NotApplicable, Ridge, check_head
 
 X = np.arange(12.0).reshape(6, 2) ** 1.5

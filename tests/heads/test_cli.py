@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from heads.cli import app
 
 run = CliRunner().invoke

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import featurestore
-from etl.errors import StrataError
+from core.errors import StrataError
 from featurestore import StoreLayout
 from heads import NotApplicable, Ridge, load_head
 from heads.fit import fit
@@ -204,8 +204,8 @@ def state(root):
 def test_killed_at_every_step_it_goes_on(store_root, pristine_store, ask, tmp_path):
     params = ask("mean", "ridge")
     code = (
-        "import sys, etl.params, heads.fit\n"
-        "heads.fit.fit('alpha', etl.params.Params.model_validate_json(sys.argv[1]), sys.argv[2])"
+        "import sys, core.params, heads.fit\n"
+        "heads.fit.fit('alpha', core.params.Params.model_validate_json(sys.argv[1]), sys.argv[2])"
     )
     kills = 0
     steps = ["shard_written:2", "entry_partly_written:3", "entry_linked:5"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from heads import LightGBM, check_head
 
 

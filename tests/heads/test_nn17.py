@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from heads import NN17, check_head
 from heads.nn17 import Trainer, network, tensorflow
 

@@ -6,7 +6,7 @@ import sys
 import yaml
 
 import featurestore
-from etl.params import parse
+from core.params import parse
 from heads import check_head
 from heads.fit import fit
 from heads.registry import resolve

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import featurestore
-from etl.errors import StrataError
+from core.errors import StrataError
 from featurestore import SplitKey
 from heads.plan import Job, extraction_by, jobs_of, read, run_id_of
 from heads.registry import resolve

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from etl.errors import StrataError
-from etl.params import load, parse
+from core.errors import StrataError
+from core.params import load, parse
 from heads import BUILT_IN, Ridge, check_head, load_head, resolve
 from heads.registry import check_sections
 from tests.conftest import ROOT

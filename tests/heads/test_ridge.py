@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from heads import Ridge, check_head
 
 

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from zoo import predict as module
 from zoo.cli import app
 from zoo.predict import ChosenModel, Prediction

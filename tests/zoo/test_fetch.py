@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from etl.engine import Engine
-from etl.errors import StrataError
-from etl.params import Extract
+from core.errors import StrataError
+from core.params import Extract
 from tests.training import metals, network
+from zoo.backbones.engine import Engine
 from zoo.fetch import fetch, read_archive, verify
 from zoo.hub import fetched_folder, load_card, load_source, weights_path
 

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 import yaml
 
-from etl.errors import StrataError
+from core.errors import StrataError
 from zoo import hub
 from zoo.hub import SourceCard, list_models, load_card, load_source, read_weights, summary, weights_hash
 

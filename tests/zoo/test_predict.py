@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 import featurestore
-from etl.engine import Engine
-from etl.errors import StrataError
+from core.errors import StrataError
+from core.params import parse
+from core.structure import Structure
 from etl.extract import extraction_id
-from etl.params import parse
-from etl.structure import Structure
-from featurestore.schema import CHECKPOINTS
+from evaluation.evaluate import evaluate
+from featurestore.tables.schema import CHECKPOINTS
 from heads.fit import fit
 from tests.stores import small_store
 from zoo import predict as module
-from zoo.evaluate import evaluate
+from zoo.backbones.engine import Engine
 from zoo.hub import load_card, load_source
 from zoo.predict import ChosenModel, chosen_model, predict
 

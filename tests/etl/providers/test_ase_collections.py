@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from core.errors import StrataError
+from core.params import Ingest
+from core.validation import validate
 from etl.cards import load_card
-from etl.errors import StrataError
-from etl.params import Ingest
 from etl.providers import ase_collections
-from etl.validation import validate
 
 
 def read(name, **limits):

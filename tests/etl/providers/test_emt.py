@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
+from core.params import Ingest
+from core.validation import closest_pair, validate
 from etl.cards import load_card
-from etl.params import Ingest
 from etl.providers import emt
-from etl.validation import closest_pair, validate
 
 CARD = load_card("emt_alloys")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.errors import StrataError
+from core.params import Ingest
 from etl.cards import DatasetCard
-from etl.errors import StrataError
-from etl.params import Ingest
 from etl.providers import folder
 from tests.published import crystal
 

@@ -1,7 +1,7 @@
+from core.params import Ingest
+from core.validation import validate
 from etl.cards import load_card
-from etl.params import Ingest
 from etl.providers import hopv
-from etl.validation import validate
 from tests import published
 
 CARD = load_card("hopv")

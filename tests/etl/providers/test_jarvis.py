@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import StrataError
+from core.params import Ingest
 from etl.cards import load_card
-from etl.errors import StrataError
-from etl.params import Ingest
 from etl.providers import jarvis
 
 CARD = load_card("jarvis_3d")

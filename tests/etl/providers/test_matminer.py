@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import StrataError
+from core.params import Ingest
+from core.structure import Structure
 from etl.cards import load_card
-from etl.errors import StrataError
-from etl.params import Ingest
 from etl.providers import matminer
-from etl.structure import Structure
 
 CARD = load_card("dielectric_constant")
 COLUMNS = ["material_id", "structure", "band_gap", "n", "poly_electronic", "poly_total", "e_total"]

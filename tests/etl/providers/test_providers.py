@@ -1,7 +1,7 @@
 import pytest
 
+from core.errors import StrataError
 from etl import providers
-from etl.errors import StrataError
 
 
 @pytest.mark.parametrize("name", providers.PROVIDERS)

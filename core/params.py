@@ -1,0 +1,191 @@
+"""`params.yaml` as frozen, typed settings; an unknown key names the nearest valid one."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from core.errors import StrataError, check_name, unknown
+from core.experiment_params import Experiments
+from core.section import Section
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Ingest(Section):
+    """How provider records become entries, targets and structures."""
+
+    chunk: int = Field(4096, ge=1, description="entries a shard")
+    vacuum: float = Field(20.0, gt=0, description="Å of vacuum on every side of a molecule")
+    min_distance: float = Field(0.3, ge=0, description="Å; closer atoms overlap and reject the structure")
+    volume_per_atom: tuple[float, float] = Field((0.5, 5e6), description="Å³ an atom, smallest and largest")
+    versions: dict[str, str] = Field(
+        default_factory=dict, description="dataset → version, of a card that has several; else its own choice"
+    )
+
+
+class Extract(Section):
+    """How structures become vectors. Only `source_model` and `tf32` key the vectors."""
+
+    source_model: str = Field("alignn_mp_eform", description="a card in zoo/models/")
+    backend: Literal["torch", "dgl"] = Field("torch", description="our forward pass, or alignn's own by DGL")
+    compression: bool = Field(True, description="run the network once a symmetry class; same vectors")
+    tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="threads of the model in this process; 0: as many as cores")
+    workers: int = Field(-1, ge=-1, description="processes; -1: one a core where worth it, 0: none")
+    angles_per_batch: int = Field(8_000, ge=1, description="(compressed) angles run together")
+    max_angles: int = Field(4_000_000, ge=1, description="a structure with more angles is rejected")
+    chunk: int = Field(2048, ge=1, description="structures a shard")
+
+
+class Split(Section):
+    """Which train, validation and test parts are drawn."""
+
+    schemes: tuple[str, ...] = Field(("random",), description="see `strata splits`")
+    seeds: tuple[int, ...] = Field((0,), description="one draw a seed")
+
+
+class Fit(Section):
+    """Which heads are fitted on which feature sets of which properties."""
+
+    heads: tuple[str, ...] = Field(("mean", "ridge", "lightgbm", "nn17"), description="names under `heads`")
+    feature_sets: tuple[str, ...] = Field(("atom_bond_angle_last",), description="any of the 38 sets")
+    properties: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="dataset → properties; a dataset not named here: all of its own"
+    )
+
+
+class Train(Section):
+    """How an ALIGNN is trained; by default as in the paper, on whatever the machine has."""
+
+    epochs: int = Field(300, ge=1)
+    batch_size: int = Field(64, ge=1, description="structures a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the one-cycle schedule")
+    warmup: float = Field(0.3, gt=0, lt=1, description="share of the training at which the peak is reached")
+    weight_decay: float = Field(1e-5, ge=0, description="of AdamW; biases and normalisations have none")
+    patience: int = Field(0, ge=0, description="epochs without a better validation MAE; 0: never stop early")
+    seed: int = Field(0, ge=0, description="of initial weights and of the order of structures")
+    angles_per_step: int = Field(
+        100_000, ge=1, description="(compressed) angles; a batch with more is cut into several steps"
+    )
+    tf32: bool = Field(False, description="TensorFloat-32 products on a GPU")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="threads of torch; 0: as many as cores")
+    checkpoint_seconds: float = Field(5.0, ge=0, description="at least so long between checkpoints of epochs")
+
+
+class Finetune(Train):
+    """Which properties get an ALIGNN of their own, from scratch and from the source model's weights."""
+
+    properties: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="dataset → properties; a dataset not named here: none"
+    )
+    methods: tuple[Literal["scratch", "finetune"], ...] = ("scratch", "finetune")
+    freeze: Literal["none", "embeddings", "all_but_last", "head"] = Field(
+        "none", description="what fine-tuning leaves as the source model has it; head: all but the head"
+    )
+    label: str | None = Field(None, description="a word that stands beside the scores, such as demo")
+    workers: int = Field(
+        -1,
+        ge=-1,
+        description="trainings at a time; -1: as many as cores hold at `threads` each, 0: in this process",
+    )
+
+
+class Source(Train):
+    """How the source model is trained; no stage of the pipeline, `strata train-source` reads it."""
+
+    dataset: str = "megnet"
+    properties: tuple[str, ...] = Field(("formation_energy",), min_length=1)
+    split: str = Field("published:0", description="scheme:seed")
+    init: str = Field("scratch", description="scratch, or a source model's name")
+    graph: Literal["invariant", "published", "source"] = Field(
+        "invariant", description="rules of docs/training.md; source: those of the model in init"
+    )
+    max_cost: int | None = Field(
+        None, ge=1, description="structures of more compressed angles are left out; none: all are used"
+    )
+    curriculum: tuple[tuple[int, int], ...] = Field(
+        (), description="(epoch, compressed angles): before that epoch no structure of more"
+    )
+
+
+class Evaluate(Section):
+    """What is read off the test part, for the chosen run and for Base only."""
+
+    bootstrap: int = Field(1000, ge=0, description="resamples for the interval of a test MAE; 0: none")
+    seed: int = 0
+
+
+class Params(Section):
+    """The whole of `params.yaml`; a section a stage, `heads` with a section a head, and `source`."""
+
+    datasets: tuple[str, ...] = ("ase_elements", "ase_g2", "emt_alloys")
+    ingest: Ingest = Ingest()
+    extract: Extract = Extract()
+    split: Split = Split()
+    fit: Fit = Fit()
+    heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings of each head")
+    finetune: Finetune = Finetune()
+    evaluate: Evaluate = Evaluate()
+    source: Source = Source()
+    experiments: Experiments = Experiments()
+
+
+def load(path: str | Path = PARAMS_FILE) -> Params:
+    """Read and check a params file.
+
+    Raises `StrataError` naming the file, the key and the nearest valid key or the bad value.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise StrataError(f"{path.resolve()} is missing; run from the project's folder") from None
+    except UnicodeDecodeError as error:
+        raise StrataError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise StrataError(f"{path}: not valid YAML: {error}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: Any, where: str = "params.yaml") -> Params:
+    """Check a plain dictionary of settings (see `load`).
+
+    >>> parse({"extract": {"sourc_model": "x"}})
+    Traceback (most recent call last):
+    core.errors.StrataError: unknown key 'sourc_model' in params.yaml, extract; did you mean 'source_model'...
+    """
+    if not isinstance(raw, dict):
+        raise StrataError(f"{where}: expected a mapping of sections, got {type(raw).__name__}")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise _readable(error, where) from None
+    for name in params.datasets:
+        check_name(name, "dataset")
+    twice = sorted({d for d in params.datasets if params.datasets.count(d) > 1})
+    if twice:
+        raise StrataError(f"{where}: datasets names {', '.join(twice)} more than once")
+    return params
+
+
+@cache
+def _section_at(path: tuple[str, ...]) -> type[Section]:
+    model: type[Section] = Params
+    for key in path:
+        model = model.model_fields[key].annotation  # type: ignore[assignment]
+    return model
+
+
+def _readable(error: ValidationError, where: str) -> StrataError:
+    first = error.errors()[0]
+    path = tuple(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = _section_at(path[:-1])
+        place = ", ".join([where, *path[:-1]])
+        return unknown("key", path[-1], section.model_fields, place)
+    return StrataError(f"{where}, {'.'.join(path)}: {first['msg']}, got {first['input']!r}")

@@ -1,0 +1,133 @@
+"""Files of a user: CIF, POSCAR, XYZ and PDB to `Structure`s."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import StrataError
+from core.lazy import need
+from core.params import Ingest
+from core.structure import InvalidStructure, Structure
+
+_POSCAR = ("poscar", "contcar")
+_ISOTOPES = ("D", "T")
+
+
+def read_structures(
+    path: str | Path, vacuum: float | None = None, aliases: Mapping[str, str] | None = None
+) -> list[tuple[str, Structure]]:
+    """Read every structure of a file, in order.
+
+    CIF (`.cif`) and POSCAR (`.vasp`, `.poscar`, or a file named POSCAR… or CONTCAR…) go through pymatgen,
+    XYZ, extended XYZ (`.xyz`, `.extxyz`) and PDB (`.pdb`) through ASE. An XYZ or PDB without a lattice is a
+    molecule and is boxed with `vacuum` Å on every side (by default as `params.yaml` has it by default).
+    `aliases` are declared replacements of symbols, such as {"D": "H"}, for CIF and POSCAR.
+
+    Returns pairs (id, structure): the id is the file's stem, with `-0`, `-1`, … where there are several.
+
+    Raises `InvalidStructure` naming the file (`unreadable`, with the byte where it is not UTF-8;
+    `disordered`, `no_features`, …) and `StrataError` for a missing file or an unknown kind of file.
+    """
+    path = Path(path)
+    parse = _parser(path)
+    text = _text(path)
+    try:
+        found = parse(text, aliases or {})
+    except InvalidStructure as error:
+        raise InvalidStructure(error.code, f"{path}: {error}") from None
+    except Exception as error:  # noqa: BLE001  # the readers raise whatever a broken file makes them raise
+        raise InvalidStructure("unreadable", f"{path}: {error}") from None
+    if not found:
+        raise InvalidStructure("no_structure", f"{path} holds no structure")
+    box = Ingest().vacuum if vacuum is None else vacuum
+    names = [path.stem] if len(found) == 1 else [f"{path.stem}-{index}" for index in range(len(found))]
+    structures = []
+    for name, item in zip(names, found, strict=True):
+        try:
+            if parse in (_parse_xyz, _parse_pdb):
+                structure = Structure.from_ase(item, box)
+            else:
+                structure = Structure.from_pymatgen(item, aliases)
+        except InvalidStructure as error:
+            raise InvalidStructure(error.code, f"{path}, {name}: {error}") from None
+        structures.append((name, structure))
+    return structures
+
+
+def _parser(path: Path) -> Callable[[str, Mapping[str, str]], list[Any]]:
+    kind = path.suffix.lower()
+    if kind in {".xyz", ".extxyz"}:
+        need("ase", "data")
+        return _parse_xyz
+    if kind == ".pdb":
+        need("ase", "data")
+        return _parse_pdb
+    if kind == ".cif":
+        need("pymatgen.core", "data")
+        return _parse_cif
+    if kind in {".vasp", ".poscar"} or path.name.lower().startswith(_POSCAR):
+        need("pymatgen.core", "data")
+        return _parse_poscar
+    raise StrataError(
+        f"{path}: unknown kind of structure file; known are .cif, POSCAR, .vasp, .xyz, .extxyz, .pdb"
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidStructure("unreadable", f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _parse_cif(text: str, aliases: Mapping[str, str]) -> list[Any]:
+    import warnings
+
+    from pymatgen.io.cif import CifFile, CifParser
+
+    for block in CifFile.from_str(text).data.values():
+        _refuse_isotopes(block.data.get("_atom_site_type_symbol", []), aliases)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen warns of every rounded coordinate
+        return list(CifParser.from_str(text).parse_structures(primitive=False, on_error="raise"))
+
+
+def _parse_poscar(text: str, aliases: Mapping[str, str]) -> list[Any]:
+    from pymatgen.io.vasp import Poscar
+
+    _refuse_isotopes(" ".join(text.splitlines()[5:6]).split(), aliases)
+    return [Poscar.from_str(text).structure]
+
+
+def _parse_xyz(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG001  # as the others
+    from ase.io import read
+
+    try:
+        return list(read(io.StringIO(text), index=":", format="extxyz"))
+    except KeyError as error:  # how ASE says that it does not know a symbol
+        raise InvalidStructure("no_features", f"{error} is no element with atom features") from None
+
+
+def _parse_pdb(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG001  # as the others
+    from ase.io import read
+
+    try:
+        found = read(io.StringIO(text), index=":", format="proteindatabank")
+    except KeyError as error:
+        raise InvalidStructure("no_features", f"{error} is no element with atom features") from None
+    frames = [atoms for atoms in found if len(atoms)]
+    for atoms in frames:
+        if atoms.cell.volume <= 1.0 + 1e-6:  # CRYST1 of 1 Å a side is how the format says "no crystal"
+            atoms.set_cell(None)
+            atoms.pbc = False
+    return frames
+
+
+def _refuse_isotopes(symbols: Iterable[str], aliases: Mapping[str, str]) -> None:
+    """pymatgen reads D and T as H without a word; here that has to be declared."""
+    for symbol in symbols:
+        if symbol in _ISOTOPES and symbol not in aliases:
+            raise InvalidStructure("no_features", f"{symbol!r} is no element with atom features")

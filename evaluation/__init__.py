@@ -1,0 +1,1 @@
+"""What the runs are worth: scores on the test part, statistics, experiments and pages."""

@@ -1,0 +1,83 @@
+"""Supplementary table 11 of the paper: one network for several properties against one network each.
+
+Where one of the properties holds an entry back for its test part, a joint network does not learn from the
+others' values of it either, so that a joint network has fewer rows; the table says how many.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import StrataError
+from core.params import Params
+from evaluation.experiments.frames import compare, scores_of
+from evaluation.experiments.results import Result
+from evaluation.experiments.workspace import Workspace
+from evaluation.protocol import BASE
+
+NAME = "multi_property"
+SINGLE, JOINT = "single", "joint"
+
+
+def run(params: Params, store_root: Path, _out: Path) -> Result:
+    """Train every property alone and all together, from scratch and fine-tuned; each looks once."""
+    section = params.experiments.multi_property
+    for dataset, names in section.targets.items():
+        if len(names) < 2:
+            raise StrataError(
+                f"params.yaml, experiments.multi_property: {dataset} names {len(names)} properties; "
+                "joint training takes two or more"
+            )
+    if not section.targets:
+        raise StrataError("params.yaml, experiments.multi_property: name a dataset and two of its properties")
+    workspace = Workspace(NAME, params, section, store_root)
+    networks = _train(workspace)
+    base = workspace.heads()
+    base = base[base["method"] == BASE]
+    networks = networks.assign(training=networks["settings"].map(_training))
+    runs = pd.concat([networks, *(base.assign(training=kind) for kind in (SINGLE, JOINT))], ignore_index=True)
+    looks = workspace.score(runs, within=["training"]).rename(columns={"among": "training"})
+    by = ["dataset", "property", "scheme", "training"]
+    table = compare(looks, by, params.evaluate.bootstrap, params.evaluate.seed)
+    metrics: dict[str, Any] = {}
+    for row in table.to_dict("records"):
+        place = metrics.setdefault(row["dataset"], {}).setdefault(row["property"], {})
+        place.setdefault(row["scheme"], {})[row["training"]] = {
+            name: row[name] for name in ("scratch", "transfer")
+        }
+    return Result(
+        NAME,
+        {"table": table, "scores": scores_of(looks)},
+        metrics=metrics,
+        settings=section.model_dump(mode="json"),
+        provenance=workspace.provenance(runs),
+        notes=tuple(workspace.notes),
+    )
+
+
+def _train(workspace: Workspace) -> pd.DataFrame:
+    from zoo.training.finetune import train_all
+    from zoo.training.run import Ask
+
+    source = workspace.params.extract.source_model
+    settings = workspace.finetune()
+    found = []
+    for dataset, names in workspace.targets.items():
+        workspace.draw(dataset)
+        store = workspace.store
+        drawn = [set(store.splits(dataset, name)) for name in names]
+        asks = [
+            Ask(dataset, tuple(group), split, source if method == "finetune" else None, source, settings)
+            for split in sorted(set.intersection(*drawn))
+            for group in (*((name,) for name in names), names)
+            for method in workspace.plan.methods
+        ]
+        done = train_all(store, dataset, asks, lenders=workspace.lenders)
+        found.append(workspace.runs(dataset, [run.run_id for run in done]))
+    return pd.concat(found, ignore_index=True)
+
+
+def _training(settings: str) -> str:
+    return JOINT if len(json.loads(settings)["properties"]) > 1 else SINGLE

@@ -1,0 +1,134 @@
+"""The tests over all targets: sign test, Wilcoxon's signed ranks, critical differences (Demšar 2006).
+
+Read off what `transfer` looked at; nothing is looked at again.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.params import Params
+from evaluation.experiments.results import Result
+from evaluation.experiments.transferred import transferred
+from evaluation.statistics import CriticalDifference, critical_difference, sign_test, wilcoxon
+
+NAME = "significance"
+_NOT_INDEPENDENT = (
+    "Targets of one dataset share structures and are not independent: where they are alike, p is too small."
+)
+
+
+def run(params: Params, store_root: Path, out: Path) -> Result:
+    """Test transfer against scratch and against Base, for each way of splitting."""
+    section = params.experiments.significance
+    source = transferred(params, store_root, out)
+    table, validation = source.tables["table"], source.tables["validation"]
+    tests = pair_tests(table)
+    ranks = pd.concat(
+        [
+            rank_table(_by_test(table), "test", section.alpha),
+            rank_table(_by_validation(validation), "validation", section.alpha),
+        ],
+        ignore_index=True,
+    )
+    metrics: dict[str, Any] = {}
+    for row in tests.to_dict("records"):
+        metrics.setdefault(row["scheme"], {})[row["against"]] = {
+            name: row[name] for name in ("targets", "gains", "losses", "sign_p", "wilcoxon_p")
+        }
+    tables = {"table": tests}
+    if len(ranks):
+        tables["ranks"] = ranks
+    return Result(
+        NAME,
+        tables,
+        metrics,
+        settings=section.model_dump(mode="json"),
+        provenance=source.provenance,
+        notes=(_NOT_INDEPENDENT,),
+    )
+
+
+def pair_tests(table: pd.DataFrame) -> pd.DataFrame:
+    """Return sign test and Wilcoxon of transfer against each other method, a row a way of splitting."""
+    rows = []
+    for scheme, own in table.groupby("scheme", sort=True):
+        for against in ("scratch", "base"):
+            both = own[own[against].notna() & (own[against] > 0)] if against in own else own.iloc[:0]
+            if both.empty:
+                continue
+            sign = sign_test(both["transfer"] - both[against])
+            ratios = both[both["transfer"] > 0]
+            logs = [math.log(t / o) for t, o in zip(ratios["transfer"], ratios[against], strict=True)]
+            signed = wilcoxon(logs) if logs else None
+            rows.append(
+                {
+                    "scheme": scheme,
+                    "against": against,
+                    "targets": len(both),
+                    "gains": sign.gains,
+                    "losses": sign.losses,
+                    "ties": sign.ties,
+                    "share": sign.gains / max(sign.gains + sign.losses, 1),
+                    "share_low": sign.low,
+                    "share_high": sign.high,
+                    "sign_p": sign.p_value,
+                    "wilcoxon": signed.statistic if signed else None,
+                    "wilcoxon_p": signed.p_value if signed else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _by_test(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a target with Base, scratch and transfer, those that the test part was looked at by."""
+    wanted = ["dataset", "property", "scheme", *(n for n in ("base", "scratch", "transfer") if n in table)]
+    return table[wanted].melt(["dataset", "property", "scheme"], var_name="method", value_name="mae")
+
+
+def _by_validation(validation: pd.DataFrame) -> pd.DataFrame:
+    return validation.rename(columns={"val_mae": "mae"})
+
+
+def rank_table(errors: pd.DataFrame, part: str, alpha: float) -> pd.DataFrame:
+    """Rank the methods that all targets have; none where they are too few for a critical difference.
+
+    Where a method lacks targets (networks are trained for some only) there are two rankings: of the methods
+    that all targets have, and of all methods on the targets that have all.
+    """
+    rows = []
+    for scheme, own in errors.groupby("scheme", sort=True):
+        wide = own.pivot_table(index=["dataset", "property"], columns="method", values="mae")
+        whole = {"all targets": wide.dropna(axis=1), "targets with networks": wide.dropna(axis=0)}
+        for over, table in whole.items():
+            if (
+                table.shape[0] < 2
+                or table.shape[1] < 3
+                or (over != "all targets" and not wide.isna().any(axis=None))
+            ):
+                continue
+            rows += _rows(
+                critical_difference(table.to_numpy(), list(table.columns), alpha), str(scheme), part, over
+            )
+    return pd.DataFrame(rows)
+
+
+def _rows(found: CriticalDifference, scheme: str, part: str, over: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "scheme": scheme,
+            "part": part,
+            "over": over,
+            "method": method,
+            "rank": rank,
+            "groups": " ".join(str(i) for i, group in enumerate(found.groups) if method in group),
+            "targets": found.n,
+            "distance": found.distance,
+            "alpha": found.alpha,
+            "friedman": found.statistic,
+            "friedman_p": found.p_value,
+        }
+        for method, rank in zip(found.methods, found.ranks, strict=True)
+    ]

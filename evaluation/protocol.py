@@ -1,0 +1,247 @@
+"""The protocol: methods compete on the validation part, and what was chosen looks at the test part once.
+
+Per target and split the chosen transfer model (the lowest validation MAE among heads and fine-tuned
+networks), the scratch model and Base are scored on the test part, and nothing else (Gupta et al. 2024,
+Results). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes
+the choice itself: there is no call that takes a run and gives its test error. Every look leaves a row in
+`store/looks`, written before the targets are read.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from core.errors import StrataError
+from core.params import Evaluate
+from evaluation import statistics
+from featurestore.query.store import FeatureStore
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.schema import LOOKS
+from featurestore.tables.writer import TableWriter
+
+BASE, CHOSEN, SCRATCH = "base", "chosen", "scratch"
+ROLE_OF = {"base": BASE, "features": CHOSEN, "finetune": CHOSEN, "scratch": SCRATCH}  # method → role
+ROLES = (CHOSEN, SCRATCH, BASE)
+SPLIT_KEY = ["scheme", "seed", "fold"]
+TARGET_KEY = ["dataset", "property", *SPLIT_KEY]
+_LOOK = ["run_id", *TARGET_KEY, "role", "among", "stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class TestScore:
+    """How well predictions meet targets; errors in the target's unit.
+
+    `mae_low` and `mae_high` bound the 95 % bootstrap interval of `mae`. What is undefined is None:
+    the interval of fewer than two values, R² of a constant target, Spearman's ρ of a constant side.
+    """
+
+    mae: float
+    mae_low: float | None
+    mae_high: float | None
+    r2: float | None
+    spearman: float | None
+    n: int
+
+    __test__ = False  # pytest: not a test class
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The chosen, scratch or Base run of one target and split with its score on the test part."""
+
+    run_id: str
+    dataset: str
+    property: str
+    unit: str
+    scheme: str
+    seed: int
+    fold: int
+    role: str
+    among: str  # what it was chosen among, where a split has several choices
+    method: str
+    head: str
+    feature_set: str | None
+    source_model: str | None
+    label: str | None
+    n_train: int
+    n_val: int
+    val_mae: float
+    fit_seconds: float | None
+    score: TestScore
+    mad: float  # of the test targets about their mean
+    split: str  # its name
+    predictions: pd.DataFrame  # entry_id, actual, predicted
+
+
+def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed: int = 0) -> TestScore:
+    """Score `predicted` (n,) against `actual` (n,), both in the target's unit.
+
+    The interval is the percentile bootstrap of the mean absolute error over entries, with a fixed
+    seed; it says how the choice of test entries moves the MAE, not how another training would.
+
+    >>> score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0]), resamples=0)
+    TestScore(mae=1.0, mae_low=None, mae_high=None, r2=-3.5, spearman=1.0, n=3)
+    """
+    from scipy import stats
+
+    actual = np.asarray(actual, dtype=np.float64)
+    predicted = np.asarray(predicted, dtype=np.float64)
+    if actual.shape != predicted.shape or actual.ndim != 1 or actual.size == 0:
+        raise StrataError(f"cannot score {predicted.shape} predictions against {actual.shape} targets")
+    for name, values in (("target", actual), ("prediction", predicted)):
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise StrataError(f"{name} {bad[0]} of {values.size} is {values[bad[0]]}: not a finite number")
+    errors = np.abs(actual - predicted)
+    low = high = None
+    if resamples and errors.size > 1:
+        interval = stats.bootstrap(
+            (errors,),
+            np.mean,
+            n_resamples=resamples,
+            batch=100,  # bounds the memory: 100 resamples at a time
+            method="percentile",
+            random_state=np.random.default_rng(seed),
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return TestScore(
+        statistics.mae(actual, predicted),
+        low,
+        high,
+        statistics.r2(actual, predicted),
+        statistics.spearman(actual, predicted),
+        int(errors.size),
+    )
+
+
+def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
+    """Pick the rows of `runs` that may be scored: chosen, scratch and Base of every target and split.
+
+    `runs` has the columns of the `runs` table; the result has one more, `role`. Each is the run with the
+    lowest validation MAE of its role, ties by run_id; Base and scratch are what the chosen one is compared
+    with, so they take part in no choice. `within` names further columns whose values each have a choice of
+    their own.
+
+    Raises `StrataError` for a table that holds test scores: they must not lie where a choice is made.
+
+    >>> runs = pd.DataFrame({"run_id": ["a", "b", "c"], "method": ["base", "features", "finetune"],
+    ...                      "val_mae": [3.0, 2.0, 1.0]})
+    >>> runs[["dataset", "property", "scheme", "seed", "fold"]] = ["d", "p", "random", 0, 0]
+    >>> choose(runs)[["run_id", "role"]].values.tolist()
+    [['c', 'chosen'], ['a', 'base']]
+    """
+    seen = [name for name in runs.columns if name.startswith("test_") or "_test_" in name]
+    if seen:
+        raise StrataError(f"a choice is made by validation MAE; leave out test scores: {', '.join(seen)}")
+    key = [*TARGET_KEY, *within]
+    best = runs[runs["val_mae"].notna()].sort_values(["val_mae", "run_id"], kind="stable")
+    picked = best.assign(role=best["method"].map(ROLE_OF)).drop_duplicates([*key, "role"])
+    order = picked["role"].map(ROLES.index)
+    return (
+        picked.assign(_order=order)
+        .sort_values([*key, "_order"])
+        .drop(columns="_order")
+        .reset_index(drop=True)
+    )
+
+
+def split_label(scheme: str, seed: int, fold: int) -> str:
+    """Name one drawn split.
+
+    >>> split_label("random", 0, 0), split_label("kfold", 0, 3)
+    ('random-0', 'kfold-0-3')
+    """
+    return f"{scheme}-{seed}-{fold}" if fold else f"{scheme}-{seed}"
+
+
+def look(
+    store: FeatureStore,
+    runs: pd.DataFrame,
+    settings: Evaluate,
+    stage: str,
+    within: Sequence[str] = (),
+) -> list[Scored]:
+    """Choose among `runs` (see `choose`), and score what was chosen on the test part.
+
+    stage: who looks, for the audit. A run that looked already is scored again to the same numbers, and
+    leaves no second row.
+
+    Raises `StrataError` where predictions or targets are missing or are no numbers.
+    """
+    picked = choose(runs, within).to_dict("records")
+    for run in picked:
+        run["among"] = ", ".join(str(run[name]) for name in within)
+        run["stage"] = stage
+    _write_down(store, picked)
+    return [_score(store, run, settings) for run in picked]
+
+
+def _write_down(store: FeatureStore, picked: Sequence[dict[str, Any]]) -> None:
+    """Add the looks that are new to `store/looks`."""
+    names = ", ".join(_LOOK)
+    known = set(store.sql(f"SELECT {names} FROM looks").fetchall())  # noqa: S608 - our own names
+    new = [run for run in picked if tuple(run[name] for name in _LOOK) not in known]
+    if not new:
+        return
+    now = datetime.now(UTC)
+    rows = [{name: run[name] for name in _LOOK} | {"n": run["n_test"], "looked_at": now} for run in new]
+    text = json.dumps([[str(run[name]) for name in _LOOK] for run in new])
+    with TableWriter(StoreLayout(store.path).looks, LOOKS, new[0]["stage"]) as writer:
+        writer.commit(f"looks-{hashlib.sha256(text.encode()).hexdigest()}", pa.Table.from_pylist(rows, LOOKS))
+
+
+def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scored:
+    """Read one chosen run's test predictions beside their targets: the only such reading there is."""
+    pairs = store.sql(
+        "SELECT p.entry_id, t.value AS actual, p.prediction AS predicted "
+        "FROM predictions p JOIN targets t USING (dataset, property, entry_id) "
+        "WHERE p.run_id = ? AND p.part = 'test' ORDER BY p.entry_id",
+        [run["run_id"]],
+    ).df()
+    head = _text(run["head"]) or run["method"]
+    name = f"run {run['run_id']} ({head} on {run['dataset']}/{run['property']})"
+    if len(pairs) != run["n_test"]:
+        raise StrataError(
+            f"{name}: {run['n_test']} test entries were predicted, and {len(pairs)} of them have a target; "
+            f"the targets have changed since: run strata fit {run['dataset']} again"
+        )
+    try:
+        result = score(pairs["actual"], pairs["predicted"], settings.bootstrap, settings.seed)
+    except StrataError as error:
+        raise StrataError(f"{name}: {error}") from None
+    seconds = run.get("fit_seconds")
+    return Scored(
+        run_id=run["run_id"],
+        dataset=run["dataset"],
+        property=run["property"],
+        unit=run["unit"],
+        scheme=run["scheme"],
+        seed=int(run["seed"]),
+        fold=int(run["fold"]),
+        role=run["role"],
+        among=run["among"],
+        n_train=int(run["n_train"]),
+        n_val=int(run["n_val"]),
+        split=split_label(run["scheme"], int(run["seed"]), int(run["fold"])),
+        method=run["method"],
+        head=head,
+        feature_set=_text(run["feature_set"]),
+        source_model=_text(run["source_model"]),
+        label=_text(run["label"]),
+        val_mae=run["val_mae"],
+        fit_seconds=None if seconds is None or pd.isna(seconds) else float(seconds),
+        score=result,
+        mad=statistics.mad(pairs["actual"]),
+        predictions=pairs,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

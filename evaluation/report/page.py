@@ -1,0 +1,298 @@
+"""What the report's page says, as plain rows read from the store.
+
+Of the test part's errors the page knows what `evaluate` wrote down. The data report counts all values of a
+property, whatever their part; nothing is chosen by it.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import featurestore
+from core.errors import StrataError, check_name
+from core.params import Params
+from etl.cards import DatasetCard, load_card
+from evaluation.evaluate import current_runs
+from evaluation.protocol import BASE, CHOSEN, split_label
+from evaluation.report.blocks import Block, blocks
+from evaluation.report.data import DatasetFacts, data_report
+from evaluation.report.plots import Bar, Point
+from featurestore.query.store import FeatureStore
+
+MODELS = Path(__file__).parents[2] / "zoo" / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One fitted run; `role` and the test columns are empty unless `evaluate` looked at it."""
+
+    run_id: str
+    dataset: str
+    prop: str
+    unit: str
+    split: str
+    head: str
+    feature_set: str
+    label: str
+    parts: tuple[int, int, int]
+    train_mae: float | None
+    val_mae: float | None
+    seconds: float | None
+    role: str = ""
+    mae: float | None = None
+    low: float | None = None
+    high: float | None = None
+    r2: float | None = None
+    spearman: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the property's name with words apart."""
+        return self.prop.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One dataset's property on one split: the chosen run beside Base."""
+
+    chosen: Run
+    base: Run | None
+    description: str
+
+    @property
+    def ratio(self) -> float | None:
+        """Return test MAE of the chosen run / Base's; None without a Base or where Base is exact."""
+        return self._over_base(self.chosen.mae)
+
+    def bar(self, name: str) -> Bar | None:
+        """Return the bar of this target under `name`; None without a ratio."""
+        if self.ratio is None:
+            return None
+        note = f"{self.chosen.head} {self.chosen.label}".strip()
+        return Bar(
+            name, self.ratio, self._over_base(self.chosen.low), self._over_base(self.chosen.high), note
+        )
+
+    def _over_base(self, value: float | None) -> float | None:
+        if value is None or self.base is None or not self.base.mae:
+            return None
+        return value / self.base.mae
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset's card, its counts and its targets."""
+
+    card: DatasetCard
+    entries: int
+    structures: int
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that could not be used, and in which table it is missing."""
+
+    table: str
+    dataset: str
+    id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the store: its log's version, and its shards, each named by its SHA-256."""
+
+    name: str
+    version: int
+    rows: int
+    bytes: int
+    shards: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Vectors of one source model under one set of settings."""
+
+    extraction_id: str
+    source_model: str
+    structures: int
+    provenance: str  # what its shards say, a line a fact
+    card: str  # the source model's card, as its file has it
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything on the page."""
+
+    datasets: tuple[Dataset, ...]
+    runs: tuple[Run, ...]
+    parity: Mapping[tuple[str, str, str], Sequence[Point]]
+    rejects: tuple[Rejected, ...]
+    tables: tuple[Table, ...]
+    extractions: tuple[Extraction, ...]
+    versions: Mapping[str, str]
+    params_text: str
+    blocks: tuple[Block, ...] = ()  # the experiments whose results are there
+    facts: tuple[DatasetFacts, ...] = ()  # what the datasets hold
+
+    @property
+    def targets(self) -> list[Target]:
+        """Return the targets of all datasets."""
+        return [target for dataset in self.datasets for target in dataset.targets]
+
+    @property
+    def cautions(self) -> dict[str, str]:
+        """Return the words that stand beside every value of a dataset, for those that have some."""
+        return {dataset.card.name: dataset.card.caution for dataset in self.datasets if dataset.card.caution}
+
+    @property
+    def splits(self) -> list[str]:
+        """Return the names of the splits, in order."""
+        return sorted({target.chosen.split for target in self.targets})
+
+
+def gather(
+    params: Params, store_root: str | Path, parity_file: Path, params_file: Path, results: Path | None = None
+) -> Page:
+    """Read what the page shows of `params.datasets`, and of the experiments under `results`.
+
+    Raises `StrataError` where runs or scores are missing, naming the command that makes them.
+    """
+    store = featurestore.open(store_root)
+    frames = {name: current_runs(store, store_root, name) for name in params.datasets}
+    fitted = pd.concat(frames.values())
+    looks = store.sql(
+        "SELECT run_id, role, test_mae AS mae, test_mae_low AS low, test_mae_high AS high, "
+        "test_r2 AS r2, test_spearman AS spearman FROM runs WHERE role IS NOT NULL"
+    )
+    scores = {row["run_id"]: row for row in records(looks.df())}
+    runs = [_run(row, scores.get(row["run_id"], {})) for frame in frames.values() for row in records(frame)]
+    runs.sort(key=lambda run: (run.dataset, run.prop, run.split, run.head, run.feature_set))
+    counts = store.sql(
+        "SELECT dataset, count(*), count(DISTINCT structure_id) FROM entries GROUP BY dataset"
+    ).fetchall()
+    by_name = {name: (entries, structures) for name, entries, structures in counts}
+    formulas = store.sql(
+        "SELECT dataset || '/' || entry_id, formula FROM entries JOIN structures USING (structure_id)"
+    ).fetchall()
+    rejects = store.sql(
+        "SELECT \"table\", coalesce(dataset, ''), id, code, message FROM rejects ORDER BY ALL"
+    ).fetchall()
+    return Page(
+        datasets=tuple(
+            Dataset(load_card(name), *by_name.get(name, (0, 0)), _targets(name, runs)) for name in frames
+        ),
+        runs=tuple(runs),
+        parity=read_parity(parity_file, dict(formulas)),
+        rejects=tuple(Rejected(*row) for row in rejects),
+        tables=tuple(_tables(store)),
+        extractions=tuple(_extractions(store, set(fitted["extraction_id"].dropna()))),
+        versions=_versions(fitted["versions"].dropna()),
+        params_text=params_file.read_text(encoding="utf-8"),
+        blocks=blocks(results) if results is not None else (),
+        facts=tuple(data_report(store_root, params.datasets, params.extract.source_model)),
+    )
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a data frame as dictionaries, with None for whatever is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def _run(row: Mapping[str, Any], look: Mapping[str, Any]) -> Run:
+    return Run(
+        run_id=row["run_id"],
+        dataset=row["dataset"],
+        prop=row["property"],
+        unit=row["unit"],
+        split=split_label(row["scheme"], row["seed"], row["fold"]),
+        head=row["head"] or row["method"],
+        feature_set=row["feature_set"] or "",
+        label=row["label"] or "",
+        parts=(row["n_train"], row["n_val"], row["n_test"]),
+        train_mae=row["train_mae"],
+        val_mae=row["val_mae"],
+        seconds=row["fit_seconds"],
+        **{name: value for name, value in look.items() if name != "run_id"},
+    )
+
+
+def _targets(dataset: str, runs: Iterable[Run]) -> tuple[Target, ...]:
+    own = [run for run in runs if run.dataset == dataset]
+    base = {(run.prop, run.split): run for run in own if run.role == BASE}
+    card = load_card(dataset)
+    found = tuple(
+        Target(
+            run,
+            base.get((run.prop, run.split)),
+            card.properties[run.prop].description if run.prop in card.properties else "",
+        )
+        for run in own
+        if run.role == CHOSEN
+    )
+    if not found:
+        raise StrataError(f"no scores of the current runs of {dataset}; make them with: strata evaluate")
+    return found
+
+
+def read_parity(path: Path, formulas: Mapping[str, str]) -> dict[tuple[str, str, str], list[Point]]:
+    """Read what `evaluate` wrote: (dataset, property, split) → the chosen run's test points.
+
+    `formulas` ("dataset/entry_id" → formula) adds to an entry's name what it is made of.
+    """
+    found: dict[tuple[str, str, str], list[Point]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                formula = formulas.get(f"{row['dataset']}/{row['entry_id']}")
+                name = (
+                    row["entry_id"]
+                    if formula in (None, row["entry_id"])
+                    else f"{row['entry_id']} ({formula})"
+                )
+                point = Point(name, float(row["actual"]), float(row["predicted"]))
+                found.setdefault((row["dataset"], row["property"], row["split"]), []).append(point)
+    except FileNotFoundError:
+        raise StrataError(f"{path} is missing; make it with: strata evaluate") from None
+    return found
+
+
+def _tables(store: FeatureStore) -> Iterable[Table]:
+    rows = store.sql(
+        "SELECT \"table\", coalesce(dataset, ''), sum(rows)::BIGINT, sum(bytes)::BIGINT, "
+        "list(sha256 ORDER BY sha256), "
+        '(SELECT max(version) FROM log WHERE log."table" = shards."table" '
+        "AND log.dataset IS NOT DISTINCT FROM shards.dataset) "
+        'FROM shards GROUP BY "table", dataset ORDER BY ALL'
+    ).fetchall()
+    for table, dataset, n, size, hashes, version in rows:
+        yield Table(f"{table}/{dataset}" if dataset else table, version, n, size, tuple(hashes))
+
+
+def _extractions(store: FeatureStore, wanted: set[str]) -> Iterable[Extraction]:
+    rows = store.sql("SELECT extraction_id, source_model, structures, provenance FROM extractions").fetchall()
+    for extraction_id, source_model, structures, provenance in rows:
+        if extraction_id in wanted:
+            facts = json.loads(provenance or "{}")
+            text = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+            yield Extraction(extraction_id, source_model, structures, text, _model_card(source_model))
+
+
+def _model_card(name: str) -> str:
+    path = MODELS / f"{check_name(name, 'source model')}.yaml"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _versions(texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for text in set(texts):
+        for name, version in json.loads(text).items():
+            found.setdefault(name, set()).add(str(version))
+    return {name: ", ".join(sorted(found[name])) for name in sorted(found)}

@@ -1,0 +1,190 @@
+"""The page: one HTML file that opens from disk and asks the network for nothing."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import StrataError, check_name
+from core.params import PARAMS_FILE, Params
+from evaluation.report import plots
+from evaluation.report.blocks import Drill, drills
+from evaluation.report.charts import parity_spec, ratio_spec, result_spec
+from evaluation.report.page import Page, Target, gather
+from evaluation.report.svg import alone, inline, png, svg
+from featurestore.query.feature_sets import FEATURE_SETS
+from heads.summary import progress
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the page's first sentences say; a target is rated where Base has a score, too."""
+
+    targets: int
+    rated: int
+    better: int  # test MAE below Base's
+    surely: int  # the whole 95 % interval below Base's
+    median: float | None  # of test MAE / Base MAE
+    best: Target | None
+    worst: Target | None
+    smallest: int  # entries of the smallest test part
+    largest: int
+
+
+def summarise(targets: Sequence[Target]) -> Summary:
+    """Count how often, and by how much, the chosen head beats Base."""
+    rated = [(target.ratio, target) for target in targets if target.ratio is not None]
+    rated.sort(key=lambda pair: pair[0])
+    ratios = [ratio for ratio, _ in rated]
+    bars = [target.bar("") for _, target in rated]
+    return Summary(
+        targets=len(targets),
+        rated=len(rated),
+        better=sum(ratio < 1 for ratio in ratios),
+        surely=sum(bar is not None and bar.high is not None and bar.high < 1 for bar in bars),
+        median=float(np.median(ratios)) if ratios else None,
+        best=rated[0][1] if rated else None,
+        worst=rated[-1][1] if rated else None,
+        smallest=min((target.chosen.parts[2] for target in targets), default=0),
+        largest=max((target.chosen.parts[2] for target in targets), default=0),
+    )
+
+
+def report(
+    params: Params,
+    store_root: str | Path = "store",
+    out: str | Path = "report/index.html",
+    parity_file: str | Path = "plots/parity.csv",
+    params_file: str | Path = PARAMS_FILE,
+    results: str | Path = "results",
+) -> Page:
+    """Write the page of `params.datasets`, and of the experiments under `results`, to `out`.
+
+    Raises `StrataError` where runs or scores are missing, naming the command that makes them.
+    """
+    page = gather(params, store_root, Path(parity_file), Path(params_file), Path(results))
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(page), encoding="utf-8", newline="\n")
+    return page
+
+
+def render(page: Page) -> str:
+    """Turn a page into HTML; every name and text from outside is escaped by the templates."""
+    from markupsafe import Markup
+
+    # of several splits the parity plots show the first; the table has them all
+    shown = [target for target in page.targets if target.chosen.split == _first_split(page, target)]
+    parity = []
+    for target in shown:
+        run = target.chosen
+        points = page.parity.get((run.dataset, run.prop, run.split), [])
+        drawn = inline(parity_spec(f"{run.dataset}, {run.name}", run.unit, points), "parity")
+        parity.append((target, Markup(drawn), len(points)))  # noqa: S704 - drawn as XML: names are escaped
+    bars = [
+        (dataset, [bar for target in dataset.targets if (bar := target.bar(_name(page, target)))])
+        for dataset in page.datasets
+    ]
+    top = plots.ratio_limit([bar for _, own in bars for bar in own])  # one scale for all datasets
+    ratios = [
+        (dataset, Markup(inline(ratio_spec(dataset.card.title, own, top), "ratios")))  # noqa: S704
+        for dataset, own in bars
+        if own
+    ]
+    used = _checkpoints(page)
+    # the page's policy lets this one script run, by its hash, and no other: a second wall behind escaping
+    script = (plots.TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        plots.environment()
+        .get_template("page.html.jinja")
+        .render(
+            page=page,
+            facts=summarise(page.targets),
+            parity=parity,
+            ratios=ratios,
+            column=Markup(plots.checkpoint_svg(used)),  # noqa: S704
+            n_used=len(used),
+            shown=plots.SHOWN_POINTS,
+            worst=plots.WORST_POINTS,
+            drills=drills(page.blocks),
+            anchor=Drill.anchor,
+            draw=lambda figure: Markup(inline(figure.spec)),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            script_hash=script_hash,
+        )
+    )
+
+
+def write_figures(page: Page, folder: Path) -> list[Path]:
+    """Write every figure of the experiments, and the parity plots, as SVG, PNG and Vega-Lite files."""
+    specs = {figure.name: figure.spec for block in page.blocks for figure in block.figures}
+    for (dataset, prop, split), points in page.parity.items():
+        unit = next(run.unit for run in page.runs if (run.dataset, run.prop) == (dataset, prop))
+        specs[f"parity-{dataset}-{prop}-{split}"] = parity_spec(f"{dataset}, {prop}", unit, points)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, spec in progress(list(specs.items()), "draw figures"):
+        path = folder / check_name(name, "figure")
+        files = {
+            ".svg": svg(spec).encode(),
+            ".png": png(spec),
+            ".vl.json": json.dumps(spec, ensure_ascii=False, indent=1).encode(),
+        }
+        for ending, content in files.items():
+            file = path.with_name(path.name + ending)
+            file.write_bytes(content)
+            written.append(file)
+    return written
+
+
+def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
+    """Draw the README's picture as SVG: parity plots of `names` (dataset, property), and all bars.
+
+    Raises `StrataError` for a target that was not scored.
+    """
+    by_name = {(target.chosen.dataset, target.chosen.prop): target for target in reversed(page.targets)}
+    missing = [f"{dataset}/{prop}" for dataset, prop in names if (dataset, prop) not in by_name]
+    if missing:
+        raise StrataError(f"cannot draw {', '.join(missing)}: not scored; run strata evaluate")
+    chosen = [by_name[name].chosen for name in names]
+    parities = [
+        (f"{run.dataset}: {run.name}", run.unit, page.parity.get((run.dataset, run.prop, run.split), []))
+        for run in chosen
+    ]
+    bars = [
+        bar
+        for target in page.targets
+        if (bar := target.bar(f"{target.chosen.dataset}: {_name(page, target)}"))
+    ]
+    facts = summarise(page.targets)
+    headline = (
+        f"Test error below Base for {facts.better} of {facts.rated} properties; "
+        f"in the median {plots.number(facts.median, 2)} × Base"
+    )
+    footnotes = [
+        f"{dataset.card.name}: {dataset.card.caution or dataset.card.title}" for dataset in page.datasets
+    ]
+    return alone(result_spec(headline, parities, bars, footnotes))
+
+
+def _first_split(page: Page, target: Target) -> str:
+    run = target.chosen
+    return min(
+        other.chosen.split
+        for other in page.targets
+        if (other.chosen.dataset, other.chosen.prop) == (run.dataset, run.prop)
+    )
+
+
+def _name(page: Page, target: Target) -> str:
+    return f"{target.chosen.name}, {target.chosen.split}" if len(page.splits) > 1 else target.chosen.name
+
+
+def _checkpoints(page: Page) -> list[str]:
+    sets = {run.feature_set for run in page.runs} & FEATURE_SETS.keys()
+    return sorted({checkpoint for name in sets for checkpoint in FEATURE_SETS[name]})

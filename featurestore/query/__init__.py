@@ -1,0 +1,1 @@
+"""Asking: SQL views, matrices, neighbours, and how answers are written."""

@@ -1,0 +1,196 @@
+"""Which rows a head sees: entries, parts and targets of one property, chosen in SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from core.errors import StrataError, unknown
+from core.lazy import need
+from featurestore.tables.schema import VECTOR, WIDTH
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch.utils.data import TensorDataset
+
+PARTS = ("train", "val", "test")
+
+
+class SplitKey(NamedTuple):
+    """Names one draw of train, validation and test parts."""
+
+    scheme: str = "random"
+    seed: int = 0
+    fold: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matrix:
+    """What a head is fitted on: a row an entry, in the order of the provider's file."""
+
+    X: NDArray[np.float32]  # (n, 256 × checkpoints), C-contiguous
+    y: NDArray[np.float64] | None  # (n,), in `unit`; None where targets were not asked for
+    entry_ids: NDArray[np.object_]  # (n,)
+    structure_ids: NDArray[np.object_]  # (n,)
+    part: NDArray[np.object_] | None  # (n,) of train, val, test; None without a split
+    unit: str
+    extraction_id: str
+    checkpoints: tuple[str, ...] = ()  # what lies side by side in X, 256 columns each
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __repr__(self) -> str:
+        targets = "no targets" if self.y is None else f"targets in {self.unit or 'no unit'}"
+        return f"Matrix({self.X.shape[0]:,} entries × {self.X.shape[1]} features, {targets})"
+
+    @classmethod
+    def of(
+        cls,
+        X: NDArray[np.float32],
+        rows: pa.RecordBatch,
+        unit: str,
+        extraction: str,
+        checkpoints: tuple[str, ...],
+    ) -> "Matrix":
+        """Put vectors beside the rows that `select` chose."""
+        given = rows.schema.names
+        return cls(
+            X=X,
+            y=rows["value"].to_numpy() if "value" in given else None,
+            entry_ids=rows["entry_id"].to_numpy(zero_copy_only=False),
+            structure_ids=rows["structure_id"].to_numpy(zero_copy_only=False),
+            part=rows["part"].to_numpy(zero_copy_only=False) if "part" in given else None,
+            unit=unit,
+            extraction_id=extraction,
+            checkpoints=checkpoints,
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """Return entry_id, structure_id, part and value where known, and a list column per checkpoint."""
+        columns = {"entry_id": pa.array(self.entry_ids), "structure_id": pa.array(self.structure_ids)}
+        if self.part is not None:
+            columns["part"] = pa.array(self.part)
+        if self.y is not None:
+            columns["value"] = pa.array(self.y)
+        for j, name in enumerate(self.checkpoints):
+            flat = np.ascontiguousarray(self.X[:, WIDTH * j : WIDTH * (j + 1)]).reshape(-1)
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=VECTOR)
+        facts = {"unit": self.unit, "extraction_id": self.extraction_id}
+        return pa.table(columns).replace_schema_metadata(facts)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a frame indexed by entry_id: a float32 column per feature (`atom_8_0` …), then the rest.
+
+        The rest is structure_id, part where there is a split, and value where targets were asked for;
+        `attrs` has unit and extraction_id.
+        """
+        import pandas as pd
+
+        names = [f"{name}_{i}" for name in self.checkpoints for i in range(WIDTH)]
+        frame = pd.DataFrame(self.X, pd.Index(self.entry_ids, name="entry_id"), names)
+        rest = {"structure_id": self.structure_ids, "part": self.part, "value": self.y}
+        known = {name: column for name, column in rest.items() if column is not None}
+        frame = pd.concat([frame, pd.DataFrame(known, frame.index)], axis=1)
+        frame.attrs = {"unit": self.unit, "extraction_id": self.extraction_id}
+        return frame
+
+    def to_torch(self) -> "TensorDataset":
+        """Return a `torch.utils.data.Dataset` of (x, y) pairs, or of (x,) without targets; y is float32."""
+        need("torch", "extract")
+        import torch
+        from torch.utils.data import TensorDataset
+
+        tensors = [torch.from_numpy(self.X)]
+        if self.y is not None:
+            tensors.append(torch.from_numpy(self.y.astype(np.float32)))
+        return TensorDataset(*tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Entries with a value of one property; with a split, those of some of its parts."""
+
+    dataset: str
+    property: str
+    split: SplitKey | None = None
+    parts: Sequence[str] | None = None
+
+
+def drawn_splits(connection: Any, dataset: str, property_name: str) -> list[SplitKey]:
+    """Return the splits that were drawn for a property, sorted."""
+    rows = connection.sql(
+        "SELECT DISTINCT scheme, seed, fold FROM splits WHERE dataset = ? AND property = ? ORDER BY ALL",
+        params=[dataset, property_name],
+    ).fetchall()
+    return [SplitKey(*row) for row in rows]
+
+
+def select(connection: Any, chosen: Selection, with_targets: bool) -> pa.RecordBatch:
+    """Return entry_id, structure_id, with a split part, and with targets value, in the provider's order.
+
+    The values of parts that were not asked for, or all where `with_targets` is false, are not read.
+    """
+    columns, join, where = ["t.entry_id", "t.structure_id"], "", ""
+    given: list[Any] = [chosen.dataset, chosen.property]
+    if chosen.split is not None:
+        _check_split(connection, chosen)
+        columns.append("s.part")
+        join = "JOIN splits s USING (dataset, property, entry_id)"
+        where = "AND s.scheme = ? AND s.seed = ? AND s.fold = ? AND s.part IN (SELECT unnest(?::VARCHAR[]))"
+        given += [*chosen.split, list(chosen.parts or PARTS)]
+    elif chosen.parts is not None:
+        raise StrataError("parts belong to a split: name the split too")
+    if with_targets:
+        columns.append("t.value")
+    query = (
+        f"SELECT {', '.join(columns)} "  # noqa: S608 - fixed pieces, values are bound
+        f"FROM targets t LEFT JOIN entries e USING (dataset, entry_id) {join} "
+        f"WHERE t.dataset = ? AND t.property = ? {where} ORDER BY e.position, t.entry_id"
+    )
+    table = connection.sql(query, params=given).to_arrow_table().combine_chunks()
+    return pa.RecordBatch.from_arrays(
+        [column.combine_chunks() for column in table.columns], names=table.column_names
+    )
+
+
+def _check_split(connection: Any, chosen: Selection) -> None:
+    for name in chosen.parts or ():
+        if name not in PARTS:
+            raise unknown("part", name, PARTS)
+    drawn = drawn_splits(connection, chosen.dataset, chosen.property)
+    if chosen.split not in drawn:
+        listed = ", ".join("/".join(map(str, key)) for key in drawn) or "none"
+        raise StrataError(
+            f"{chosen.dataset}/{chosen.property} has no split {'/'.join(map(str, chosen.split or ()))} "
+            f"(scheme/seed/fold; drawn: {listed}); name it in params.yaml and run: strata split "
+            f"{chosen.dataset}"
+        )
+
+
+def without_rejected(
+    connection: Any, rows: pa.RecordBatch, absent: pa.Array, extraction: str
+) -> pa.RecordBatch:
+    """Leave out rows whose structure the extraction rejected.
+
+    Raises `StrataError` where an absent structure was not rejected: it was not extracted yet.
+    """
+    rejected = connection.sql(
+        "SELECT id FROM rejects WHERE \"table\" = 'features' AND extraction_id = ?", params=[extraction]
+    ).to_arrow_table()["id"]
+    pending = absent.filter(pc.invert(pc.is_in(absent, value_set=rejected)))
+    if len(pending):
+        raise not_extracted(pending, extraction)
+    return rows.filter(pc.invert(pc.is_in(rows["structure_id"], value_set=rejected)))
+
+
+def not_extracted(absent: pa.Array, extraction: str) -> StrataError:
+    """Build the error for structures without vectors."""
+    return StrataError(
+        f"{len(absent):,} structures have no vectors under extraction {extraction} (first: {absent[0]}); "
+        "run: strata extract"
+    )

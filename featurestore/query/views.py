@@ -1,0 +1,221 @@
+"""An in-memory DuckDB over the committed shards: what `schema.sql` stands on is registered here."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from core.errors import StrataError
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Entry, Shard, Snapshot, history, replay, timeline
+from featurestore.tables.schema import SCHEMAS
+
+_text, _count, _number = pa.string(), pa.int64(), pa.int64()
+_SHARDS = pa.schema(
+    {
+        "number": _number,
+        "filename": _text,
+        "table": _text,
+        "dataset": _text,
+        "keys": pa.list_(_text),
+        "rows": _count,
+        "bytes": _count,
+        "sha256": _text,
+        "provenance": _text,
+    }
+)
+_REJECTS = pa.schema(dict.fromkeys(("table", "dataset", "id", "code", "message", "extraction_id"), _text))
+_LOG = pa.schema(
+    {
+        "n": _number,
+        "table": _text,
+        "dataset": _text,
+        "version": _number,
+        "operation": _text,
+        "written_at": pa.timestamp("us"),
+        **dict.fromkeys(("shards_added", "rows_added", "bytes_added"), _count),
+        **dict.fromkeys(("shards_removed", "rows_removed", "bytes_removed"), _count),
+        "rejects": _count,
+    }
+)
+_EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
+_ENVIRONMENT = ("torch", "numpy", "platform")  # what may move the last digits of a vector
+_CARDS = pa.schema(dict.fromkeys(("dataset", "title", "provider", "material_class", "licence", "doi"), _text))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the store as it is being read."""
+
+    kind: str
+    dataset: str | None
+    snapshot: Snapshot
+
+
+def read_tables(
+    layout: StoreLayout, at: int | None = None, *, check: bool = True
+) -> tuple[list[Table], list[tuple[Path, Entry]]]:
+    """Read every table's log once; return the tables at store version `at` and the commits up to it.
+
+    The store's version counts the commits of all its tables, as the view `log` numbers them. `check`
+    false leaves out whether the shards are there, where only the logs are at hand.
+    """
+    folders = {folder: kind for kind in SCHEMAS for folder in layout.tables(kind)}
+    histories = {folder: history(folder) for folder in folders}
+    commits = timeline(histories)
+    if at is not None:
+        if not 0 <= at <= len(commits):
+            raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {at}")
+        commits = commits[:at]
+    tables = []
+    for folder, kind in folders.items():
+        upto = sum(place == folder for place, _ in commits)
+        found = replay(folder, histories[folder], upto)
+        try:
+            if check:
+                found.check()
+        except StrataError:
+            collected = [entry for entry in histories[folder][upto:] if entry.operation == "gc"]
+            if not collected:
+                raise
+            raise StrataError(
+                f"{layout.root} can no longer be opened at version {at}: `strata store gc` of "
+                f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
+            ) from None
+        tables.append(Table(kind, layout.dataset_of(folder), found))
+    return tables, commits
+
+
+def connect(
+    layout: StoreLayout,
+    tables: list[Table],
+    commits: list[tuple[Path, Entry]],
+    *,
+    located: Callable[[Path], str] = str,
+    filesystem: Any = None,
+) -> Any:
+    """Return an in-memory DuckDB connection with the views of `schema.sql`.
+
+    `located` says where DuckDB finds a shard, and `filesystem` (of fsspec) how it gets there, where the
+    shards do not lie under the layout's root.
+    """
+    connection = duckdb.connect()
+    if filesystem is not None:
+        connection.register_filesystem(filesystem)
+    connection.execute("SET python_enable_replacements = false")  # a query sees tables, not our variables
+    connection.execute("SET TimeZone = 'UTC'")  # what is printed must not hang on the machine
+    for kind, schema in SCHEMAS.items():
+        paths = [located(path) for table in tables if table.kind == kind for path in table.snapshot.paths]
+        _register_shards(connection, f"stored_{kind}", paths, schema)
+    shards = [(table, shard) for table in tables for shard in table.snapshot.shards]
+    _register(
+        connection,
+        "stored_shards",
+        _SHARDS,
+        (
+            {
+                "number": number,
+                "filename": located(table.snapshot.folder / shard.path),
+                "table": table.kind,
+                "dataset": table.dataset,
+                "keys": list(shard.keys),
+                "rows": shard.rows,
+                "bytes": shard.bytes,
+                "sha256": shard.sha256,
+                "provenance": json.dumps(dict(shard.provenance)),
+            }
+            for number, (table, shard) in enumerate(shards)
+        ),
+    )
+    _register(
+        connection,
+        "stored_rejects",
+        _REJECTS,
+        (
+            {
+                "table": table.kind,
+                "dataset": table.dataset,
+                "id": reject.entry_id,
+                "code": reject.code,
+                "message": reject.message,
+                "extraction_id": shard.provenance.get("extraction_id"),
+            }
+            for table, shard in shards
+            for reject in shard.rejects
+        ),
+    )
+    _register(connection, "stored_extractions", _EXTRACTIONS, _extraction_rows(shards))
+    _register(connection, "stored_log", _LOG, _log_rows(layout, commits))
+    names = sorted({table.dataset for table in tables if table.dataset is not None})
+    _register(connection, "stored_cards", _CARDS, map(_card, names))
+    connection.execute(files("featurestore.query").joinpath("schema.sql").read_text(encoding="utf-8"))
+    return connection
+
+
+def _register_shards(connection: Any, name: str, paths: list[str], schema: pa.Schema) -> None:
+    if paths:
+        connection.read_parquet(paths, filename=True, file_row_number=True).create_view(name)
+        return
+    empty = pa.schema([*schema, pa.field("file_row_number", pa.int64()), pa.field("filename", pa.string())])
+    connection.register(name, empty.empty_table())
+
+
+def _register(connection: Any, name: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:
+    connection.register(name, pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def _extraction_rows(shards: list[tuple[Table, Shard]]) -> Iterable[dict[str, Any]]:
+    """Say of each extraction where it came from, and every environment that computed some of it."""
+    facts: dict[str, dict[str, str]] = {}
+    environments: dict[str, set[str]] = {}
+    for _, shard in shards:
+        name = shard.provenance.get("extraction_id")
+        if name is not None:
+            facts.setdefault(name, {}).update(shard.provenance)
+            known = [f"{key} {shard.provenance[key]}" for key in _ENVIRONMENT if key in shard.provenance]
+            environments.setdefault(name, set()).add(", ".join(known) or "not recorded")
+    for name, provenance in facts.items():
+        yield {
+            "extraction_id": name,
+            "provenance": json.dumps(provenance),
+            "environments": sorted(environments[name]),
+        }
+
+
+def _log_rows(layout: StoreLayout, commits: list[tuple[Path, Entry]]) -> Iterable[dict[str, Any]]:
+    written = {(folder, shard.path): shard for folder, entry in commits for shard in entry.added}
+    for n, (folder, entry) in enumerate(commits, 1):
+        removed = [written[folder, path] for path in entry.removed]
+        yield {
+            "n": n,
+            "table": layout.kind_of(folder),
+            "dataset": layout.dataset_of(folder),
+            "version": entry.version,
+            "operation": entry.operation,
+            "written_at": datetime.fromisoformat(entry.written_at).replace(tzinfo=None),
+            "shards_added": len(entry.added),
+            "rows_added": sum(shard.rows for shard in entry.added),
+            "bytes_added": sum(shard.bytes for shard in entry.added),
+            "shards_removed": len(removed),
+            "rows_removed": sum(shard.rows for shard in removed),
+            "bytes_removed": sum(shard.bytes for shard in removed),
+            "rejects": sum(len(shard.rejects) for shard in entry.added),
+        }
+
+
+def _card(name: str) -> dict[str, str | None]:
+    """Return what the card of a dataset says; a store from elsewhere may hold one that has none here."""
+    from etl.cards import load_card
+
+    row: dict[str, str | None] = {"dataset": name}
+    with suppress(StrataError):
+        card = load_card(name)
+        row |= {column: getattr(card, column) for column in _CARDS.names if column != "dataset"}
+    return row

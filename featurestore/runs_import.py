@@ -1,0 +1,94 @@
+"""Runs that other stores have: a run's id says all that decides its outcome, so it need not be made again."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.compute as pc
+
+from core.atomic import sync_file, sync_folder
+from core.errors import StrataError
+from featurestore.tables import log
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Shard
+from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.vectors import read_columns
+from featurestore.tables.writer import TableWriter
+
+_KINDS = ("predictions", "runs")  # in the order in which they are committed
+_UNFINISHED = ".tmp-"
+
+
+class Lenders:
+    """Other stores of the same layout, asked in order.
+
+    place: the folder of a dataset's `runs` or `predictions` in a store. Raises `StrataError` for a root that
+    is no folder.
+    """
+
+    def __init__(self, roots: Sequence[Path], place: Callable[[StoreLayout, str], Path]) -> None:
+        self._stores: list[tuple[Path, dict[str, tuple[Path, dict[str, Shard]]]]] = []
+        for root in map(Path, roots):
+            if not root.is_dir():
+                raise StrataError(f"{root} is no folder, so no runs can be taken over from it")
+            folders = {kind: place(StoreLayout(root), kind) for kind in _KINDS}
+            self._stores.append((root, {kind: (path, _shards(path)) for kind, path in folders.items()}))
+
+    def lend(
+        self, run_id: str, root: Path, predictions: TableWriter, runs: TableWriter
+    ) -> dict[str, Any] | None:
+        """Copy a run into the store at `root`: the model, then its predictions, then the run; return its row.
+
+        None where no store has it, or none has it whole.
+        """
+        for lender, tables in self._stores:
+            if not all(run_id in shards for _, shards in tables.values()):
+                continue
+            try:
+                values, row = (
+                    read_columns(folder / shards[run_id].path, SCHEMAS[kind].names)
+                    .filter(pc.field("run_id") == run_id)
+                    .cast(SCHEMAS[kind])
+                    .combine_chunks()
+                    for kind, (folder, shards) in tables.items()
+                )
+                (facts,) = row.to_pylist()
+                model = _inside(facts["model_path"])
+                _copy(lender / model, Path(root) / model)
+            except (StrataError, OSError, ValueError):  # damaged there: it is made anew here
+                continue
+            predictions.commit(run_id, values)
+            runs.commit(run_id, row)
+            return dict(facts)
+        return None
+
+
+def _shards(folder: Path) -> dict[str, Shard]:
+    try:
+        return log.replay(folder, log.history(folder)).by_key
+    except StrataError:
+        return {}
+
+
+def _inside(path: str) -> PurePosixPath:
+    """Check a path that another store names: it must not lead out of a store."""
+    inside = PurePosixPath(path)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise StrataError(f"model_path {path!r} leads out of the store")
+    return inside
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a model's folder whole or not at all; several runs may share one."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{_UNFINISHED}{target.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source, unfinished)
+    for path in (path for path in unfinished.rglob("*") if path.is_file()):
+        with path.open("rb+") as file:
+            sync_file(file)
+    unfinished.rename(target)
+    sync_folder(target.parent)

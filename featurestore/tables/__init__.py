@@ -1,0 +1,1 @@
+"""What is kept: where tables lie, their numbered logs, and the one way of writing them."""

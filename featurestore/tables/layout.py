@@ -1,0 +1,106 @@
+"""Where each table of a store lies; every path is made here and nowhere else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import check_name
+from featurestore.tables.log import LOG
+
+PER_DATASET = ("structures", "entries", "targets", "splits", "runs", "predictions")
+WHOLE_STORE = ("features", "scores", "looks")
+_RUNS = ("runs", "predictions")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLayout:
+    """The folders of a store.
+
+    >>> StoreLayout(Path("store")).targets("emt_alloys").as_posix()
+    'store/targets/emt_alloys'
+    """
+
+    root: Path
+
+    def table(self, kind: str, dataset: str | None = None) -> Path:
+        """Return the folder of one table; `dataset` is needed for the kinds kept per dataset.
+
+        A name that may not become part of a path raises `StrataError`.
+        """
+        root = Path(self.root)
+        if kind in WHOLE_STORE:
+            return root / kind
+        if dataset is None or kind not in PER_DATASET:
+            raise ValueError(f"no table {kind!r} for dataset {dataset!r}")
+        check_name(dataset, "dataset")
+        if kind in _RUNS:
+            return root / "runs" / dataset / kind
+        return root / kind / dataset
+
+    def structures(self, dataset: str) -> Path:
+        """Return the folder of a dataset's structures."""
+        return self.table("structures", dataset)
+
+    def entries(self, dataset: str) -> Path:
+        """Return the folder of a dataset's entries; its log also keeps the rejects."""
+        return self.table("entries", dataset)
+
+    def targets(self, dataset: str) -> Path:
+        """Return the folder of a dataset's target values."""
+        return self.table("targets", dataset)
+
+    def splits(self, dataset: str) -> Path:
+        """Return the folder of a dataset's parts."""
+        return self.table("splits", dataset)
+
+    def runs(self, dataset: str) -> Path:
+        """Return the folder of a dataset's runs."""
+        return self.table("runs", dataset)
+
+    def predictions(self, dataset: str) -> Path:
+        """Return the folder of a dataset's predictions."""
+        return self.table("predictions", dataset)
+
+    def models(self, dataset: str) -> Path:
+        """Return the folder that holds a dataset's fitted models, a folder a run."""
+        return self.runs(dataset).parent / "models"
+
+    def trained(self, kind: str, dataset: str) -> Path:
+        """Return the folder of the runs, predictions or models of networks that were trained on a dataset.
+
+        The stage `finetune` writes there: an output of DVC belongs to one stage. Queries see both as one.
+        """
+        return Path(self.root) / "finetune" / check_name(dataset, "dataset") / kind
+
+    @property
+    def features(self) -> Path:
+        """Return the folder of all vectors."""
+        return self.table("features")
+
+    @property
+    def scores(self) -> Path:
+        """Return the folder of the scores that `evaluate` read off."""
+        return self.table("scores")
+
+    @property
+    def looks(self) -> Path:
+        """Return the folder of the audit: a row for each look at a test part."""
+        return self.table("looks")
+
+    def tables(self, kind: str) -> list[Path]:
+        """Return the folders of one kind that exist, in the order of the datasets' names."""
+        root = Path(self.root)
+        patterns = [f"runs/*/{kind}", f"finetune/*/{kind}"] if kind in _RUNS else [f"{kind}/*"]
+        found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+        if kind in WHOLE_STORE:
+            found = [root / kind]
+        return [folder for folder in found if (folder / LOG).is_dir()]
+
+    def kind_of(self, folder: Path) -> str:
+        """Return the kind of the table that lies in `folder`."""
+        parts = folder.relative_to(self.root).parts
+        return parts[2] if parts[0] in ("runs", "finetune") else parts[0]
+
+    def dataset_of(self, folder: Path) -> str | None:
+        """Return the dataset whose table lies in `folder`; None for a table of the whole store."""
+        parts = folder.relative_to(self.root).parts
+        return parts[1] if parts[0] not in WHOLE_STORE else None

@@ -1,0 +1,159 @@
+"""Care of a store: look at every byte, drop what is bad, join small shards, remove what nothing names.
+
+`verify` reads and changes nothing; `repair`, `compact` and `gc` write under each table's lock.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.atomic import sha256_file
+from core.errors import StrataError
+from featurestore.query.cache import MatrixCache
+from featurestore.tables import log
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Shard
+from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.writer import TableWriter
+
+TARGET_ROWS = 8_192  # rows of a joined shard; 200 MB of vectors, which have to fit into memory
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A live shard that is not what was committed."""
+
+    table: Path
+    shard: Shard
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.table / self.shard.path}: {self.what} ({self.shard.rows:,} rows)"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `verify` read and found."""
+
+    shards: int
+    bytes: int
+    damages: tuple[Damage, ...]
+
+
+def tables_of(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> list[tuple[str, Path]]:
+    """Return the kind and folder of every table of a store; raises `StrataError` where there is none."""
+    layout = StoreLayout(Path(root))
+    if not layout.root.is_dir():
+        raise StrataError(f"there is no store at {layout.root.resolve()}")
+    return [(kind, folder) for kind in kinds for folder in layout.tables(kind)]
+
+
+def verify(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> Verified:
+    """Read every byte of every live shard and compare it with its hash in the log.
+
+    Raises `StrataError` where a log itself is damaged: it says what belongs to the table, so that it
+    has to be restored and cannot be repaired.
+    """
+    found = [(folder, shard) for _, folder in tables_of(root, kinds) for shard in log.snapshot(folder).shards]
+    damages = [
+        Damage(folder, shard, what)
+        for folder, shard in found
+        if (what := damage_of(folder, shard)) is not None
+    ]
+    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages))
+
+
+def damage_of(folder: Path, shard: Shard) -> str | None:
+    """Say what is wrong with one shard, or return None: size first, then the hash of all its bytes."""
+    path = folder / shard.path
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            return f"{size:,} bytes, the log says {shard.bytes:,}"
+        found = sha256_file(path)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if found == shard.sha256 else f"SHA-256 {found[:16]}…, the log says {shard.sha256[:16]}…"
+
+
+def require_sound(root: str | Path, kinds: Iterable[str], dataset: str | None = None) -> None:
+    """Raise `StrataError` naming the first shard of these tables whose bytes are not what was committed.
+
+    With `dataset`, tables of other datasets are left out.
+    """
+    layout = StoreLayout(Path(root))
+    for kind in kinds:
+        for folder in layout.tables(kind):
+            if dataset is not None and layout.dataset_of(folder) not in (None, dataset):
+                continue
+            for shard in log.snapshot(folder).shards:
+                what = damage_of(folder, shard)
+                if what is not None:
+                    raise StrataError(
+                        f"{Damage(folder, shard, what)}: damaged since it was committed. Restore it (dvc "
+                        "checkout --force, or a copy; a damaged DVC cache needs dvc pull), or drop it with "
+                        "`strata store verify --repair` and run the pipeline again"
+                    )
+
+
+def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
+    """Drop damaged shards from their logs, one entry a table; return how many rows each table lost.
+
+    The stage that wrote them computes them again. Their files stay until `gc`.
+    """
+    by_table: dict[Path, list[Shard]] = {}
+    for damage in damages:
+        by_table.setdefault(damage.table, []).append(damage.shard)
+    kinds = {folder: kind for kind, folder in tables_of(root)}
+    for folder, shards in by_table.items():
+        with TableWriter(folder, SCHEMAS[kinds[folder]], "repair", damaged=True) as writer:
+            writer.drop(shards)
+    return {folder: sum(shard.rows for shard in shards) for folder, shards in by_table.items()}
+
+
+def compact(
+    root: str | Path, kinds: Iterable[str] = SCHEMAS, rows: int = TARGET_ROWS
+) -> dict[Path, tuple[int, int]]:
+    """Join neighbouring small shards of each table into ones of up to `rows` rows.
+
+    Keys, rejects and provenance stay with their rows. Old snapshots can be read until `gc`. Returns the
+    numbers of shards before and after, of the tables where that changed.
+    """
+    if rows < 1:
+        raise StrataError(f"a shard has one row at least, got {rows}")
+    changed = {}
+    for kind, folder in tables_of(root, kinds):
+        with TableWriter(folder, SCHEMAS[kind], "compact") as writer:
+            before = len(writer.shards)
+            writer.join(_groups(writer.shards, rows))
+            if len(writer.shards) != before:
+                changed[folder] = before, len(writer.shards)
+    return changed
+
+
+def _groups(shards: Iterable[Shard], rows: int) -> list[tuple[Shard, ...]]:
+    """Group neighbours of equal provenance, so that a joined shard still says where it came from."""
+    groups: list[list[Shard]] = []
+    for shard in shards:
+        last = groups[-1] if groups else []
+        total = sum(one.rows for one in last) + shard.rows
+        if last and last[0].provenance == shard.provenance and total <= rows:
+            last.append(shard)
+        else:
+            groups.append([shard])
+    return [tuple(group) for group in groups if len(group) > 1]
+
+
+def gc(root: str | Path) -> tuple[int, int]:
+    """Remove shards that only the past names, and derived caches; return how many files and bytes.
+
+    After it, earlier versions of the changed tables can no longer be opened.
+    """
+    files = size = 0
+    for kind, folder in tables_of(root):
+        with TableWriter(folder, SCHEMAS[kind], "gc") as writer:
+            freed = writer.collect()
+            files, size = files + len(freed), size + sum(freed)
+    return files, size + MatrixCache(Path(root)).clear()

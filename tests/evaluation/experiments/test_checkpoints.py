@@ -1,0 +1,28 @@
+"""Table 1: 38 sets compete, six look."""
+
+import pytest
+
+from evaluation.experiments import run
+from evaluation.experiments.checkpoints import KINDS, kind_of
+from featurestore.query.feature_sets import FEATURE_SETS
+
+
+def test_every_set_has_a_kind():
+    assert {kind_of(name) for name in FEATURE_SETS} == set(KINDS)
+
+
+def test_sets_compete_on_validation_and_one_of_each_kind_looks(synthetic, ask, tmp_path):
+    section = {"targets": {"alpha": ["energy"]}, "heads": ["ridge"], "seeds": [0, 1]}
+    result = run("checkpoints", ask(checkpoints=section), synthetic, tmp_path)
+    validation, table, scores = (result.tables[name] for name in ("validation", "table", "scores"))
+    assert set(validation["feature_set"]) == set(FEATURE_SETS)
+    assert table["kind"].tolist() == list(KINDS)
+    chosen = scores[scores["role"] == "chosen"]
+    assert len(chosen) == 6 * 2
+    assert chosen.groupby(["kind", "seed"]).size().max() == 1
+    # the whole space of last vectors has one set, so that its mean is the table's
+    last = validation.set_index("feature_set").loc["atom_bond_angle_last", "val_mae"]
+    of_last = chosen[chosen["kind"] == "atom_bond_angle_last"]
+    assert of_last["val_mae"].mean() == pytest.approx(last)
+    assert result.provenance["looks"] == len(scores) == 12 + 12  # Base once beside each kind
+    assert (tmp_path / "checkpoints" / "table.parquet").exists()

@@ -1,0 +1,215 @@
+"""The page as a reader meets it."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from core.errors import StrataError
+from evaluation.evaluate import evaluate
+from evaluation.report.page import Rejected
+from evaluation.report.report import picture, render, report, summarise
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+class Seen(HTMLParser):
+    """Collects tags with their attributes, and the text of table rows."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.rows: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append("")
+
+    def handle_data(self, data):
+        if self.rows:
+            self.rows[-1] += data + " "
+
+
+@pytest.fixture
+def made(small):
+    """Return the folder, the page's rows and its HTML."""
+    evaluate(small.params, small.store, small.root)
+    out = small.root / "report/index.html"
+    page = report(small.params, small.store, out, small.root / "plots/parity.csv", small.root / "params.yaml")
+    return small.root, page, out.read_text(encoding="utf-8")
+
+
+def test_page_asks_the_network_for_nothing(made):
+    _, _, html = made
+    for tag, attributes in Seen(html).tags:
+        for name in ("src", "href", "data", "action", "poster", "srcset"):
+            target = attributes.get(name, "#")
+            assert target.startswith("#") or target == "data:,", (tag, target)
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in html
+
+
+def test_page_is_the_same_each_time_and_small(made, small):
+    _, page, html = made
+    assert render(page) == html
+    assert len(html) < 200_000
+
+
+def test_summary_counts(made):
+    _, page, html = made
+    facts = summarise(page.targets)
+    assert (facts.targets, facts.rated, facts.better, facts.surely) == (2, 2, 2, 2)
+    assert facts.median == pytest.approx((4 / 35 + 4 / 70) / 2)
+    assert facts.best.chosen.name == "volume"
+    assert (facts.smallest, facts.largest) == (10, 10)
+    assert "<strong>2 of 2</strong>" in html
+    assert "hold 10 entries" in html
+    assert "0.086" in html
+
+
+def test_every_run_stands_on_the_page_with_its_label(made):
+    _, _, html = made
+    rows = [row for row in Seen(html).rows if "lightgbm" in row]
+    assert len(rows) == 2
+    assert all("demo" in row for row in rows)
+    assert any("ridge" in row and "4" in row and "GPa" in row for row in Seen(html).rows)
+
+
+def test_cards_note_is_on_the_page(made):
+    _, page, html = made
+    assert page.datasets[0].card.title in html
+    assert page.datasets[0].card.note[:30] in html
+
+
+def test_names_from_outside_are_escaped(made):
+    _, page, _ = made
+    hostile = '"><img src=x onerror=alert(1)>'
+    run = replace(page.runs[0], head=hostile, unit=hostile, label=hostile, feature_set=hostile)
+    html = render(
+        replace(
+            page,
+            runs=(run,),
+            rejects=(Rejected("entries", "d", hostile, hostile, hostile),),
+            params_text=f"</pre>{hostile}",
+            versions={hostile: hostile},
+        )
+    )
+    assert "<img" not in html
+    tags = Seen(html).tags
+    assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
+    assert sum(tag == "script" for tag, _ in tags) == 1  # entry e55 is called <script>…
+
+
+def test_the_data_report_is_on_the_page(made):
+    _, page, html = made
+    (facts,) = page.facts
+    table = html[html.index('id="t-data"') :]
+    rows = Seen(table[: table.index("</table>")]).rows[1:]
+    assert len(rows) == len(facts.properties) == 2
+    for item, row in zip(facts.properties, rows, strict=True):
+        assert [item.unit, "60", "0", "0"] == row.split("ase_elements")[1].split()[:4]
+    for line in facts.notes:
+        assert line.partition(",")[0] in html
+
+
+def test_page_without_base_and_without_rejects(made):
+    _, page, _ = made
+    dataset = page.datasets[0]
+    alone = replace(dataset, targets=tuple(replace(target, base=None) for target in dataset.targets))
+    html = render(replace(page, datasets=(alone,)))
+    assert "there is no Base" in html
+    assert 'id="base"' not in html
+    assert "None: every record" in html
+
+
+def test_several_splits_have_a_column_and_one_plot_each(made):
+    _, page, _ = made
+    dataset = page.datasets[0]
+    again = tuple(
+        replace(target, chosen=replace(target.chosen, split="random-1"), base=None)
+        for target in dataset.targets
+    )
+    html = render(replace(page, datasets=(replace(dataset, targets=(*dataset.targets, *again)),)))
+    assert "<th>Split</th>" in html
+    assert len(re.findall('class="plot parity"', html)) == 2
+
+
+def test_picture_draws_what_is_named(made):
+    _, page, _ = made
+    svg = picture(page, [("ase_elements", "volume")])
+    assert "actual (Å³/atom)" in svg
+    assert "2 of 2" in svg
+    assert svg.count("predicted (") == 1
+    with pytest.raises(StrataError, match="ase_elements/mass: not scored"):
+        picture(page, [("ase_elements", "mass")])
+
+
+def browse(path, tmp_path) -> tuple[str, str]:
+    """Return the document after its scripts have run, and what the console said."""
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    flags += (
+        "--disable-component-update --disable-sync --enable-logging=stderr --window-size=1200,900 --dump-dom"
+    )
+    done = subprocess.run(
+        [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+@needs_browser
+def test_browser_opens_it_from_disk_and_runs_its_script(made, tmp_path):
+    root, _, _ = made
+    document, console = browse(root / "report/index.html", tmp_path)
+    assert console == ""
+    assert '<button type="button">Property</button>' in document
+
+
+ACTIONS = """
+const said = {};
+const cells = (id, column) => [...document.querySelectorAll(`#${id} tbody tr`)].filter(r => !r.hidden)
+  .map(r => r.cells[column].textContent.trim());
+const heads = [...document.querySelectorAll("#t-runs th button")];
+const column = heads.findIndex(b => b.textContent === "Test MAE");
+heads[column].click(); said.up = cells("t-runs", column);
+heads[column].click(); said.down = cells("t-runs", column);
+const input = document.querySelector("[data-table=t-runs]");
+input.value = "volume RIDGE"; input.dispatchEvent(new Event("input"));
+said.filtered = cells("t-runs", 0); said.count = document.querySelector("[data-count=t-runs]").textContent;
+const dot = document.querySelector("circle[data-tip]"); dot.scrollIntoView();
+const box = dot.getBoundingClientRect();
+const at = {bubbles: true, clientX: box.x + 8, clientY: box.y};
+dot.closest("svg").dispatchEvent(new PointerEvent("pointermove", at));
+said.tip = document.getElementById("tip").textContent; said.shown = !document.getElementById("tip").hidden;
+document.body.textContent = "RESULT" + JSON.stringify(said) + "END";
+"""
+
+
+@needs_browser
+def test_sorting_filtering_and_tooltips_work(made, tmp_path):
+    root, _, html = made
+    # the page's own policy would refuse a second script
+    tried = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    path = root / "tried.html"
+    path.write_text(tried.replace("</body>", f"<script>{ACTIONS}</script></body>"), encoding="utf-8")
+    document, console = browse(path, tmp_path)
+    assert console == ""
+    said = json.loads(re.search("RESULT(.*)END", document)[1].replace("&lt;", "<").replace("&gt;", ">"))
+    assert said["up"] == ["4", "4", "35", "70", "–", "–"]
+    assert said["down"] == ["70", "35", "4", "4", "–", "–"]
+    assert said["filtered"] == ["volume"]
+    assert said["count"] == "1 of 6 rows"
+    assert said["shown"]
+    assert re.fullmatch(r".+: actual [\d.]+, predicted [\d.]+ GPa", said["tip"])

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from core.errors import StrataError
+from core.structure import Structure
+from featurestore.splits.duplicates import Tolerance, find_groups, load, update
+from tests.crystals import random_structure, varied_structures
+from tests.two_datasets import ingested, settings_of
+
+
+def test_every_setting_of_a_crystal_is_in_one_group():
+    rng = np.random.default_rng(1)
+    chosen = [item for item in varied_structures() if item.n_atoms <= 6][:18]
+    named = [(f"{i:02d}", item) for i, item in enumerate(chosen)]
+    further = [(f"{name}-{k}", same) for name, item in named for k, same in enumerate(settings_of(item, rng))]
+    plain, _ = find_groups(named)
+    groups, _ = find_groups([*named, *further])
+    for name, _ in named:
+        same = {group for item, group in groups.items() if item.partition("-")[0] == name}
+        assert len(same) == 1, name
+    # and no two crystals were thrown together by the further settings
+    assert len(set(groups.values())) == len(set(plain.values()))
+
+
+def test_other_crystals_are_in_other_groups():
+    rng = np.random.default_rng(2)
+    items = [(str(i), random_structure(rng, 4)) for i in range(8)]
+    groups, _ = find_groups(items)
+    assert len(set(groups.values())) == 8
+
+
+def test_polymorphs_and_volumes_are_told_apart():
+    from ase.build import bulk
+
+    cells = {
+        "fcc": bulk("Fe", "fcc", a=3.6),
+        "bcc": bulk("Fe", "bcc", a=2.87),
+        "bcc again": bulk("Fe", "bcc", a=2.9, cubic=True),
+        "far": bulk("Fe", "bcc", a=3.3),
+        "W": bulk("W", "bcc", a=2.87),
+    }
+    groups, _ = find_groups((name, Structure.from_ase(atoms)) for name, atoms in cells.items())
+    assert groups["bcc"] == groups["bcc again"] == "bcc"
+    assert len(set(groups.values())) == 4
+
+
+def test_the_order_does_not_matter():
+    rng = np.random.default_rng(3)
+    items = [(str(i), item) for i, item in enumerate(varied_structures()[:12])]
+    items += [(f"{name}'", next(iter(settings_of(item, rng)))) for name, item in items]
+    groups, _ = find_groups(items)
+    assert find_groups(items[::-1])[0] == groups
+
+
+def test_cells_that_are_too_large_stand_alone():
+    cell = random_structure(np.random.default_rng(4), 6)
+    groups, too_large = find_groups([("a", cell), ("b", cell)], Tolerance(most_atoms=5))
+    assert groups == {"a": "a", "b": "b"}
+    assert too_large == 2
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    return ingested(tmp_path, monkeypatch)
+
+
+def test_groups_of_a_store(store):
+    assert load(store) == {}
+    report = update(store)
+    assert (report.structures, report.groups, report.largest) == (6, 5, 2)
+    assert report.shared == {("one", "two"): 2}
+    assert "in one and two: 2" in str(report)
+    groups = load(store)
+    assert len(groups) == 6
+    before = {path: path.stat().st_mtime_ns for path in (store / "duplicates").glob("*.parquet")}
+    assert update(store) == report
+    assert {path: path.stat().st_mtime_ns for path in (store / "duplicates").glob("*.parquet")} == before
+
+
+def test_a_store_without_structures(tmp_path):
+    with pytest.raises(StrataError, match="ingest a dataset first"):
+        update(tmp_path / "store")

@@ -1,0 +1,102 @@
+import json
+
+import pytest
+
+from core.errors import StrataError
+from featurestore.tables import log
+from featurestore.tables.log import Entry, Reject, Shard, entry_path, history, snapshot, timeline
+from featurestore.tables.schema import ENTRIES
+from featurestore.tables.writer import TableWriter
+from tests.featurestore.committer import ROWS, chunk
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "entries" / "x"
+    with TableWriter(folder, ENTRIES, "ingest") as writer:
+        for key in "abc":
+            writer.commit(key, chunk(ord(key)), [Reject(key, "empty", "")])
+    return folder
+
+
+def test_a_table_that_is_not_there_is_empty(tmp_path):
+    found = snapshot(tmp_path / "nothing")
+    assert (found.version, found.shards, found.rejects, found.rows, found.bytes) == (0, (), (), 0, 0)
+
+
+def test_a_table_can_be_read_as_it_was(folder):
+    assert [snapshot(folder, at=n).rows for n in range(4)] == [0, ROWS, 2 * ROWS, 3 * ROWS]
+    with pytest.raises(StrataError, match="log entries 1 to 3; there is no entry 4"):
+        snapshot(folder, at=4)
+
+
+def test_a_gap_in_the_log_is_named(folder):
+    entry_path(folder, 2).unlink()
+    with pytest.raises(StrataError, match=r"00000002\.json is missing, yet entry 3 exists"):
+        history(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"rows": 500', '"rows": 499'), ('"version": 2', '"version": 3'), ("{", "[")]
+)
+def test_a_changed_log_entry_is_named(folder, old, new):
+    path = entry_path(folder, 2)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(StrataError, match=r"00000002\.json: this log entry is corrupt"):
+        snapshot(folder)
+
+
+def test_an_entry_survives_the_way_to_disk_and_back(tmp_path):
+    shard = Shard(
+        {"b": 1, "a": 2}, "f" * 64 + ".parquet", 10, "f" * 64, 3, (Reject("é\udc80", "x", "y"),), {"k": "v"}
+    )
+    entry = Entry(1, "test", log.now(), (shard,), ("gone",))
+    entry_path(tmp_path, 1).parent.mkdir()
+    entry_path(tmp_path, 1).write_bytes(log.encode(entry))
+    assert history(tmp_path) == [entry]
+    assert list(history(tmp_path)[0].added[0].keys) == ["b", "a"]
+
+
+@pytest.mark.parametrize("kept", [0, 3, 8, 0.5, -1])
+def test_a_truncated_shard_is_named_before_it_is_opened(folder, kept):  # row 8
+    path = snapshot(folder).paths[1]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept) if kept == 0.5 else kept])
+    with pytest.raises(StrataError, match=rf"{path.name}: [\d,]+ bytes, the log says"):
+        snapshot(folder).check()
+
+
+def test_a_shard_without_its_footer_is_named(folder):  # row 8
+    path = snapshot(folder).paths[1]
+    path.write_bytes(path.read_bytes()[:-4] + b"XXXX")
+    with pytest.raises(StrataError, match=rf"{path.name}: no Parquet footer"):
+        snapshot(folder).check()
+
+
+def test_a_deleted_shard_is_an_error(folder):  # row 9
+    path = snapshot(folder).paths[1]
+    path.unlink()
+    with pytest.raises(StrataError, match=rf"{path.name} is missing: .* 500 rows"):
+        snapshot(folder).check()
+
+
+def test_the_timeline_merges_by_moment_and_keeps_each_logs_order(tmp_path):
+    def entries(*hours):
+        return [Entry(n, "x", f"2030-01-01T{hour:02d}:00") for n, hour in enumerate(hours, 1)]
+
+    merged = timeline({tmp_path / "a": entries(1, 9, 3), tmp_path / "b": entries(2, 10)})
+    assert [(folder.name, entry.version) for folder, entry in merged] == [
+        ("a", 1),
+        ("b", 1),
+        ("a", 2),
+        ("a", 3),  # written with the clock set back
+        ("b", 2),
+    ]
+
+
+def test_log_entries_are_plain_json(folder):
+    entry = json.loads(entry_path(folder, 1).read_bytes())["entry"]
+    assert entry["operation"] == "ingest"
+    assert entry["added"][0]["rejects"] == [["a", "empty", ""]]

@@ -1,0 +1,261 @@
+"""The stage finetune on a store of twelve metals: runs, predictions, models, skipping, the choice."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+import featurestore
+from core.errors import StrataError
+from core.params import Evaluate, Finetune, Params
+from core.structure import Structure
+from etl.ingest import ingest
+from evaluation.evaluate import evaluate
+from featurestore import SplitKey, StoreLayout
+from featurestore.splits.schemes import split_dataset
+from zoo.hub import load_card
+from zoo.predict import predict
+from zoo.publish import publish_run
+from zoo.training import workers
+from zoo.training.data import parse_split, read
+from zoo.training.finetune import current, finetune, train_one
+from zoo.training.loop import Paused
+from zoo.training.run import Ask
+from zoo.training.trained import TrainedModel
+
+DATASET = "ase_elements"
+SOURCE = "alignn_mp_eform"
+SECTION = Finetune(
+    properties={DATASET: ("volume",)},
+    epochs=2,
+    batch_size=32,
+    device="cpu",
+    threads=1,
+    label="quick",
+    workers=0,
+)
+PARAMS = Params(datasets=(DATASET,), finetune=SECTION)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with the stage run once, and what it said."""
+    root = tmp_path_factory.mktemp("made")
+    store = root / "store"
+    ingest(DATASET, PARAMS, store)
+    split_dataset(store, DATASET, ("random",), (0,))
+    shutil.copytree(store, root / "bare")
+    torch.set_num_threads(1)
+    return root, finetune(DATASET, PARAMS, store, root / "plots")
+
+
+@pytest.fixture
+def store(made, tmp_path):
+    """A copy of it."""
+    shutil.copytree(made[0] / "store", tmp_path / "store")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def bare(made, tmp_path):
+    """The same before the stage, graphs included."""
+    shutil.copytree(made[0] / "bare", tmp_path / "store")
+    shutil.copytree(made[0] / "store" / ".graphs", tmp_path / "store" / ".graphs")
+    return tmp_path / "store"
+
+
+def test_runs_predictions_and_models_are_there(made):
+    root, done = made
+    opened = featurestore.open(root / "store")
+    rows = opened.sql(
+        "SELECT method, head, feature_set, source_model, n_train, n_val, n_test, label, unit FROM runs"
+    )
+    assert sorted(rows.fetchall(), key=str) == sorted(
+        [
+            ("scratch", None, None, None, 57, 7, 7, "quick", "Å³/atom"),
+            ("finetune", None, None, SOURCE, 57, 7, 7, "quick", "Å³/atom"),
+        ],
+        key=str,
+    )
+    counts = opened.sql("SELECT part, count(*) FROM predictions GROUP BY part ORDER BY part").fetchall()
+    assert counts == [("test", 14), ("train", 114), ("val", 14)]
+    assert current(StoreLayout(root / "store"), DATASET) == {run.run_id for run in done}
+    assert not list((root / "store" / ".training").glob("[!.]*"))  # locks stay
+    assert len(list((root / "plots" / DATASET).glob("*.csv"))) == 2
+
+
+def test_recorded_errors_are_those_of_the_predictions(made):
+    root, done = made
+    opened = featurestore.open(root / "store")
+    for run in done:
+        ((error,),) = opened.sql(
+            "SELECT avg(abs(value - prediction)) FROM predictions JOIN targets "
+            "USING (dataset, property, entry_id) WHERE run_id = ? AND part = 'val'",
+            [run.run_id],
+        ).fetchall()
+        assert error == pytest.approx(run.val_mae, rel=1e-9)
+
+
+def test_a_saved_model_predicts_what_was_recorded(made):
+    root, done = made
+    opened = featurestore.open(root / "store")
+    structures, expected = zip(
+        *opened.sql(
+            "SELECT structure_id, prediction FROM predictions JOIN entries USING (dataset, entry_id) "
+            "WHERE run_id = ? ORDER BY entry_id LIMIT 5",
+            [done[1].run_id],
+        ).fetchall(),
+        strict=True,
+    )
+    model = TrainedModel.load(StoreLayout(root / "store").trained("models", DATASET) / done[1].run_id)
+    assert (model.names, model.units) == (("volume",), ("Å³/atom",))
+    found, errors = model(opened.structures(structures))
+    assert not errors
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4)
+
+
+def test_runs_that_exist_are_skipped(store, monkeypatch):
+    monkeypatch.setattr(workers, "learn", lambda *_args, **_more: pytest.fail("trained again"))
+    done = finetune(DATASET, PARAMS, store)
+    assert [run.is_new for run in done] == [False, False]
+    more_threads = PARAMS.model_copy(update={"finetune": SECTION.model_copy(update={"threads": 2})})
+    assert finetune(DATASET, more_threads, store) == done  # decides nothing
+
+
+def test_what_another_store_has_is_not_trained(bare, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "learn", lambda *_args, **_more: pytest.fail("trained again"))
+    done = finetune(DATASET, PARAMS, bare, tmp_path / "plots", [made[0] / "store"])
+    assert [(run.run_id, run.val_mae) for run in done] == [(run.run_id, run.val_mae) for run in made[1]]
+    assert len(list((tmp_path / "plots" / DATASET).glob("*.csv"))) == 2
+    path = StoreLayout(bare).trained("models", DATASET) / done[0].run_id
+    assert TrainedModel.load(path).names == ("volume",)
+
+
+def test_a_changed_setting_is_another_run(store, monkeypatch):
+    asked = []
+
+    def no_learn(_store, job, _show, **_more):
+        asked.append(job.ask.method)
+        raise StrataError("not here")
+
+    monkeypatch.setattr(workers, "learn", no_learn)
+    longer = {"epochs": 3}
+    for change in (
+        longer | {"methods": ("scratch",)},
+        longer | {"methods": ("finetune",)},
+        {"freeze": "head"},
+    ):
+        params = PARAMS.model_copy(update={"finetune": SECTION.model_copy(update=change)})
+        with pytest.raises(StrataError, match="not here"):
+            finetune(DATASET, params, store)
+    assert asked == ["scratch", "finetune", "finetune"]  # nothing is frozen that begins at random
+
+
+def test_off_leaves_empty_tables(bare, tmp_path):
+    off = PARAMS.model_copy(update={"finetune": Finetune()})
+    assert finetune(DATASET, off, bare, tmp_path / "plots") == []
+    assert (bare / "finetune" / DATASET / "current.json").read_text() == "[]\n"
+    assert (tmp_path / "plots" / DATASET).is_dir()
+
+
+def test_test_targets_do_not_matter(bare, made, monkeypatch):
+    values = read(featurestore.open(bare), DATASET, ["volume"], SplitKey("random", 0, 0))
+    assert np.isnan(values.values[values.part == "test"]).all()
+    assert not np.isnan(values.values[values.part != "test"]).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"properties": {DATASET: ("volum",)}}, "did you mean 'volume'"),
+        ({"learning_rate": 1e30}, f"scratch {DATASET}/volume random-0-0: training diverged"),
+    ],
+)
+def test_errors_name_the_training(bare, change, message):
+    params = PARAMS.model_copy(update={"finetune": SECTION.model_copy(update=change)})
+    with pytest.raises(StrataError, match=message):
+        finetune(DATASET, params, bare)
+
+
+def test_train_by_hand_pauses_goes_on_and_joins_the_others(store):
+    settings = SECTION.model_copy(update={"freeze": "all_but_last", "epochs": 1})
+    ask = Ask(DATASET, ("volume", "bulk_modulus"), parse_split("random:0"), SOURCE, SOURCE, settings)
+    before = current(StoreLayout(store), DATASET)
+    with pytest.raises(Paused):
+        train_one(ask, store, seconds=0)
+    assert current(StoreLayout(store), DATASET) == before
+    done = train_one(ask, store)
+    assert [run.property for run in done] == ["volume", "bulk_modulus"]
+    assert current(StoreLayout(store), DATASET) == before | {run.run_id for run in done}
+    paths = (
+        featurestore.open(store)
+        .sql("SELECT DISTINCT model_path FROM runs WHERE property = 'bulk_modulus'")
+        .fetchall()
+    )
+    assert len(paths) == 1
+
+
+def test_an_entry_held_back_for_one_property_is_held_back_for_all(bare):
+    rows = read(
+        featurestore.open(bare), DATASET, ["volume", "bulk_modulus_measured"], SplitKey("random", 0, 0)
+    )
+    held_back = (rows.part == "test") | (rows.part == "val")
+    assert held_back.any(axis=1).sum() > max(held_back.sum(axis=0))  # drawn for each property
+    assert not (rows.train & held_back.any(axis=1, keepdims=True)).any()
+
+
+def test_the_chosen_network_is_scored_beside_scratch_and_predicts_files(store, tmp_path):
+    scored = evaluate(PARAMS.model_copy(update={"evaluate": Evaluate(bootstrap=0)}), store, tmp_path)
+    assert {(s.role, s.head) for s in scored} == {("chosen", "finetune"), ("scratch", "scratch")}
+    copper = bulk("Cu")
+    copper.write(tmp_path / "Cu.cif")
+    model, (found,) = predict([tmp_path / "Cu.cif"], DATASET, "volume", PARAMS, store)
+    assert (model.method, model.unit, found.error) == ("finetune", "Å³/atom", None)
+    network = TrainedModel.load(store / "finetune" / DATASET / "models" / model.run_id)
+    expected, _ = network([Structure.from_ase(copper)])
+    assert found.value == pytest.approx(expected[0, 0], rel=1e-3)
+
+
+def test_published_network_is_a_source_model(made, tmp_path, monkeypatch):
+    from zoo import hub
+
+    root, done = made
+    monkeypatch.setattr(hub, "MODELS", tmp_path)
+    monkeypatch.setattr(hub, "WEIGHTS", tmp_path)
+    path = publish_run(root / "store", done[0].run_id, "mine")
+    assert path.read_text(encoding="utf-8").startswith("name: mine\n")
+    card = load_card("mine")
+    assert card.target.model_dump() == {"dataset": DATASET, "property": "volume", "unit": "Å³/atom"}
+    assert card.metrics == {"val_mae": pytest.approx(done[0].val_mae, abs=1e-5)}
+    model = TrainedModel.load(StoreLayout(root / "store").trained("models", DATASET) / done[0].run_id)
+    assert all(torch.equal(hub.load_source("mine").state[k], t) for k, t in model.state.items())
+    hub.load_source.cache_clear()
+
+
+def test_settings_are_recorded(made):
+    root, _ = made
+    ((text,),) = (
+        featurestore.open(root / "store")
+        .sql("SELECT settings FROM runs WHERE method = 'finetune'")
+        .fetchall()
+    )
+    settings = json.loads(text)
+    assert settings["epochs"] == settings["epochs_run"] == 2
+    assert settings["freeze"] == "none"
+
+
+@pytest.mark.parametrize("text", ["random", "random:x", ":0", "random:0:1:2"])
+def test_split_is_scheme_and_seed(text):
+    with pytest.raises(StrataError, match="scheme:seed"):
+        parse_split(text)

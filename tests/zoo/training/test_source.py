@@ -1,0 +1,144 @@
+"""train-source on a small store: steps that can be resumed, the card, and when a model may be replaced."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import featurestore
+from core.errors import StrataError
+from core.params import Extract, Params, Source
+from etl.ingest import ingest
+from featurestore.splits.schemes import split_dataset
+from zoo import hub
+from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED
+from zoo.backbones.engine import Engine
+from zoo.hub import load_card, load_source
+from zoo.training.loop import Paused
+from zoo.training.source import prepare, publish_source
+
+DATASET = "ase_elements"
+SECTION = Source(
+    dataset=DATASET,
+    properties=("volume",),
+    split="random:0",
+    epochs=2,
+    batch_size=16,
+    device="cpu",
+    threads=1,
+    max_cost=60,
+    curriculum=((1, 20),),
+)
+
+
+def params(**changes) -> Params:
+    return Params(datasets=(DATASET,), source=SECTION.model_copy(update=changes))
+
+
+@pytest.fixture(autouse=True)
+def shelf(tmp_path, monkeypatch):
+    """A zoo of the test's own, that holds the project's model."""
+    for name in ("models", "weights"):
+        shutil.copytree(hub.ZOO / name, tmp_path / name)
+    monkeypatch.setattr(hub, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(hub, "WEIGHTS", tmp_path / "weights")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(before)
+    load_source.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("source") / "store"
+    ingest(DATASET, Params(datasets=(DATASET,)), root)
+    split_dataset(root, DATASET, ("random",), (0,))
+    return root
+
+
+def test_only_cheap_structures_are_learned_from_and_all_are_scored(store):
+    training = prepare(params(), store)
+    costs = training.everything.costs[training.everything.graph]
+    learned = training.examples.train[:, 0]
+    assert 0 < learned.sum() < training.everything.train.sum()
+    assert costs[learned].max() <= 60
+    assert training.graph == INVARIANT
+
+
+def test_pauses_goes_on_and_publishes_a_card(store, shelf):
+    training = prepare(params(), store)
+    pauses = 0
+    while True:
+        try:
+            trained = prepare(params(), store).run(seconds=0)
+            break
+        except Paused:
+            pauses += 1
+    assert pauses > 1
+    again = prepare(params(), store).run()  # finished: nothing is trained
+    assert all(torch.equal(again.state[name], tensor) for name, tensor in trained.state.items())
+
+    card = publish_source(training, trained, "mine", store)
+    assert card == load_card("mine")
+    assert card.target.model_dump() == {"dataset": DATASET, "property": "volume", "unit": "Å³/atom"}
+    data = r"ase_elements, \d+ structures of the training part of random:0, of at most 60 compressed angles"
+    assert re.search(data, card.training.data)
+    assert "before epoch 1 of at most 20" in card.training.data
+    assert {"val_mae", "test_mae", "val_mae_to_20_atoms", "test_mae_1_to_4_atoms"} <= card.metrics.keys()
+    assert (shelf / "weights" / "mine.safetensors").stat().st_size < 20e6
+    assert load_source("mine").state["fc.weight"].dtype == torch.float32
+    # the figure is that of the published network on the test part
+    opened = featurestore.open(store)
+    rows = opened.sql(
+        "SELECT structure_id, value FROM splits JOIN targets USING (dataset, property, entry_id) "
+        "WHERE property = 'volume' AND part = 'test' ORDER BY entry_id"
+    ).fetchall()
+    engine = Engine(load_source("mine"), Extract(device="cpu", threads=1))
+    found = engine(opened.structures([sid for sid, _ in rows])).prediction
+    error = np.abs(found - [value for _, value in rows]).mean()
+    assert error == pytest.approx(card.metrics["test_mae"], rel=1e-3)
+
+
+def test_half_is_half_the_size_and_nearly_the_same(store, shelf):
+    training = prepare(params(), store)
+    trained = training.run()
+    publish_source(training, trained, "half", store, half=True)
+    assert (shelf / "weights" / "half.safetensors").stat().st_size < 9e6
+    name = "gcn_layers.0.src_gate.weight"
+    difference = load_source("half").state[name].float() - trained.state[name]
+    assert 0 < difference.abs().max() < 1e-3
+
+
+def test_a_model_is_replaced_only_by_a_better_one(store, monkeypatch):
+    training = prepare(params(), store)
+    trained = training.run()
+    publish_source(training, trained, "mine", store)
+    before = load_card("mine").weights_sha256
+    worse = prepare(params(seed=1), store)
+    other = worse.run()
+    monkeypatch.setattr("zoo.training.source.BETTER", 0.0)
+    with pytest.raises(StrataError, match=r"mine has a validation MAE of .*nothing was published"):
+        publish_source(worse, other, "mine", store)
+    assert load_card("mine").weights_sha256 == before
+    publish_source(worse, other, "mine", store, force=True)
+    assert load_card("mine").weights_sha256 != before
+
+
+def test_graph_rules_are_chosen_apart_from_the_initial_weights(store):
+    training = prepare(params(init="alignn_mp_eform", graph="published", epochs=1), store)
+    assert training.graph == PUBLISHED
+    assert len(training.run().history) == 1
+    same = prepare(params(init="alignn_mp_eform", graph="source"), store)
+    assert same.graph == load_card("alignn_mp_eform").graph
+    with pytest.raises(StrataError, match=r"source\.init names no model"):
+        prepare(params(graph="source"), store)
+
+
+def test_a_setting_that_matters_is_another_training(store):
+    changes = ({}, {"epochs": 3}, {"max_cost": 61}, {"seed": 1})
+    keys = {prepare(params(**change), store).key for change in changes}
+    assert len(keys) == 4
+    assert prepare(params(threads=2, checkpoint_seconds=1.0), store).key == prepare(params(), store).key

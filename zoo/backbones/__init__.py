@@ -1,0 +1,1 @@
+"""Pretrained networks behind one contract: structures in, pooled vectors of every checkpoint out."""

@@ -1,0 +1,1 @@
+"""ALIGNN: its graphs, their compression by symmetry, and its forward pass."""

@@ -1,0 +1,280 @@
+"""ALIGNN's forward pass for inference, in plain torch, with every checkpoint pooled on the way.
+
+Choudhary & DeCost 2021: four layers that update atoms from bonds and bonds from angles, then four that update
+atoms from bonds. State dictionaries of alignn 2026.8.11 load strictly. Nothing here scatters: edges are
+sorted by target, so every sum is over contiguous rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.errors import StrataError, unknown
+from core.params import Section
+from featurestore.tables.schema import CHECKPOINTS
+from zoo.backbones.alignn.batch import Batch, Pool, Rows
+
+_BN_EPSILON = 1e-5
+_GATE_EPSILON = 1e-6
+
+# Where alignn's own model holds each checkpoint: module, and which of its outputs.
+MODULES: dict[str, tuple[str, int]] = {
+    "atom_0": ("atom_embedding", 0),
+    "bond_0": ("edge_embedding", 0),
+    "angle_0": ("angle_embedding", 0),
+    **{
+        f"{kind}_{i + 1}": (f"alignn_layers.{i}", output)
+        for i in range(4)
+        for output, kind in enumerate(("atom", "bond", "angle"))
+    },
+    **{
+        f"{kind}_{i + 5}": (f"gcn_layers.{i}", k) for i in range(4) for k, kind in enumerate(("atom", "bond"))
+    },
+}
+
+
+class Architecture(Section):
+    """Sizes of the network, under the names of alignn's `config.json`."""
+
+    name: Literal["alignn"] = "alignn"
+    alignn_layers: Literal[4] = Field(4, description="4 give the 23 checkpoints their meaning")
+    gcn_layers: Literal[4] = 4
+    atom_input_features: Literal[92] = 92
+    edge_input_features: int = Field(80, ge=2)
+    triplet_input_features: int = Field(40, ge=2)
+    embedding_features: int = Field(64, ge=1)
+    hidden_features: Literal[256] = 256
+    output_features: int = Field(1, ge=1)
+    link: Literal["identity", "log", "logit"] = "identity"
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the state dictionary."""
+        wide, narrow = self.hidden_features, self.embedding_features
+        found: dict[str, tuple[int, ...]] = {
+            "edge_embedding.0.centers": (self.edge_input_features,),
+            "angle_embedding.0.centers": (self.triplet_input_features,),
+        }
+        found |= _mlp_shapes("atom_embedding", self.atom_input_features, wide)
+        for kind, bins in (("edge", self.edge_input_features), ("angle", self.triplet_input_features)):
+            found |= _mlp_shapes(f"{kind}_embedding.1", bins, narrow)
+            found |= _mlp_shapes(f"{kind}_embedding.2", narrow, wide)
+        for prefix in _conv_names(self):
+            for linear in ("src_gate", "dst_gate", "edge_gate", "src_update", "dst_update"):
+                found |= {f"{prefix}.{linear}.weight": (wide, wide), f"{prefix}.{linear}.bias": (wide,)}
+            found |= _norm_shapes(f"{prefix}.bn_edges", wide) | _norm_shapes(f"{prefix}.bn_nodes", wide)
+        return found | {"fc.weight": (self.output_features, wide), "fc.bias": (self.output_features,)}
+
+
+class Output(NamedTuple):
+    """`prediction` (s, outputs) of the source model; `vectors` (s, checkpoints, 256), pooled by the mean."""
+
+    prediction: Tensor
+    vectors: Tensor
+
+
+class _Mlp(NamedTuple):
+    weight: Tensor  # (out, in), batch normalisation folded in
+    bias: Tensor
+
+
+class _Norm(NamedTuple):
+    scale: Tensor
+    shift: Tensor
+
+
+class _Conv(NamedTuple):
+    node_weight: Tensor  # (4·256, 256): source gate, target gate, target update, source update
+    node_bias: Tensor  # the edge gate's bias sits in the source gate's
+    edge_weight: Tensor  # (256, 256), transposed for the product
+    edge_norm: _Norm
+    node_norm: _Norm
+
+
+def check_state(state: Mapping[str, Tensor], architecture: Architecture, where: str) -> None:
+    """Raise `StrataError` unless `state` has exactly the tensors of the architecture, all of them finite."""
+    shapes = architecture.shapes()
+    missing, extra = sorted(set(shapes) - set(state)), sorted(set(state) - set(shapes))
+    if missing or extra:
+        raise StrataError(
+            f"{where}: not the state of a plain ALIGNN: "
+            f"{len(missing)} tensors missing ({', '.join(missing[:3])}…), "
+            f"{len(extra)} unexpected ({', '.join(extra[:3])}…)"
+        )
+    for name, shape in shapes.items():
+        if tuple(state[name].shape) != shape:
+            raise StrataError(
+                f"{where}: tensor {name} has shape {tuple(state[name].shape)}, expected {shape}"
+            )
+        if state[name].is_floating_point() and not torch.isfinite(state[name]).all():
+            raise StrataError(
+                f"{where}: tensor {name} holds NaN or infinite numbers; the weights are damaged"
+            )
+
+
+class Network:
+    """A source model ready to run: weights folded and stacked once, then called on batches.
+
+    `features` (101, 92) atom features by atomic number. Same inputs give the same outputs on one machine;
+    across batch sizes and machines they agree to float32 rounding.
+    """
+
+    def __init__(
+        self,
+        state: Mapping[str, Tensor],
+        features: Tensor,
+        architecture: Architecture | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.architecture = architecture or Architecture()
+        self.device = device or torch.device("cpu")
+        check_state(state, self.architecture, "source model")
+        state = {name: tensor.to(self.device, torch.float32) for name, tensor in state.items()}
+        self._bond_centers = state["edge_embedding.0.centers"]
+        self._angle_centers = state["angle_embedding.0.centers"]
+        self._bond = [_fold(state, f"edge_embedding.{i}") for i in (1, 2)]
+        self._angle = [_fold(state, f"angle_embedding.{i}") for i in (1, 2)]
+        self._atoms = _run(_fold(state, "atom_embedding"), features.to(self.device, torch.float32))
+        self._convs = {prefix: _stack(state, prefix) for prefix in _conv_names(self.architecture)}
+        self._fc = _Mlp(state["fc.weight"], state["fc.bias"])
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch, checkpoints: Sequence[str] | None = None) -> Output:
+        """Run a batch and pool the checkpoints named (default: all 23, in their order).
+
+        Raises `StrataError` for a checkpoint that does not exist.
+        """
+        wanted = [c.name for c in CHECKPOINTS] if checkpoints is None else list(checkpoints)
+        for name in wanted:
+            if name not in MODULES:
+                raise unknown("checkpoint", name, MODULES)
+        batch = batch.to(self.device)
+        slot = {name: k for k, name in enumerate(wanted)}
+        structures = len(batch.pools["atom"].start)
+        vectors = torch.zeros(structures, len(wanted), self.architecture.hidden_features, device=self.device)
+
+        def keep(depth: int, index: Tensor | None = None, **rows: Tensor) -> None:
+            for kind, values in rows.items():
+                if (k := slot.get(f"{kind}_{depth}")) is not None:
+                    vectors[:, k] = _pooled(values, batch.pools[kind], index)
+
+        x = self._atoms[batch.numbers]
+        y = _embed(batch.length, self._bond_centers, self._bond)
+        z = _embed(batch.cosine, self._angle_centers, self._angle)
+        keep(0, atom=x, bond=y)
+        keep(0, index=batch.angle_cosine, angle=z)
+        index: Tensor | None = batch.angle_cosine
+        for i in range(self.architecture.alignn_layers):
+            x, y = _gated(self._convs[f"alignn_layers.{i}.node_update"], x, y, batch.bonds)
+            y, z = _gated(self._convs[f"alignn_layers.{i}.edge_update"], y, z, batch.angles, index)
+            index = None
+            keep(i + 1, atom=x, bond=y, angle=z)
+        for i in range(self.architecture.gcn_layers):
+            x, y = _gated(self._convs[f"gcn_layers.{i}"], x, y, batch.bonds)
+            keep(i + 5, atom=x, bond=y)
+        prediction = F.linear(_pooled(x, batch.pools["atom"]), self._fc.weight, self._fc.bias)
+        links = {"identity": lambda v: v, "log": torch.exp, "logit": torch.sigmoid}
+        return Output(links[self.architecture.link](prediction), vectors)
+
+
+def _gated(
+    conv: _Conv, nodes: Tensor, edges: Tensor, rows: Rows, index: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One edge-gated convolution, `edges` updated in place; `index`, if given, says which row an edge has.
+
+    gate = src_gate(n_src) + dst_gate(n_dst) + edge_gate(e); a node gains the mean of dst_update(n_src)
+    weighted by sigmoid(gate), an edge gains silu(norm(gate)).
+    """
+    count, width = nodes.shape
+    parts = torch.addmm(conv.node_bias, nodes, conv.node_weight.t()).view(4 * count, width)
+    src = rows.src * 4
+    if index is None:
+        gate = F.embedding_bag(torch.stack((src, rows.dst * 4 + 1), dim=1), parts, mode="sum")
+        gate.addmm_(edges, conv.edge_weight)
+    else:
+        table = torch.cat((parts, edges @ conv.edge_weight))
+        gate = F.embedding_bag(
+            torch.stack((src, rows.dst * 4 + 1, index + 4 * count), dim=1), table, mode="sum"
+        )
+        edges = edges[index]
+    sigma = torch.sigmoid(gate)
+    message = parts.index_select(0, src + 2).mul_(sigma)
+    total = _segments(message, rows).div_(_segments(sigma, rows).add_(_GATE_EPSILON))
+    total += parts.view(count, 4, width)[:, 3]
+    new_nodes = F.silu(_normed(total, conv.node_norm), inplace=True).add_(nodes)
+    return new_nodes, edges.add_(F.silu(_normed(gate, conv.edge_norm), inplace=True))
+
+
+def _segments(values: Tensor, rows: Rows) -> Tensor:
+    """Weighted sum of each target's rows; a target without rows gets zeros."""
+    order = torch.arange(len(values), device=values.device)
+    return F.embedding_bag(order, values, rows.start, mode="sum", per_sample_weights=rows.weight)
+
+
+def _pooled(values: Tensor, pool: Pool, index: Tensor | None = None) -> Tensor:
+    """Weighted mean of each structure's rows; zeros where a structure has none."""
+    order = torch.arange(len(values), device=values.device) if index is None else index
+    return F.embedding_bag(order, values, pool.start, mode="sum", per_sample_weights=pool.weight)
+
+
+def _normed(values: Tensor, norm: _Norm) -> Tensor:
+    return torch.addcmul(norm.shift, values, norm.scale, out=values)
+
+
+def _embed(values: Tensor, centers: Tensor, layers: Sequence[_Mlp]) -> Tensor:
+    """Radial basis functions of a length or cosine, then two layers."""
+    gamma = 1 / (centers[1:] - centers[:-1]).mean()
+    rows = torch.exp(-gamma * (values[:, None] - centers) ** 2)
+    for layer in layers:
+        rows = _run(layer, rows)
+    return rows
+
+
+def _run(layer: _Mlp, rows: Tensor) -> Tensor:
+    return F.silu(F.linear(rows, layer.weight, layer.bias), inplace=True)
+
+
+def _norm(state: Mapping[str, Tensor], prefix: str) -> _Norm:
+    scale = state[f"{prefix}.weight"] / torch.sqrt(state[f"{prefix}.running_var"] + _BN_EPSILON)
+    return _Norm(scale, state[f"{prefix}.bias"] - state[f"{prefix}.running_mean"] * scale)
+
+
+def _fold(state: Mapping[str, Tensor], prefix: str) -> _Mlp:
+    """A linear layer with the batch normalisation behind it folded in."""
+    norm = _norm(state, f"{prefix}.layer.1")
+    weight, bias = state[f"{prefix}.layer.0.weight"], state[f"{prefix}.layer.0.bias"]
+    return _Mlp(weight * norm.scale[:, None], bias * norm.scale + norm.shift)
+
+
+def _stack(state: Mapping[str, Tensor], prefix: str) -> _Conv:
+    names = ("src_gate", "dst_gate", "dst_update", "src_update")
+    bias = [state[f"{prefix}.{name}.bias"] for name in names]
+    bias[0] = bias[0] + state[f"{prefix}.edge_gate.bias"]
+    return _Conv(
+        torch.cat([state[f"{prefix}.{name}.weight"] for name in names]),
+        torch.cat(bias),
+        state[f"{prefix}.edge_gate.weight"].t().contiguous(),
+        _norm(state, f"{prefix}.bn_edges"),
+        _norm(state, f"{prefix}.bn_nodes"),
+    )
+
+
+def _conv_names(architecture: Architecture) -> list[str]:
+    layers = [f"alignn_layers.{i}" for i in range(architecture.alignn_layers)]
+    updates = [f"{layer}.{part}" for layer in layers for part in ("node_update", "edge_update")]
+    return updates + [f"gcn_layers.{i}" for i in range(architecture.gcn_layers)]
+
+
+def _mlp_shapes(prefix: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    linear = {f"{prefix}.layer.0.weight": (outputs, inputs), f"{prefix}.layer.0.bias": (outputs,)}
+    return linear | _norm_shapes(f"{prefix}.layer.1", outputs)
+
+
+def _norm_shapes(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+    vectors: dict[str, tuple[int, ...]] = {
+        f"{prefix}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")
+    }
+    return vectors | {f"{prefix}.num_batches_tracked": ()}

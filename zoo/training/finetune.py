@@ -1,0 +1,262 @@
+"""The stage `finetune`: ALIGNNs of a target's own, from random weights and from the source model's.
+
+As in `fit`, a run's id is the hash of what decides its outcome, so a run that exists is skipped; a training
+that was killed goes on from its checkpoint (under store/.training). Test targets are never read.
+"""
+
+import json
+import platform
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from core.errors import StrataError, check_name, unknown
+from core.params import Params
+from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, open_store
+from featurestore.runs_import import Lenders
+from featurestore.tables.schema import SCHEMAS
+from zoo.training.run import UNFINISHED, Ask, Job, Learned, checkpoint_of, key_of, sha
+
+if TYPE_CHECKING:
+    from zoo.training.data import Rows
+
+CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that were asked for last
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One property of one training; MAE in `unit`."""
+
+    run_id: str
+    method: str
+    property: str
+    unit: str
+    split: SplitKey
+    epochs: int
+    best_epoch: int
+    train_mae: float
+    val_mae: float
+    seconds: float
+    is_new: bool
+
+
+def finetune(
+    dataset: str,
+    params: Params,
+    store_root: str | Path = "store",
+    plots: Path | None = None,
+    lenders: Sequence[Path] = (),
+) -> list[Done]:
+    """Train what `params.finetune` asks of a dataset, keep runs, predictions and models.
+
+    Writes `store/finetune/<dataset>`; with `plots` also a curve a run into that folder. A training that one
+    of the stores `lenders` has is copied from there. Raises `StrataError` for unknown names, a constant
+    target, and a training that diverges.
+    """
+    check_name(dataset, "dataset")
+    store = open_store(store_root)
+    asks = list(_asked(store, dataset, params))
+    done = train_all(store, dataset, asks, lenders=lenders)
+    _write_current(StoreLayout(Path(store_root)), dataset, {run.run_id for run in done})
+    if plots is not None:
+        _write_plots(StoreLayout(Path(store_root)), dataset, done, plots / check_name(dataset, "dataset"))
+    return done
+
+
+def train_one(ask: Ask, store_root: str | Path = "store", seconds: float | None = None) -> list[Done]:
+    """Train by hand: the runs join those that `evaluate` looks at, until the stage runs again.
+
+    Raises `zoo.training.loop.Paused` when `seconds` are over; the same call goes on.
+    """
+    done = train_all(open_store(store_root), ask.dataset, [ask], seconds)
+    layout = StoreLayout(Path(store_root))
+    _write_current(layout, ask.dataset, current(layout, ask.dataset) | {run.run_id for run in done})
+    return done
+
+
+def current(layout: StoreLayout, dataset: str) -> set[str]:
+    """Return the ids of the trained runs that are asked for now."""
+    path = layout.trained("runs", dataset).parent / CURRENT_FILE
+    return set(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else set()
+
+
+def train_all(
+    store: FeatureStore,
+    dataset: str,
+    asks: Sequence[Ask],
+    seconds: float | None = None,
+    lenders: Sequence[Path] = (),
+) -> list[Done]:
+    """Do the trainings that neither this store nor a lender has, as many at a time as `workers` says.
+
+    Returns the runs in the order of `asks`. See `zoo.training.workers.run_trainings` for what is raised.
+    """
+    from zoo.training.workers import run_trainings
+
+    layout = store.layout
+    with (
+        TableWriter(layout.trained("runs", dataset), SCHEMAS["runs"], "finetune") as runs,
+        TableWriter(
+            layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune"
+        ) as predictions,
+    ):
+        for path in layout.trained("models", dataset).glob(f"{UNFINISHED}*"):
+            shutil.rmtree(path)
+        jobs = [Job(ask, _key_of(store, ask)) for ask in asks]
+        stored = {name: run for name, run in _stored(store, dataset).items() if name in runs.committed}
+        others = Lenders(lenders, lambda other, kind: other.trained(kind, dataset))
+        for run_id in (run_id for job in jobs for run_id in _ids(job) if run_id not in stored):
+            if row := others.lend(run_id, Path(store.path), predictions, runs):
+                stored[run_id] = _done([row[name] for name in _DONE])
+        todo = {job.key: job for job in jobs if not stored.keys() >= set(_ids(job))}
+        for job, learned in run_trainings(store, list(todo.values()), seconds):
+            for run in _commit(store, job, learned, runs, predictions):
+                stored[run.run_id] = run
+    return [stored[run_id] for job in jobs for run_id in _ids(job)]
+
+
+def _key_of(store: FeatureStore, ask: Ask) -> str:
+    try:
+        return key_of(store, ask)
+    except StrataError as error:
+        raise StrataError(f"{ask.title}: {error}") from error
+
+
+def _ids(job: Job) -> list[str]:
+    """Return the id of each property's run."""
+    names = job.ask.properties
+    return [job.key] if len(names) == 1 else [sha(job.key, name) for name in names]
+
+
+def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
+    section, source = params.finetune, params.extract.source_model
+    names = section.properties.get(dataset, ())
+    known = store.properties(dataset)
+    for name in names:
+        if name not in known:
+            raise unknown("property", name, known, f"params.yaml, finetune.properties.{dataset}")
+        splits = store.splits(dataset, name)
+        if not splits:
+            raise StrataError(f"{dataset}/{name} has no split yet; run: strata split {dataset}")
+        for split in splits:
+            for method in section.methods:
+                yield Ask(dataset, (name,), split, source if method == "finetune" else None, source, section)
+
+
+def _commit(
+    store: FeatureStore, job: Job, learned: Learned, runs: TableWriter, predictions: TableWriter
+) -> list[Done]:
+    """Put a training, whose model is saved, into the tables: its predictions, and the runs last."""
+    model = store.layout.trained("models", job.ask.dataset) / job.key
+    done = []
+    for k, run_id in enumerate(_ids(job)):
+        predictions.commit(run_id, _predictions(learned.rows, run_id, k, learned.values[:, k]))
+        run, row = _run(job.ask, learned, run_id, k)
+        row["model_path"] = model.relative_to(store.path).as_posix()
+        runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
+        done.append(run)
+    shutil.rmtree(checkpoint_of(store, job), ignore_errors=True)
+    return done
+
+
+def _run(ask: Ask, learned: Learned, run_id: str, k: int) -> tuple[Done, dict]:
+    rows = learned.rows
+    error = np.abs(learned.values[:, k] - rows.values[:, k])
+    is_train, is_val = learned.learned[:, k], rows.part[:, k] == "val"
+    train_mae, val_mae = float(error[is_train].mean()), float(error[is_val].mean())
+    run = Done(
+        run_id, ask.method, rows.names[k], rows.units[k], ask.split, learned.epochs, learned.best_epoch,
+        train_mae, val_mae, learned.seconds, True,
+    )  # fmt: skip
+    settings = ask.settings.model_dump(mode="json", exclude={"properties", "methods", "label"})
+    facts = {"epochs_run": run.epochs, "best_epoch": run.best_epoch, "properties": list(rows.names)}
+    return run, {
+        "run_id": run_id,
+        "method": ask.method,
+        "dataset": ask.dataset,
+        "property": rows.names[k],
+        "unit": rows.units[k],
+        **ask.split._asdict(),
+        "source_model": ask.source,
+        "n_train": int(is_train.sum()),
+        "n_val": int(is_val.sum()),
+        "n_test": int((rows.part[:, k] == "test").sum()),
+        "train_mae": train_mae,
+        "val_mae": val_mae,
+        "fit_seconds": learned.seconds,
+        "label": ask.settings.label,
+        "settings": json.dumps(settings | facts, sort_keys=True),
+        "versions": json.dumps(_versions(), sort_keys=True),
+        "created_at": datetime.now(UTC),
+    }
+
+
+_DONE = (
+    "run_id", "method", "property", "unit", "scheme", "seed", "fold", "settings", "train_mae", "val_mae",
+    "fit_seconds",
+)  # fmt: skip
+
+
+def _stored(store: FeatureStore, dataset: str) -> dict[str, Done]:
+    rows = store.sql(
+        f"SELECT {', '.join(_DONE)} FROM runs "  # noqa: S608 - ours
+        "WHERE dataset = ? AND method IN ('scratch', 'finetune')",
+        [dataset],
+    ).fetchall()
+    return {run.run_id: run for run in map(_done, rows)}
+
+
+def _done(row: Sequence[Any]) -> Done:
+    """Build a run that is there already from the values of `_DONE`."""
+    run_id, method, name, unit, scheme, seed, fold, settings, train_mae, val_mae, seconds = row
+    facts = json.loads(settings)
+    epochs = facts["epochs_run"], facts["best_epoch"]
+    split = SplitKey(scheme, seed, fold)
+    return Done(run_id, method, name, unit, split, *epochs, train_mae, val_mae, seconds, False)
+
+
+def _predictions(rows: "Rows", run_id: str, k: int, values: np.ndarray) -> pa.Table:
+    there = rows.part[:, k] != ""
+    n = int(there.sum())
+    columns = {
+        "run_id": [run_id] * n,
+        "dataset": [rows.dataset] * n,
+        "property": [rows.names[k]] * n,
+        "entry_id": rows.entry_ids[there],
+        "part": rows.part[there, k].astype(object),
+        "prediction": values[there],
+    }
+    return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("strata", "numpy", "torch"):
+        with suppress(metadata.PackageNotFoundError):  # a checkout that is run without being installed
+            found[name] = metadata.version(name)
+    return found
+
+
+def _write_current(layout: StoreLayout, dataset: str, run_ids: set[str]) -> None:
+    path = layout.trained("runs", dataset).parent / CURRENT_FILE
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+    unfinished.write_text(json.dumps(sorted(run_ids), indent=0) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder: Path) -> None:
+    """Copy the curves of the runs that are asked for now to where `dvc plots` finds them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for run in done:
+        source = layout.trained("models", dataset) / run.run_id / f"{run.property}.csv"
+        name = "-".join(map(str, (run.property, run.method, *run.split)))
+        shutil.copyfile(source, folder / f"{name}.csv")

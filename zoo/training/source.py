@@ -1,0 +1,215 @@
+"""The source model: trained on one large dataset, in steps as the machine's time allows, and published."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import StrataError
+from core.params import Params, Source
+from etl.cards import load_card as dataset_card
+from featurestore import FeatureStore, open_store
+from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
+from zoo.hub import SourceCard, Target, Training, list_models, load_source
+from zoo.publish import publish
+from zoo.training.data import Rows, parse_split, read, with_graphs
+from zoo.training.examples import Examples, Scale
+from zoo.training.inference import predict
+from zoo.training.initial import initial
+from zoo.training.loop import Trained, train
+from zoo.training.run import CODE, TRAINING, keyed
+
+GRAPHS = {"invariant": INVARIANT, "published": PUBLISHED}
+BETTER = 0.9  # of the validation MAE of the model that is replaced
+_SIZES = ((1, 4), (5, 8), (9, 20), (21, 40), (41, 200))  # atoms a cell, as the card reports errors
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceTraining:
+    """A source model that is being trained, or is done: where it stands, and what it learns from.
+
+    `graph` of all rows; `examples` leaves out the training and validation rows that cost too much.
+    """
+
+    section: Source
+    graph: GraphSettings
+    rows: Rows
+    examples: Examples
+    everything: Examples
+    folder: Path
+    key: str
+
+    def run(self, seconds: float | None = None) -> Trained:
+        """Train to the end, or raise `zoo.training.loop.Paused` when `seconds` are over."""
+        scale = Scale.of(self.examples)
+        source = None if self.section.init == "scratch" else load_source(self.section.init)
+        network = initial(source, self.rows.units, scale, self.section.seed)
+        title = f"source {self.section.dataset}/{'+'.join(self.rows.names)}"
+        return train(
+            network, self.examples, self.section, self.folder, self.key,
+            title=title, curriculum=self.section.curriculum, seconds=seconds,
+        )  # fmt: skip
+
+
+def prepare(
+    params: Params, store_root: str | Path = "store", watch: Any = lambda _done, _of: None
+) -> SourceTraining:
+    """Read what the section `source` names, make missing graphs, and find the checkpoint's place."""
+    section = params.source
+    store: FeatureStore = open_store(store_root)
+    graph = _graph(section)
+    rows = read(store, section.dataset, section.properties, parse_split(section.split))
+    rows, everything = with_graphs(store, rows, graph, watch)
+    cheap = np.ones(len(rows.entry_ids), bool)
+    if section.max_cost is not None:
+        cheap = everything.costs[everything.graph] <= section.max_cost
+    examples = Examples(
+        everything.names, everything.graphs, everything.costs, everything.graph, everything.values,
+        everything.train & cheap[:, None], everything.val & cheap[:, None],
+    )  # fmt: skip
+    facts = [CODE, rows.sha256, graph.model_dump(mode="json"), keyed(section)]
+    if section.init != "scratch":
+        facts.append(load_source(section.init).card.weights_sha256)
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    folder = Path(store_root) / TRAINING / f"source-{key[:16]}"
+    return SourceTraining(section, graph, rows, examples, everything, folder, key)
+
+
+def _graph(section: Source) -> GraphSettings:
+    if section.graph in GRAPHS:
+        return GRAPHS[section.graph]
+    if section.init == "scratch":
+        raise StrataError("source.graph is `source`, and source.init names no model to take the rules from")
+    return load_source(section.init).card.graph
+
+
+def publish_source(
+    training: SourceTraining,
+    trained: Trained,
+    name: str,
+    store_root: str | Path = "store",
+    half: bool = False,
+    force: bool = False,
+) -> SourceCard:
+    """Publish a finished training; only now, and once, the test part is read, for the card.
+
+    A model of that name with the same target is replaced only if the validation MAE of the new one, on the
+    same structures, is at least 10 % lower, or with `force`. Raises `StrataError` where it is not.
+    """
+    rows, everything = training.rows, training.everything
+    val = np.flatnonzero((rows.part == "val").any(axis=1))
+    new = _errors(trained.state, trained, training, val, rows.values[val])
+    if name in list_models() and not force:
+        _must_be_better(name, training, val, new)
+    test = np.flatnonzero((rows.part == "test").any(axis=1))
+    values = _test_values(store_root, rows, test)
+    errors = _errors(trained.state, trained, training, test, values)
+    atoms = everything.graphs.atoms[everything.graph]  # type: ignore[attr-defined]
+    card = dataset_card(rows.dataset)
+    metrics: dict[str, float] = {}
+    for k, prop in enumerate(rows.names):
+        ending = "" if len(rows.names) == 1 else f"_{prop}"
+        metrics |= {f"val_mae{ending}": _mean(new[:, k]), f"test_mae{ending}": _mean(errors[:, k])}
+        small = atoms[val] <= 20
+        metrics[f"val_mae_to_20_atoms{ending}"] = _mean(new[small, k])
+        for first, last in _SIZES:
+            inside = (atoms[test] >= first) & (atoms[test] <= last)
+            if inside.any():
+                metrics[f"test_mae_{first}_to_{last}_atoms{ending}"] = _mean(errors[inside, k])
+    return publish(
+        name, trained.state,
+        tuple(
+            Target(dataset=rows.dataset, property=prop, unit=unit)
+            for prop, unit in zip(rows.names, rows.units, strict=True)
+        ),
+        training.graph, _facts(training, trained, card, metrics), half,
+    )  # fmt: skip
+
+
+def _errors(
+    state: Mapping, trained: Trained, training: SourceTraining, which: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Absolute errors (rows, p), NaN where there is no value."""
+    import torch
+
+    from zoo.backbones.alignn.elements import atom_features
+    from zoo.backbones.engine import pick_device
+
+    graphs = [training.everything.graphs[i] for i in training.everything.graph[which]]
+    features = torch.from_numpy(atom_features())
+    device = pick_device(training.section.device)
+    return np.abs(predict(state, trained.architecture, features, graphs, device) - values)
+
+
+def _must_be_better(name: str, training: SourceTraining, val: np.ndarray, new: np.ndarray) -> None:
+    """Compare with the model that would be replaced, each on graphs by its own card."""
+    import torch
+
+    from zoo.backbones.alignn.elements import atom_features
+    from zoo.training.data import with_graphs
+
+    old = load_source(name)
+    if old.card.target.property not in training.rows.names and len(training.rows.names) == 1:
+        return
+    store = open_store(training.folder.parents[1])
+    kept = np.zeros(len(training.rows.entry_ids), bool)
+    kept[val] = True
+    rows, examples = with_graphs(store, training.rows.only(kept), old.card.graph)
+    graphs = [examples.graphs[i] for i in examples.graph]
+    found = predict(old.state, old.card.architecture, torch.from_numpy(atom_features()), graphs)
+    before, after = _mean(np.abs(found[:, :1] - rows.values[:, :1])), _mean(new[:, :1])
+    if after > BETTER * before:
+        raise StrataError(
+            f"{name} has a validation MAE of {before:.4f} {rows.units[0]}, the new one {after:.4f}: not 10 % "
+            "lower, so nothing was published; train on, take another name, or --force"
+        )
+
+
+def _test_values(store_root: str | Path, rows: Rows, test: np.ndarray) -> np.ndarray:
+    """The targets of the test part: read here for the card of a model that is being published."""
+    store = open_store(store_root)
+    values = np.full((len(test), len(rows.names)), np.nan)
+    for k, name in enumerate(rows.names):
+        found = dict(
+            store.sql(
+                "SELECT entry_id, value FROM targets WHERE dataset = ? AND property = ?", [rows.dataset, name]
+            ).fetchall()
+        )
+        is_test = rows.part[test, k] == "test"
+        values[is_test, k] = [found[entry] for entry in rows.entry_ids[test][is_test]]
+    return values
+
+
+def _facts(
+    training: SourceTraining, trained: Trained, card: Any, metrics: dict[str, float]
+) -> dict[str, Any]:
+    section, n = training.section, int(training.examples.train.any(axis=1).sum())
+    limit = f", of at most {section.max_cost} compressed angles" if section.max_cost else ""
+    start = "random initial weights"
+    if section.init != "scratch":
+        start = f"the weights of {section.init} ({load_source(section.init).card.weights_sha256[:12]})"
+    steps = "".join(f", before epoch {epoch} of at most {cost} angles" for epoch, cost in section.curriculum)
+    return {
+        "title": f"ALIGNN on {', '.join(training.rows.names)} of {section.dataset}",
+        "training": Training(
+            data=f"{section.dataset}, {n:,} structures of the training part of {section.split}{limit}{steps}",
+            settings=(
+                f"AdamW, weight decay {section.weight_decay:g}, one-cycle to {section.learning_rate:g}, "
+                f"batch {section.batch_size}, L1, {len(trained.history)} epochs, seed {section.seed}; epoch "
+                f"{trained.best_epoch + 1} by validation MAE; from {start}, on symmetry classes, "
+                f"{trained.seconds / 3600:.1f} hours; made by strata train-source"
+            ),
+            attribution=card.citation,
+        ),
+        "metrics": metrics,
+        "licence": f"weights under the project's terms (Apache-2.0); data {card.licence}",
+        "note": "Never shown a molecule, a surface or a 2D material; no substitute for a computation by DFT.",
+    }
+
+
+def _mean(errors: np.ndarray) -> float:
+    return round(float(np.nanmean(errors)), 5)
