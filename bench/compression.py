@@ -16,8 +16,8 @@ from core.structure import Structure
 from etl import raw
 from etl.cards import load_card
 from etl.providers import get
+from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.graph import GraphSettings
-from zoo.backbones.alignn.prepare import prepare
 from zoo.hub import load_source
 
 ROOT = Path(__file__).parents[1]

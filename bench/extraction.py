@@ -25,9 +25,9 @@ import torch
 from core.archive import read_json
 from core.params import Extract
 from core.structure import Structure
+from zoo.backbones.alignn.backbone import Prepared
 from zoo.backbones.alignn.batch import Batch, by_angles, collate
 from zoo.backbones.alignn.graph import build, line_graph
-from zoo.backbones.alignn.prepare import Prepared
 from zoo.backbones.engine import Engine
 from zoo.hub import load_source
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from extraction import cpu_name, sample
 
+from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.batch import collate
 from zoo.backbones.alignn.dgl import DglBackend
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.network import Alignn
-from zoo.backbones.alignn.prepare import prepare
 from zoo.hub import load_source
 from zoo.training.memory import keep_pages
 

@@ -1,8 +1,8 @@
 """`params.yaml` as frozen, typed settings; an unknown key names the nearest valid one."""
 
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError
@@ -27,18 +27,24 @@ class Ingest(Section):
 
 
 class Extract(Section):
-    """How structures become vectors. Only `source_model` and `tf32` key the vectors."""
+    """How structures become vectors. Only `source_models` and `tf32` key the vectors."""
 
-    source_model: str = Field("alignn_mp_eform", description="a card in zoo/models/")
-    backend: Literal["torch", "dgl"] = Field("torch", description="our forward pass, or alignn's own by DGL")
-    compression: bool = Field(True, description="run the network once a symmetry class; same vectors")
+    source_models: tuple[str, ...] = Field(
+        ("alignn_mp_eform",), min_length=1, description="cards of source models; the first is the default"
+    )
     tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="threads of the model in this process; 0: as many as cores")
-    workers: int = Field(-1, ge=-1, description="processes; -1: one a core where worth it, 0: none")
-    angles_per_batch: int = Field(8_000, ge=1, description="(compressed) angles run together")
-    max_angles: int = Field(4_000_000, ge=1, description="a structure with more angles is rejected")
-    chunk: int = Field(2048, ge=1, description="structures a shard")
+    workers: int = Field(-1, ge=-1, description="processes; -1: one per core where worth it, 0: none")
+    chunk: int = Field(2048, ge=1, description="structures per shard")
+    backbones: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="settings of each backbone, which checks them itself"
+    )
+
+    @property
+    def default(self) -> str:
+        """The source model that is meant where none is named."""
+        return self.source_models[0]
 
 
 class Split(Section):
@@ -52,7 +58,7 @@ class Fit(Section):
     """Which heads are fitted on which feature sets of which properties."""
 
     heads: tuple[str, ...] = Field(("mean", "ridge", "lightgbm", "nn17"), description="names under `heads`")
-    feature_sets: tuple[str, ...] = Field(("atom_bond_angle_last",), description="any of the 38 sets")
+    feature_sets: tuple[str, ...] = Field(("last",), description="see `strata features`")
     properties: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="dataset → properties; a dataset not named here: all of its own"
     )
@@ -152,6 +158,22 @@ def load(path: str | Path = PARAMS_FILE) -> Params:
     return parse(raw, str(path))
 
 
+S = TypeVar("S", bound=Section)
+
+
+def section(cls: type[S], raw: Any, where: str) -> S:
+    """Check one section that a room of its own keeps, such as an experiment's or a backbone's.
+
+    Raises `StrataError` naming the key and the nearest valid one, or the bad value.
+    """
+    if not isinstance(raw, Mapping):
+        raise StrataError(f"{where}: expected a mapping of settings, got {type(raw).__name__}")
+    try:
+        return cls.model_validate(raw)
+    except ValidationError as error:
+        raise _readable(error, where, cls) from None
+
+
 def parse(raw: Any, where: str = "params.yaml") -> Params:
     """Check a plain dictionary of settings (see `load`).
 
@@ -161,10 +183,7 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     """
     if not isinstance(raw, dict):
         raise StrataError(f"{where}: expected a mapping of sections, got {type(raw).__name__}")
-    try:
-        params = Params.model_validate(raw)
-    except ValidationError as error:
-        raise _readable(error, where) from None
+    params = section(Params, raw, where)
     for name in params.datasets:
         check_name(name, "dataset")
     twice = sorted({d for d in params.datasets if params.datasets.count(d) > 1})
@@ -173,19 +192,11 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     return params
 
 
-@cache
-def _section_at(path: tuple[str, ...]) -> type[Section]:
-    model: type[Section] = Params
-    for key in path:
-        model = model.model_fields[key].annotation  # type: ignore[assignment]
-    return model
-
-
-def _readable(error: ValidationError, where: str) -> StrataError:
+def _readable(error: ValidationError, where: str, model: type[Section]) -> StrataError:
     first = error.errors()[0]
     path = tuple(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        section = _section_at(path[:-1])
-        place = ", ".join([where, *path[:-1]])
-        return unknown("key", path[-1], section.model_fields, place)
+        for key in path[:-1]:
+            model = model.model_fields[key].annotation  # type: ignore[assignment]
+        return unknown("key", path[-1], model.model_fields, ", ".join([where, *path[:-1]]))
     return StrataError(f"{where}, {'.'.join(path)}: {first['msg']}, got {first['input']!r}")

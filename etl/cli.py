@@ -87,48 +87,62 @@ def fetch(
 
 
 @app.command()
-def extract() -> None:
-    """Run the source model over every structure that has no vectors yet."""
+def extract(
+    source_models: Annotated[
+        list[str] | None, typer.Argument(help="Source models; by default all of extract.source_models.")
+    ] = None,
+) -> None:
+    """Run source models over every structure that has no vectors of theirs yet."""
     from rich.console import Console
 
     from core.params import load
     from etl.extract import extract as run
 
-    Console(soft_wrap=True).print(str(run(load(), Path("store"))), highlight=False, markup=False)
+    console = Console(soft_wrap=True)
+    params = load()
+    for name in source_models or params.extract.source_models:
+        console.print(str(run(params, Path("store"), [name])[0]), highlight=False, markup=False)
 
 
-@app.command()
-def embed(
-    files: Annotated[
-        list[Path], typer.Argument(help="CIF, POSCAR and XYZ files, with one or more structures.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
-    checkpoints: Annotated[
-        str, typer.Option(help="Any of atom_0…8, bond_0…8, angle_0…4, with commas between.")
-    ] = "atom_8,bond_8,angle_4",
-    source_model: Annotated[
-        str | None, typer.Option(help="A card in zoo/models/; by default the one in params.yaml.")
-    ] = None,
+store = typer.Typer(no_args_is_help=True)
+app.add_typer(store, name="store")
+STORE = typer.Option("--store", help="The store's folder.")
+
+
+@store.command()
+def drift(
+    sample: Annotated[int, typer.Option(help="How many structures to compute again.")] = 50,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    source_model: Annotated[str | None, typer.Option(help="By default the store's default.")] = None,
+    folder: Annotated[Path, STORE] = Path("store"),
 ) -> None:
-    """Write the vectors of your own structures to a file; needs no store."""
-    from rich.console import Console
-
+    """Compute the vectors of a few structures again, here and now, and compare them with those kept."""
+    from core.errors import StrataError
     from core.params import PARAMS_FILE, Params, load
-    from zoo.embed import embed_files, write
+    from etl.drift import drift as run
 
     params = load() if PARAMS_FILE.exists() else Params()
-    found = embed_files(
-        files,
-        checkpoints=[name.strip() for name in checkpoints.split(",")],
-        source_model=source_model,
-        settings=params.extract,
-        limits=params.ingest,
+    found = run(
+        folder, sample=sample, seed=seed, source_model=source_model, backbones=params.extract.backbones
     )
-    write(found, output)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{output}: {len(found.ids):,} structures, {', '.join(found.checkpoints)}")
-    for reject in found.rejects:
-        console.print(f"left out, {reject.code}: {reject.entry_id}: {reject.message}")
+    typer.echo(str(found))
+    if not found.agrees:
+        raise StrataError(
+            "the vectors computed here are not those that are kept: do not mix them. Extract in the "
+            "environment that the view extractions names, or into a new store"
+        )
+
+
+@store.command()
+def migrate(folder: Annotated[Path, STORE] = Path("store")) -> None:
+    """Bring a store that an earlier version made up to date; nothing is computed again."""
+    from core.params import PARAMS_FILE, Params, load
+    from etl.migrate import migrate as run
+
+    params = load() if PARAMS_FILE.exists() else Params()
+    for line in run(folder, params.extract.default):
+        typer.echo(line)
+    typer.echo("now tell DVC, so that nothing is computed again for it: dvc commit --force")
 
 
 def _one_of(word: str, valid: tuple[str, ...], kind: str) -> str:
@@ -245,7 +259,7 @@ def report_datasets(
     from core.params import load
     from evaluation.report.data import as_json, data_report
 
-    facts = data_report(Path("store"), names or (), load().extract.source_model)
+    facts = data_report(Path("store"), names or (), load().extract.default)
     if json_:
         typer.echo(as_json(facts))
         return

@@ -1,20 +1,20 @@
 """Are vectors computed here and now those that are kept? A sample is extracted again and compared."""
 
 import json
-import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from core.errors import StrataError
-from core.lazy import need
-
-if TYPE_CHECKING:
-    from featurestore.query.store import FeatureStore
-    from zoo.backbones.engine import Engine
+from core.params import Extract
+from featurestore.query.sources import Source
+from featurestore.query.store import FeatureStore, open_store
+from zoo.backbones.engine import Engine
+from zoo.extraction import environment, extraction_id, make_engine
+from zoo.hub import load_card
 
 TOLERANCE = (
     1e-3  # largest difference over the spread of its checkpoint; 1e-5 is what another order of sums gives
@@ -52,69 +52,67 @@ class Drift:
         )
 
 
-def environment() -> dict[str, str]:
-    """Return what may move the last digits: torch, numpy and the platform."""
-    return {"torch": version("torch"), "numpy": np.__version__, "platform": platform.platform()}
+def drift(
+    root: str | Path,
+    *,
+    sample: int = 50,
+    seed: int = 0,
+    source_model: str | None = None,
+    backbones: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Drift:
+    """Extract a sample of the kept structures again and compare all checkpoints of a source model.
 
-
-def drift(root: str | Path, *, sample: int = 50, seed: int = 0, extraction: str | None = None) -> Drift:
-    """Extract a sample of the kept structures again and compare all 23 checkpoints.
-
+    source_model: by default the store's own default. backbones: how they are run (`extract.backbones`).
     Raises `StrataError` where the source model here is another one (see `engine_of`).
     """
-    from featurestore.query.store import open_store
-    from featurestore.tables.schema import CHECKPOINTS, WIDTH
-
     if sample < 1:
         raise StrataError(f"a sample has one structure at least, got {sample}")
     store = open_store(root)
-    name = store.need_extraction(extraction)
-    engine = engine_of(store, name)
-    kept = _provenance(store, name)
+    source = store.need_source(source_model)
+    engine = engine_of(store, source, backbones)
+    kept = _provenance(store, source.extraction_id)
     ids = [
         row[0]
         for row in store.sql(
             "SELECT structure_id FROM stored_features JOIN structures USING (structure_id) "
             "WHERE extraction_id = ? ORDER BY structure_id",
-            [name],
+            [source.extraction_id],
         ).fetchall()
     ]
     if not ids:
-        raise StrataError(f"{store.path} has vectors under {name}, but none of their structures")
+        raise StrataError(f"{store.path} has vectors by {source.name}, but none of their structures")
     chosen = np.random.default_rng(seed).choice(ids, min(sample, len(ids)), replace=False).tolist()
     result = engine(store.structures(chosen))
-    new = result.vectors.reshape(len(chosen), len(CHECKPOINTS), WIDTH)
     if result.errors:
         i, error = next(iter(result.errors.items()))
         raise StrataError(f"structure {chosen[i]} has vectors, but is rejected here: {error}")
-    old = np.stack([store.vectors(chosen, c.name, name) for c in CHECKPOINTS], axis=1)
-    spread = old.std(axis=(0, 2))
-    far = np.abs(new - old).max(axis=2) / np.where(spread > 0, spread, 1)
-    far[np.isnan(far)] = np.inf
-    i, k = (int(place) for place in np.unravel_index(far.argmax(), far.shape))
-    recorded = {key: kept[key] for key in environment() if key in kept}
-    return Drift(name, len(chosen), float(far[i, k]), CHECKPOINTS[k].name, chosen[i], recorded, environment())
+    worst = (-1.0, "", 0)
+    for checkpoint in source.checkpoints:
+        old = store.vectors(chosen, f"{source.name}/{checkpoint.name}")
+        spread = old.std()
+        far = np.abs(result.vectors[checkpoint.name] - old).max(axis=1) / (spread if spread > 0 else 1)
+        far[np.isnan(far)] = np.inf
+        worst = max(worst, (float(far.max()), checkpoint.name, int(far.argmax())))
+    here = environment()
+    recorded = {key: kept[key] for key in here if key in kept}
+    return Drift(source.extraction_id, len(chosen), worst[0], worst[1], chosen[worst[2]], recorded, here)
 
 
-def engine_of(store: "FeatureStore", extraction: str) -> "Engine":
-    """Return an engine that gives the vectors of an extraction.
+def engine_of(
+    store: FeatureStore, source: Source, backbones: Mapping[str, Mapping[str, Any]] | None = None
+) -> Engine:
+    """Return an engine that gives the vectors that a store has of a source model.
 
-    The source model is the one that the extraction names; raises `StrataError` where its card no longer
-    has the recorded weights or graph settings, showing both: vectors would not be comparable.
+    Raises `StrataError` where its card no longer has the recorded weights or settings, showing both: vectors would
+    not be comparable.
     """
-    need("torch", "extract")
-    from core.params import Extract
-    from etl.extract import extraction_id
-    from zoo.backbones.engine import Engine
-    from zoo.hub import load_source
-
-    kept = _provenance(store, extraction)
+    kept = _provenance(store, source.extraction_id)
     tf32 = kept.get("tf32") == "true"
-    source = load_source(kept["source_model"])
-    if extraction_id(source.card, tf32) != extraction:
+    card = load_card(source.name)
+    if extraction_id(card, tf32) != source.extraction_id:
         now = {
-            "weights_sha256": source.card.weights_sha256,
-            "graph": json.dumps(source.card.graph.model_dump(mode="json"), sort_keys=True),
+            "weights_sha256": card.weights_sha256,
+            "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
         }
         shown = "; ".join(
             f"{key}: kept {kept.get(key)}, the card has {text}"
@@ -122,13 +120,14 @@ def engine_of(store: "FeatureStore", extraction: str) -> "Engine":
             if kept.get(key) != text
         )
         raise StrataError(
-            f"extraction {extraction} was made by another {source.card.name} than this one "
+            f"extraction {source.extraction_id} was made by another {card.name} than this one "
             f"({shown or 'by another code schema'}), so there is nothing to compare"
         )
-    return Engine(source, Extract(source_model=source.card.name, tf32=tf32, workers=0))
+    settings = Extract(source_models=(card.name,), tf32=tf32, workers=0, backbones=dict(backbones or {}))
+    return make_engine(card.name, settings)
 
 
-def _provenance(store: "FeatureStore", extraction: str) -> dict[str, str]:
+def _provenance(store: FeatureStore, extraction: str) -> dict[str, str]:
     """Return what the shards of an extraction say of themselves, source_model at least."""
     for row in store.extractions().to_pylist():
         if row["extraction_id"] == extraction:

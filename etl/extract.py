@@ -1,61 +1,31 @@
-"""The `extract` stage: every structure that has no vectors yet goes through the source model, once."""
+"""The `extract` stage: every structure that has no vectors yet goes through each source model, once."""
 
 import hashlib
 import json
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from core.params import Extract, Params
+from core.params import Params
 from core.progress import Meter
 from core.structure import SYMBOLS, Structure
+from featurestore.query.sources import refuse_older_layout
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
-from featurestore.tables.schema import CHECKPOINTS, FEATURES, WIDTH
+from featurestore.tables.schema import EXTRACTIONS, features_schema
 from featurestore.tables.writer import TableWriter
-from zoo.backbones.alignn.elements import collisions
-from zoo.backbones.engine import COUNTS, Extracted
-from zoo.backbones.workers import run_tasks
+from zoo.backbones.base import Backbone
+from zoo.backbones.engine import Extracted
+from zoo.extraction import extraction_id, provenance, run_tasks
+from zoo.hub import backbone_of, load_card
 
-if TYPE_CHECKING:
-    from zoo.hub import SourceCard
-
-CODE_SCHEMA = 1  # raised by hand when the vectors change
-POOLING = "mean"
 _TASK = 64  # structures that go through the engine together
+_STABLE = ("weights_sha256", "graph", "pooling", "tf32", "code_schema")
 _ASK_WHY = "strata sql \"SELECT * FROM rejects WHERE code = '{}'\" says which"
-
-
-def extraction_id(card: "SourceCard", tf32: bool = False) -> str:
-    """Name a set of vectors: source weights × graph settings × pooling × numeric mode × code schema.
-
-    Backend and compression are recorded, not keyed: they give the same vectors.
-    """
-    from zoo.hub import weights_path
-
-    weights_path(card)  # a published model that was not fetched yet has no hash, and says so
-    key = {
-        "weights_sha256": card.weights_sha256,
-        "graph": card.graph.model_dump(mode="json"),
-        "pooling": POOLING,
-        "tf32": tf32,
-        "code_schema": CODE_SCHEMA,
-    }
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def asked_extraction(settings: Extract) -> str:
-    """Return the id of the extraction that the params ask for, from its card alone."""
-    from zoo.hub import load_card
-
-    return extraction_id(load_card(settings.source_model), settings.tf32)
 
 
 @dataclass
@@ -90,30 +60,43 @@ class ExtractReport:
         return "\n".join(lines)
 
 
-def extract(params: Params, store_root: str | Path) -> ExtractReport:
-    """Extract what the datasets of `params` lack; committed chunks survive anything and are not run again.
+def extract(
+    params: Params, store_root: str | Path, source_models: Sequence[str] | None = None
+) -> list[ExtractReport]:
+    """Extract what the datasets of `params` lack, by each of `source_models` (default: all that the params name).
 
-    Raises `StrataError` for an unknown dataset or source model, damaged weights, or a store that another
-    process is writing to.
+    Committed chunks survive anything and are not run again. Raises `StrataError` for an unknown dataset or source
+    model, damaged weights, or a store that another process is writing to.
     """
-    from zoo.hub import load_source
+    names = params.extract.source_models if source_models is None else source_models
+    return [_extract(params, Path(store_root), name) for name in names]
 
+
+def _extract(params: Params, store_root: Path, source_model: str) -> ExtractReport:
     settings = params.extract
-    source = load_source(settings.source_model)
-    name = extraction_id(source.card, settings.tf32)
-    layout = StoreLayout(Path(store_root))
-    with TableWriter(layout.features, FEATURES, "extract") as writer:
-        store = FeatureStore(store_root)
+    card = load_card(source_model)
+    backbone = backbone_of(card, settings.backbones)
+    name = extraction_id(card, settings.tf32)
+    facts = provenance(card, settings)
+    layout = StoreLayout(store_root)
+    schema = features_schema(backbone.counts, backbone.checkpoints)
+    refuse_older_layout(layout)
+    with (
+        TableWriter(layout.extractions(source_model), EXTRACTIONS, "extract") as described,
+        TableWriter(layout.features(source_model), schema, "extract") as writer,
+    ):
+        describe(described, backbone, facts, is_default=source_model == settings.default)
+        store = FeatureStore(store_root)  # under the lock: nobody else adds vectors meanwhile
         entries, unique = _sizes(store, params.datasets)
         rejected = _rejected(store, name, params.datasets)
-        report = ExtractReport(name, source.card.name, entries, unique, rejected=rejected)
-        report.collisions = _collisions(store, params.datasets)
+        report = ExtractReport(name, card.name, entries, unique, rejected=rejected)
+        report.collisions = _collisions(store, backbone, params.datasets)
         missing = store.missing(name, params.datasets)["structure_id"].to_pylist()
-        with Meter("extract", len(missing)) as meter:
-            for ids, result in _results(store, missing, settings, meter):
-                table, rejects = _rows(ids, result, name, source.card.name)
+        with Meter(f"extract {source_model}", len(missing)) as meter:
+            for ids, result in _results(store, missing, params, source_model, meter):
+                table, rejects = _rows(ids, result, schema, name, card.name)
                 key = hashlib.sha256("".join([name, *ids]).encode()).hexdigest()
-                writer.commit(key, table, rejects, provenance(source.card, settings))
+                writer.commit(key, table, rejects, facts)
                 report.extracted += len(table)
                 for reject in rejects:
                     report.rejected[reject.code] = report.rejected.get(reject.code, 0) + 1
@@ -121,11 +104,32 @@ def extract(params: Params, store_root: str | Path) -> ExtractReport:
     return report
 
 
+def describe(writer: TableWriter, backbone: Backbone, facts: Mapping[str, str], *, is_default: bool) -> None:
+    """Keep the row that says what the vectors of a source model are, and which extraction is meant now.
+
+    facts: the provenance of the vectors. What it says of the machine is left out: that stands with every shard.
+    """
+    stable = {key: facts[key] for key in _STABLE if key in facts}
+    row = {
+        "source_model": facts["source_model"],
+        "extraction_id": facts["extraction_id"],
+        "backbone": backbone.name,
+        "is_default": is_default,
+        "counts": list(backbone.counts),
+        "checkpoints": [checkpoint._asdict() for checkpoint in backbone.checkpoints],
+        "provenance": json.dumps(stable, sort_keys=True),
+    }
+    key = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+    writer.commit(key, pa.Table.from_pylist([row], schema=EXTRACTIONS))
+    writer.retain([key])
+
+
 def _results(
-    store: FeatureStore, missing: Sequence[str], settings: Extract, meter: Meter
+    store: FeatureStore, missing: Sequence[str], params: Params, source_model: str, meter: Meter
 ) -> Iterator[tuple[list[str], Extracted]]:
-    """Run the chunks of `missing`, a shard's worth each; memory holds one chunk, however many there are."""
-    chunks = [missing[i : i + settings.chunk] for i in range(0, len(missing), settings.chunk)]
+    """Run the chunks of `missing`, one shard's worth each; memory holds one chunk, however many there are."""
+    size = params.extract.chunk
+    chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
     sizes = [[len(chunk[i : i + _TASK]) for i in range(0, len(chunk), _TASK)] for chunk in chunks]
 
     def tasks() -> Iterator[list[Structure]]:
@@ -134,34 +138,38 @@ def _results(
             for i in range(0, len(chunk), _TASK):
                 yield structures[i : i + _TASK]
 
-    results = run_tasks(tasks(), settings, len(missing))
+    results = run_tasks(source_model, tasks(), params.extract, len(missing))
     for chunk, lengths in zip(chunks, sizes, strict=True):
         parts: list[Extracted] = []
         for count in lengths:
             part = next(results)
-            meter.advance(count, angles=int(part.counts[:, 1].sum()), rejects=len(part.errors))
+            counted = {name: int(values.sum()) for name, values in part.counts.items()}
+            meter.advance(count, angles=counted.get("n_angles", 0), rejects=len(part.errors))
             parts.append(part)
         offsets = np.cumsum([0, *lengths])
         errors = {int(offsets[k]) + i: e for k, part in enumerate(parts) for i, e in part.errors.items()}
-        counts, prediction, vectors = (np.concatenate([part[k] for part in parts]) for k in range(3))
+        counts, vectors = (
+            {name: np.concatenate([part[k][name] for part in parts]) for name in parts[0][k]} for k in (0, 2)
+        )
+        prediction = np.concatenate([part.prediction for part in parts])
         yield list(chunk), Extracted(counts, prediction, vectors, errors)
 
 
-def _rows(ids: list[str], result: Extracted, name: str, source_model: str) -> tuple[pa.Table, list[Reject]]:
+def _rows(
+    ids: list[str], result: Extracted, schema: pa.Schema, name: str, source_model: str
+) -> tuple[pa.Table, list[Reject]]:
     kept = np.array([i for i in range(len(ids)) if i not in result.errors], np.int64)
     columns: dict[str, pa.Array] = {
         "structure_id": pa.array([ids[i] for i in kept], pa.string()),
         "extraction_id": pa.array([name] * len(kept), pa.string()),
         "source_model": pa.array([source_model] * len(kept), pa.string()),
-        **{column: pa.array(result.counts[kept, k]) for k, column in enumerate(COUNTS)},
+        **{column: pa.array(values[kept]) for column, values in result.counts.items()},
         "prediction": pa.array(result.prediction[kept]),
     }
-    for k, checkpoint in enumerate(CHECKPOINTS):
-        flat = pa.array(np.ascontiguousarray(result.vectors[kept, k]).reshape(-1))
-        kind = FEATURES.field(checkpoint.name).type
-        columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(flat, type=kind)
-        assert kind.list_size == WIDTH
-    table = pa.Table.from_arrays([columns[f.name] for f in FEATURES], schema=FEATURES)
+    for checkpoint, vectors in result.vectors.items():
+        flat = pa.array(np.ascontiguousarray(vectors[kept]).reshape(-1))
+        columns[checkpoint] = pa.FixedSizeListArray.from_arrays(flat, type=schema.field(checkpoint).type)
+    table = pa.Table.from_arrays([columns[f.name] for f in schema], schema=schema)
     rejects = [Reject(ids[i], error.code, str(error)) for i, error in sorted(result.errors.items())]
     return table, rejects
 
@@ -190,8 +198,10 @@ def _rejected(store: FeatureStore, name: str, datasets: Sequence[str]) -> dict[s
     return dict(found.fetchall())
 
 
-def _collisions(store: FeatureStore, datasets: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
-    """Find the elements of each dataset that share atom features; datasets without such are left out."""
+def _collisions(
+    store: FeatureStore, backbone: Backbone, datasets: Sequence[str]
+) -> dict[str, list[tuple[str, ...]]]:
+    """Find the elements of each dataset that the network cannot tell apart; datasets without such are left out."""
     found = store.sql(
         """
         SELECT dataset, list_distinct(flatten(list(numbers)))
@@ -201,23 +211,5 @@ def _collisions(store: FeatureStore, datasets: Sequence[str]) -> dict[str, list[
         """,
         [list(datasets)],
     )
-    groups = {dataset: collisions(numbers) for dataset, numbers in found.fetchall()}
+    groups = {dataset: backbone.collisions(numbers) for dataset, numbers in found.fetchall()}
     return {d: [tuple(SYMBOLS[z] for z in group) for group in g] for d, g in groups.items() if g}
-
-
-def provenance(card: "SourceCard", settings: Extract) -> dict[str, str]:
-    """What vectors say about where they came from."""
-    return {
-        "extraction_id": extraction_id(card, settings.tf32),
-        "source_model": card.name,
-        "weights_sha256": card.weights_sha256,
-        "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
-        "pooling": POOLING,
-        "tf32": str(settings.tf32).lower(),
-        "code_schema": str(CODE_SCHEMA),
-        "backend": settings.backend,
-        "compression": str(settings.compression).lower(),
-        "torch": version("torch"),
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-    }

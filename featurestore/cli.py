@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from core.errors import StrataError, unknown
+from core.errors import StrataError
 from featurestore import upkeep as care
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,16 +29,21 @@ def sql(
     query: str = typer.Argument(help='One SELECT, such as "SELECT * FROM entries LIMIT 5".'),
     form: Form = typer.Option(Form.table, "--format", help="How to write the answer."),
     out: Path | None = typer.Option(None, "-o", "--out", help="File to write it to; parquet needs one."),
+    join: str | None = typer.Option(
+        None, help="A feature set, such as last+other/all: the view `chosen` has its blocks side by side."
+    ),
     store: Path = STORE,
     at: int | None = AT,
 ) -> None:
-    """Ask the store in SQL. Views: structures, entries, targets, features, vectors, splits, runs,
-    predictions, scores, datasets, extractions, coverage, source_models, rejects, shards, log.
+    """Ask the store in SQL. Views: structures, entries, targets, features, features_<source model>, vectors,
+    joined, checkpoints, splits, runs, predictions, scores, datasets, extractions, coverage, source_models,
+    rejects, shards, log.
     """
     import sys
 
     from featurestore.query import output as results
-    from featurestore.query.store import answering, open_store
+    from featurestore.query.reader import answering
+    from featurestore.query.store import open_store
 
     if out is None and form is Form.parquet:
         raise StrataError("parquet is not for the screen: name a file with -o FILE")
@@ -47,7 +52,10 @@ def sql(
     if out is not None and store.resolve() in out.resolve().parents:
         raise StrataError(f"{out} lies inside the store {store}; answers are written elsewhere")
     with answering():
-        relation = open_store(store, at).sql(query)
+        opened = open_store(store, at)
+        if join is not None:
+            opened.join(join)
+        relation = opened.sql(query)
         if out is not None:
             results.write_file(relation, form.value, out)
         elif form is Form.table:
@@ -86,50 +94,31 @@ def info(store: Path = STORE, at: int | None = AT) -> None:
 
 
 @app.command()
-def near(
-    what: str = typer.Argument(
-        metavar="FILE|ID", help="A CIF, POSCAR or XYZ, an entry_id or a structure_id."
-    ),
-    k: int = typer.Option(10, "--k", help="How many."),
-    checkpoint: str = typer.Option("atom_8", "--checkpoint", help="Whose vectors; see `strata features`."),
-    dataset: str | None = typer.Option(None, "--dataset", help="Search in this one only."),
-    metric: str = typer.Option("euclidean", "--metric", help="euclidean or cosine."),
-    extraction: str | None = typer.Option(
-        None, "--extraction", help="Which vectors, where there are several."
-    ),
+def features(
+    source_model: str | None = typer.Option(None, "--source-model", help="By default the store's default."),
     store: Path = STORE,
 ) -> None:
-    """Find the kept structures that look most like one, by the vectors of a checkpoint; exact."""
-    from featurestore.query.near import METRICS, one_checkpoint, vectors_of_file
+    """List the feature sets of a source model and the checkpoints that each puts side by side."""
+    from featurestore.query.feature_sets import ALL, LAST, named_sets
     from featurestore.query.output import show
     from featurestore.query.store import open_store
 
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
     opened = open_store(store)
-    extraction = opened.need_extraction(extraction)
-    checkpoint = one_checkpoint(checkpoint)
-    asked = vectors_of_file(opened, what, checkpoint, extraction) if Path(what).is_file() else what
-    found = opened.near(asked, k, checkpoint, dataset=dataset, extraction=extraction, metric=metric)
+    source = opened.need_source(source_model)
     rows = [
-        (row["distance"], row["formula"], row["n_atoms"], row["entries"], row["structure_id"])
-        for row in found.to_pylist()
+        (name, " + ".join(c.name for c in found), sum(c.width for c in found))
+        for name, found in named_sets(source.checkpoints).items()
     ]
-    show(
-        f"Nearest to {what} by {checkpoint}",
-        ("distance", "formula", "atoms", "entries", "structure_id"),
-        rows,
-    )
-
-
-@app.command()
-def features() -> None:
-    """List the 38 feature sets and the checkpoints that each puts side by side."""
-    from featurestore.query.feature_sets import FEATURE_SETS, width_of
-    from featurestore.query.output import show
-
-    rows = [(name, " + ".join(columns), width_of(name)) for name, columns in FEATURE_SETS.items()]
-    show("Feature sets", ("name", "checkpoints", "numbers"), rows)
+    for word in (LAST, ALL):
+        found = opened.feature_set(f"{source.name}/{word}")
+        rows.append((word, " + ".join(block.checkpoint for block in found.blocks), found.width))
+    others = [name for name in opened.sources if name != source.name]
+    title = f"Feature sets of {source.name}{', the default source model' if source.is_default else ''}"
+    show(title, ("name", "checkpoints", "numbers"), rows)
+    if others:
+        typer.echo(
+            f"of others: SOURCE/SET, where SOURCE is one of {', '.join(others)}; several are joined by +"
+        )
 
 
 @app.command()

@@ -13,11 +13,12 @@ from typing import Any
 from core.atomic import remove
 from core.errors import StrataError
 from core.lazy import need
-from featurestore.query.views import connect, read_tables
+from featurestore.query.sources import Source, read_sources
+from featurestore.query.views import Table, connect, read_tables
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import LOG
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import KINDS
 
 _PART = ".tmp-pull-"
 
@@ -42,14 +43,15 @@ def ask(url: str, at: int | None = None, **options: Any) -> Iterator[Any]:
         def located(path: Path) -> str:
             return str(files.unstrip_protocol(f"{root}/{path.relative_to(layout.root).as_posix()}"))
 
-        connection = connect(layout, tables, commits, located=located, filesystem=files)
+        sources = _sources(files, root, layout, tables)
+        connection = connect(layout, tables, commits, sources, located=located, filesystem=files)
         try:
             yield connection
         finally:
             connection.close()
 
 
-def pull(url: str, folder: str | Path, kinds: Iterable[str] = SCHEMAS, **options: Any) -> tuple[int, int]:
+def pull(url: str, folder: str | Path, kinds: Iterable[str] = KINDS, **options: Any) -> tuple[int, int]:
     """Copy the live shards of a store that are not in `folder` yet; return how many, and their bytes.
 
     `kinds` are tables, such as ("entries", "targets", "features"). A table is seen in the copy once all
@@ -97,6 +99,16 @@ def _copy_logs(files: Any, root: str, into: Path) -> None:
             raise StrataError(f"{path} would lie outside the store")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(contents[path] if isinstance(contents, dict) else contents)
+
+
+def _sources(files: Any, root: str, layout: StoreLayout, tables: list[Table]) -> dict[str, Source]:
+    """Fetch the few rows that say what the vectors are."""
+    snapshots = [table.snapshot for table in tables if table.kind == "extractions"]
+    for snapshot in snapshots:
+        for shard in snapshot.shards:
+            name = (snapshot.folder / shard.path).relative_to(layout.root).as_posix()
+            _fetch(files, f"{root}/{name}", snapshot.folder / shard.path, shard.sha256)
+    return read_sources(snapshots)
 
 
 def _fetch(files: Any, source: str, place: Path, sha256: str) -> None:

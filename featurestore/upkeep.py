@@ -6,7 +6,7 @@ import typer
 
 from core.errors import StrataError
 
-app = typer.Typer(no_args_is_help=True, help="Look after the store: verify, compact, gc, drift.")
+app = typer.Typer(no_args_is_help=True, help="Look after the store: verify, compact, gc, drift, migrate.")
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
 _THEN = "now tell DVC, so that nothing is computed again for it: dvc commit --force"
@@ -66,24 +66,3 @@ def gc(store: Path = STORE) -> None:
     typer.echo(f"removed {files} shards of the past; {size_text(size)} are free, derived caches included")
     if files:
         typer.echo(_THEN)
-
-
-@app.command()
-def drift(
-    sample: int = typer.Option(50, "--sample", help="How many structures to compute again."),
-    seed: int = typer.Option(0, "--seed", help="Which ones."),
-    extraction: str | None = typer.Option(
-        None, "--extraction", help="Which vectors, where there are several."
-    ),
-    store: Path = STORE,
-) -> None:
-    """Compute the vectors of a few structures again, here and now, and compare them with those kept."""
-    from etl.drift import drift as run
-
-    found = run(store, sample=sample, seed=seed, extraction=extraction)
-    typer.echo(str(found))
-    if not found.agrees:
-        raise StrataError(
-            "the vectors computed here are not those that are kept: do not mix them. Extract in the "
-            "environment that the view extractions names, or into a new store"
-        )

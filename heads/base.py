@@ -4,8 +4,10 @@ A head is a scikit-learn regressor with an optional validation part and a folder
 A subclass writes `_fit` and `_predict`; checking input, saving and loading are done here.
 """
 
+import inspect
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -16,6 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from core.errors import StrataError
 from core.lazy import need
+from featurestore.query.feature_sets import Block
 
 HEAD_FILE = "head.json"
 ARRAYS_FILE = "arrays.safetensors"
@@ -45,6 +48,7 @@ class Head(RegressorMixin, BaseEstimator):
     own_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes kept by `_save` and `_load`
 
     n_features_in_: int
+    _blocks: tuple[Block, ...] = ()  # of the columns, while `_fit` runs; none where they are not known
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
         """Learn from checked data: X (n, d) float32 or float64, y (n,) float64; the same for validation."""
@@ -67,11 +71,18 @@ class Head(RegressorMixin, BaseEstimator):
         """Read what `_save` wrote."""
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, X_val: ArrayLike | None = None, y_val: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        *,
+        blocks: Sequence[Block] | None = None,
     ) -> Self:
         """Learn from the training part, and from the validation part when to stop or what to choose.
 
-        X is (n, d), y is (n,) in the property's unit; neither is altered. Raises `InvalidData` for
+        X is (n, d), y is (n,) in the property's unit; neither is altered. blocks: which columns of X are of which
+        source model and checkpoint, for a head that treats them apart. Raises `InvalidData` for
         NaN, infinities and shapes that do not fit, `NotApplicable` for a constant target.
         """
         if (X_val is None) != (y_val is None):
@@ -80,6 +91,7 @@ class Head(RegressorMixin, BaseEstimator):
         if not self.constant_target and np.ptp(t) == 0:
             raise NotApplicable(f"{self._name}: every one of the {t.size} training targets is {t[0]:g}")
         x_val, t_val = (None, None) if X_val is None else self._checked(X_val, y_val, reset=False)
+        self._blocks = tuple(blocks or ())
         self._fit(x, t, x_val, t_val)
         for name, value in vars(self).items():
             # As a file will give them back: NumPy's own scalars promote float32 arrays, Python's do not.
@@ -166,6 +178,11 @@ class Head(RegressorMixin, BaseEstimator):
 
     def _refuse(self, error: ValueError) -> NoReturn:
         raise InvalidData(f"{self._name}: {error}") from error
+
+
+def takes_blocks(head: Head) -> bool:
+    """Tell whether a head's `fit` can be given blocks: one of a user's own may have none of it."""
+    return "blocks" in inspect.signature(head.fit).parameters
 
 
 def class_path(cls: type) -> str:

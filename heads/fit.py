@@ -22,12 +22,14 @@ from sklearn.metrics import mean_absolute_error
 from core.atomic import sync_file, sync_folder
 from core.errors import StrataError, check_name
 from core.params import Params
-from featurestore import FeatureStore, StoreLayout, TableWriter, open_store
+from featurestore.query.store import FeatureStore, open_store
 from featurestore.runs_import import Lenders
+from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
-from heads.base import Head, NotApplicable
-from heads.plan import Data, Job, extraction_by, jobs_of, read, run_id_of
+from featurestore.tables.writer import TableWriter
+from heads.base import Head, NotApplicable, takes_blocks
+from heads.plan import Data, Job, jobs_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped, progress
 
@@ -52,7 +54,6 @@ def fit(
     store = open_store(store_root)
     require_sound(store_root, ("entries", "targets", "splits", "features"), dataset)  # DVC does not look
     jobs = list(jobs_of(store, dataset, params, specs))
-    extraction = extraction_by(store, params.extract)
     layout = StoreLayout(Path(store_root))
     done: list[Run] = []
     skipped: list[Skipped] = []
@@ -65,9 +66,9 @@ def fit(
         others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
         data, loaded = None, None
         for job in progress(jobs, f"fit {dataset}"):
-            place = (job.target, job.feature_set, job.split)
+            place = (job.target, job.vectors.blocks, job.split)
             if data is None or place != loaded:
-                data, loaded = read(store, job, extraction), place
+                data, loaded = read(store, job), place
             run_id = run_id_of(job, data)
             if run_id in runs.committed and run_id in known:
                 done.append(known[run_id])
@@ -80,7 +81,6 @@ def fit(
                     job,
                     data,
                     run_id,
-                    source_model=params.extract.source_model,
                     layout=layout,
                     runs=runs,
                     predictions=predictions,
@@ -98,7 +98,6 @@ def _run(
     data: Data,
     run_id: str,
     *,
-    source_model: str,
     layout: StoreLayout,
     runs: TableWriter,
     predictions: TableWriter,
@@ -111,7 +110,7 @@ def _run(
     head = job.spec.make()
     started = time.perf_counter()
     try:
-        head.fit(X, y, X_val, y_val)
+        head.fit(X, y, X_val, y_val, **({"blocks": data.known.blocks} if takes_blocks(head) else {}))
         seconds = time.perf_counter() - started
         values = np.split(head.predict(np.concatenate([X, X_val, X_test])), [len(y), len(y) + len(y_val)])
     except NotApplicable:
@@ -143,7 +142,7 @@ def _run(
         **run.columns(),
         "method": "features" if vectors else "base",
         "dataset": job.dataset,
-        "source_model": source_model if vectors else None,
+        "source_model": data.known.source_model if vectors else None,
         "extraction_id": data.known.extraction_id if vectors else None,
         "settings": json.dumps(dict(job.spec.settings), sort_keys=True),
         "versions": json.dumps(_versions(job.spec), sort_keys=True),

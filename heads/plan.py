@@ -11,8 +11,9 @@ import numpy as np
 
 from core.errors import StrataError, unknown
 from core.params import Extract, Params
-from featurestore import FeatureStore, Matrix, SplitKey
-from featurestore.query.feature_sets import checkpoints_of
+from featurestore.query.feature_sets import FeatureSet
+from featurestore.query.matrix import Matrix, SplitKey
+from featurestore.query.store import FeatureStore
 from heads.base import Head, class_path
 from heads.registry import HeadSpec
 
@@ -23,15 +24,26 @@ class Job:
 
     dataset: str
     target: str
-    feature_set: str
+    vectors: FeatureSet
     split: SplitKey
     spec: HeadSpec
+
+    @property
+    def feature_set(self) -> str:
+        """The feature set's one way of writing, with its source models where there are several."""
+        return self.vectors.name
+
+    @property
+    def asked(self) -> str:
+        """The feature set as the store is asked for it."""
+        alone = len(self.vectors.sources) == 1
+        return f"{self.vectors.source_model}/{self.vectors.name}" if alone else self.vectors.name
 
     @property
     def name(self) -> str:
         """Say in an error which run this is."""
         place = f"{self.dataset}/{self.target}, {'-'.join(map(str, self.split))}"
-        return f"{self.spec.name} on {self.feature_set} of {place}"
+        return f"{self.spec.name} on {self.asked} of {place}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,10 +68,12 @@ def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[H
     """Enumerate the runs that `params.fit` asks of a dataset, those of the same data side by side."""
     known = store.properties(dataset)
     names = params.fit.properties.get(dataset, tuple(known))
-    for feature_set in params.fit.feature_sets:
-        checkpoints_of(feature_set)
     if not params.fit.feature_sets:
-        raise StrataError("fit.feature_sets is empty; `strata features` lists the 38 sets")
+        raise StrataError("fit.feature_sets is empty; `strata features` lists the sets")
+    feature_sets = {}
+    for text in params.fit.feature_sets:
+        found = wanted(store, text, params.extract)
+        feature_sets[found.blocks] = found  # what is asked for twice in other words is fitted once
     for name in names:
         if name not in known:
             raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
@@ -67,40 +81,40 @@ def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[H
         if not splits:
             raise StrataError(f"{dataset}/{name} has no split yet; run: strata split {dataset}")
         for split in splits:
-            for i, feature_set in enumerate(params.fit.feature_sets):
+            for i, feature_set in enumerate(feature_sets.values()):
                 for spec in specs:
                     if spec.cls.needs_vectors or i == 0:
                         yield Job(dataset, name, feature_set, split, spec)
 
 
-def extraction_by(store: FeatureStore, settings: Extract) -> str:
-    """Return the extraction by the source model that the params name.
+def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureSet:
+    """Find a feature set in the store, for the default source model of the params where it names none.
 
-    Where the store has several (by earlier weights, graph settings or numeric modes), the source
-    model's card says which is meant. Raises `StrataError` where that one is missing.
+    Raises `StrataError` where the store lacks a source model's vectors, or has them in another numeric mode than
+    the params ask for.
     """
-    table = store.extractions()
-    known = dict(zip(table["extraction_id"].to_pylist(), table["source_model"].to_pylist(), strict=True))
-    found = [name for name, model in known.items() if model == settings.source_model]
-    if len(found) > 1:
-        from etl.extract import asked_extraction  # needs torch
-
-        asked = asked_extraction(settings)
-        found = [name for name in found if name == asked]
-    if not found:
-        listed = "; ".join(f"{name} ({model})" for name, model in known.items()) or "none"
+    if settings.default not in store.sources:
+        have = ", ".join(store.sources) or "none"
         raise StrataError(
-            f"the store has no vectors by {settings.source_model} as the params ask for (it has: {listed}); "
-            "run: strata extract"
+            f"the store has no vectors by {settings.default}, as the params ask for (it has: {have}); run: "
+            f"strata extract {settings.default}"
         )
-    return found[0]
+    found = store.feature_set(feature_set, settings.default)
+    for source in found.sources:
+        tf32 = store.sources[source].provenance.get("tf32", "false") == "true"
+        if tf32 != settings.tf32:
+            raise StrataError(
+                f"the store's vectors by {source} were made with tf32: {str(tf32).lower()}, and params.yaml says "
+                f"{str(settings.tf32).lower()}; run: strata extract {source}"
+            )
+    return found
 
 
-def read(store: FeatureStore, job: Job, extraction: str) -> Data:
+def read(store: FeatureStore, job: Job) -> Data:
     """Read a job's rows; the targets of the test part stay in the store."""
-    where = (job.dataset, job.target, job.feature_set)
-    known = store.matrix(*where, extraction=extraction, split=job.split, parts=("train", "val"))
-    test = store.inputs(*where, extraction=extraction, split=job.split, parts=("test",))
+    where = (job.dataset, job.target, job.asked)
+    known = store.matrix(*where, split=job.split, parts=("train", "val"))
+    test = store.inputs(*where, split=job.split, parts=("test",))
     rows, vectors = hashlib.sha256(), hashlib.sha256()
     for matrix in (known, test):
         part = [] if matrix.part is None else matrix.part.tolist()

@@ -56,6 +56,80 @@ def finetune(
 
 
 @app.command()
+def embed(
+    files: list[Path] = typer.Argument(help="CIF, POSCAR and XYZ files, with one or more structures."),
+    output: Path = typer.Option(..., "--output", "-o", help="Parquet file to write."),
+    checkpoints: str | None = typer.Option(
+        None, help="Names with commas between (strata zoo show NAME); by default the deepest of each kind."
+    ),
+    source_model: str | None = typer.Option(
+        None, "--source-model", help="strata zoo list; by default the first in params.yaml."
+    ),
+) -> None:
+    """Write the vectors of your own structures to a file; needs no store."""
+    from rich.console import Console
+
+    from core.params import PARAMS_FILE, Params, load
+    from zoo.embed import embed_files, write
+
+    params = load() if PARAMS_FILE.exists() else Params()
+    found = embed_files(
+        files,
+        checkpoints=None if checkpoints is None else [name.strip() for name in checkpoints.split(",")],
+        source_model=source_model,
+        settings=params.extract,
+        limits=params.ingest,
+    )
+    write(found, output)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    names = ", ".join(checkpoint.name for checkpoint in found.checkpoints)
+    console.print(f"{output}: {len(found.ids):,} structures, {names} of {found.provenance['source_model']}")
+    for reject in found.rejects:
+        console.print(f"left out, {reject.code}: {reject.entry_id}: {reject.message}")
+
+
+@app.command()
+def near(
+    what: str = typer.Argument(
+        metavar="FILE|ID", help="A CIF, POSCAR or XYZ, an entry_id or a structure_id."
+    ),
+    k: int = typer.Option(10, "--k", help="How many."),
+    checkpoint: str | None = typer.Option(
+        None, "--checkpoint", help="Whose vectors: CHECKPOINT or SOURCE/CHECKPOINT; see `strata features`."
+    ),
+    dataset: str | None = typer.Option(None, "--dataset", help="Search in this one only."),
+    metric: str = typer.Option("euclidean", "--metric", help="euclidean or cosine."),
+    source_model: str | None = typer.Option(None, "--source-model", help="By default the store's default."),
+    store: Path = STORE,
+) -> None:
+    """Find the kept structures that look most like one, by the vectors of a checkpoint; exact."""
+    from core.errors import unknown
+    from core.params import PARAMS_FILE, Params, load
+    from featurestore.query.near import METRICS
+    from featurestore.query.output import show
+    from featurestore.query.store import open_store
+    from zoo.embed import vector_of_file
+
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    opened = open_store(store)
+    if source_model is not None:
+        checkpoint = f"{source_model}/{checkpoint or ''}"
+    chosen = opened.one_checkpoint(checkpoint)
+    asked: object = what
+    if Path(what).is_file():
+        params = load() if PARAMS_FILE.exists() else Params()
+        asked = vector_of_file(opened, Path(what), chosen, params.extract, params.ingest)
+    name = f"{chosen.source_model}/{chosen.name}"
+    found = opened.near(asked, k, name, dataset=dataset, metric=metric)
+    rows = [
+        (row["distance"], row["formula"], row["n_atoms"], row["entries"], row["structure_id"])
+        for row in found.to_pylist()
+    ]
+    show(f"Nearest to {what} by {name}", ("distance", "formula", "atoms", "entries", "structure_id"), rows)
+
+
+@app.command()
 def train(
     dataset: str = typer.Option(..., help="A dataset that has splits."),
     prop: list[str] = typer.Option(..., "--property", help="What to learn; several: one network for all."),
@@ -82,7 +156,7 @@ def train(
     changes = {k: v for k, v in {**asked, "device": device}.items() if v is not None}
     settings = params.finetune.model_validate(params.finetune.model_dump() | changes | {"label": None})
     source = None if init == "scratch" else init
-    graph_of = source or params.extract.source_model
+    graph_of = source or params.extract.default
     ask = Ask(dataset, tuple(prop), parse_split(split), source, graph_of, settings)
     try:
         done = train_one(ask, store, None if minutes is None else minutes * 60)
@@ -156,7 +230,6 @@ def predict(
 ) -> None:
     """Predict a property of your own structures with the head that was chosen for it."""
     from core.params import load
-    from etl.cards import list_cards
     from evaluation.report.plots import number
     from featurestore.query.output import show
     from zoo.predict import predict as run
@@ -173,9 +246,8 @@ def predict(
             f"head {model.head}{label} {reads} {model.source_model}; "
             f"MAE on its test part {number(model.test_mae)} {unit}{base}"
         )
-        for card in list_cards():
-            if card.name == dataset and card.caution:
-                typer.echo(f"{dataset}: {card.caution}")
+        if caution := open_store(store).facts(dataset).caution:
+            typer.echo(f"{dataset}: {caution}")
     failed = [p for p in found if p.error is not None]
     for p in failed:
         typer.echo(f"{p.file}: {p.error}" if p.file not in str(p.error) else str(p.error), err=True)

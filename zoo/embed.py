@@ -1,6 +1,6 @@
 """Vectors of a few structures in one call, without a store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import StrataError, unknown
-from core.lazy import need
 from core.params import Extract, Ingest
 from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
 from core.validation import validate
+from featurestore.query.feature_sets import FeatureSet, kinds_of
+from featurestore.query.store import FeatureStore
 from featurestore.tables.log import Reject
-from featurestore.tables.schema import CHECKPOINTS, VECTOR, WIDTH
+from featurestore.tables.schema import Checkpoint, vector_type
+from zoo.extraction import extraction_id, make_engine, provenance, together
+from zoo.hub import backbone_of, load_card
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-LAST = ("atom_8", "bond_8", "angle_4")  # the deepest checkpoint of each kind
 _TASK = 64  # structures that go through the engine together
 
 
@@ -30,26 +32,23 @@ _TASK = 64  # structures that go through the engine together
 class Embedding:
     """Vectors of the structures that could be used, in the order given.
 
-    `ids` (n,); `formulas` (n,); `vectors` (n, 256 × checkpoints) float32, the checkpoints side by side;
+    `ids` (n,); `formulas` (n,); `vectors` (n, d) float32, the `checkpoints` side by side, each of its own width;
     `rejects` names what was left out and why; `provenance` says where the numbers came from.
     """
 
     ids: tuple[Any, ...]
     formulas: tuple[str, ...]
-    checkpoints: tuple[str, ...]
+    checkpoints: tuple[Checkpoint, ...]
     vectors: NDArray[np.float32]
     rejects: tuple[Reject, ...]
     provenance: Mapping[str, str]
 
     @cached_property
     def frame(self) -> "pd.DataFrame":
-        """A row a structure, indexed by id; a column a checkpoint, each cell an array (256,)."""
+        """One row per structure, indexed by id; one column per checkpoint, each cell an array (width,)."""
         import pandas as pd
 
-        columns = {
-            name: list(self.vectors[:, k * WIDTH : (k + 1) * WIDTH])
-            for k, name in enumerate(self.checkpoints)
-        }
+        columns = {name: list(vectors) for name, vectors in self._blocks()}
         return pd.DataFrame(columns, index=pd.Index(self.ids, name="id"))
 
     def table(self) -> "pa.Table":
@@ -60,19 +59,28 @@ class Embedding:
             "id": pa.array([str(name) for name in self.ids], pa.string()),
             "formula": pa.array(self.formulas, pa.string()),
         }
-        for k, name in enumerate(self.checkpoints):
-            flat = np.ascontiguousarray(self.vectors[:, k * WIDTH : (k + 1) * WIDTH]).reshape(-1)
-            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=VECTOR)
+        for name, vectors in self._blocks():
+            flat = np.ascontiguousarray(vectors).reshape(-1)
+            columns[name] = pa.FixedSizeListArray.from_arrays(
+                pa.array(flat), type=vector_type(vectors.shape[1])
+            )
         return pa.table(columns).replace_schema_metadata(
             {f"strata.{key}": text for key, text in self.provenance.items()}
         )
+
+    def _blocks(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Go through the checkpoints' names and vectors (n, width)."""
+        at = 0
+        for checkpoint in self.checkpoints:
+            yield checkpoint.name, self.vectors[:, at : at + checkpoint.width]
+            at += checkpoint.width
 
 
 def embed(
     structures: Iterable[Any],
     *,
     ids: Sequence[Any] | None = None,
-    checkpoints: Sequence[str] = LAST,
+    checkpoints: Sequence[str] | None = None,
     source_model: str | None = None,
     settings: Extract | None = None,
     limits: Ingest | None = None,
@@ -81,7 +89,7 @@ def embed(
 
     `structures`: ASE `Atoms`, pymatgen `Structure`s, jarvis-tools `Atoms`, dictionaries of the last two, or
     our own, in any mixture; ASE atoms without a cell are boxed. `ids` name them, by default 0, 1, ….
-    `checkpoints`: any of the 23. `settings` and `limits` are the sections `extract` and `ingest` of the
+    `checkpoints`: any that the source model has; None: the deepest of each kind. `settings` and `limits` are the sections `extract` and `ingest` of the
     params (default: as without a params file).
 
     A structure that cannot be used becomes a reject, with its reason, and the others go on.
@@ -112,7 +120,7 @@ def embed(
 def embed_files(
     files: Iterable[str | Path],
     *,
-    checkpoints: Sequence[str] = LAST,
+    checkpoints: Sequence[str] | None = None,
     source_model: str | None = None,
     settings: Extract | None = None,
     limits: Ingest | None = None,
@@ -135,6 +143,31 @@ def embed_files(
         except StrataError as error:
             read.append((str(path), InvalidStructure("unreadable", str(error))))
     return _run(read, checkpoints, source_model, settings or Extract(), limits)
+
+
+def vector_of_file(
+    store: FeatureStore, path: Path, chosen: FeatureSet, settings: Extract, limits: Ingest
+) -> NDArray[np.float32]:
+    """Return the (width,) vector of the one structure in a file, comparable to those that a store keeps.
+
+    chosen: one checkpoint of a source model in the store. Raises `StrataError` where the file holds several
+    structures or the source model here is another than the store's, `InvalidStructure` where it cannot be used.
+    """
+    (source,), (block,) = chosen.sources, chosen.blocks
+    found = read_structures(path, limits.vacuum)
+    if len(found) != 1:
+        raise StrataError(f"{path} holds {len(found)} structures; ask for one at a time")
+    here, there = extraction_id(load_card(source), settings.tf32), chosen.extraction_id
+    if here != there:
+        raise StrataError(
+            f"{store.path} has vectors by {source} under extraction {there}, and {source} gives {here} here: they are "
+            f"not comparable; run: strata extract {source}"
+        )
+    validate(found[0][1], limits)
+    result = make_engine(source, settings)([found[0][1]], [block.checkpoint])
+    if result.errors:
+        raise result.errors[0]
+    return np.asarray(result.vectors[block.checkpoint][0], np.float32)
 
 
 def write(embedding: Embedding, path: Path) -> None:
@@ -181,48 +214,53 @@ def as_structure(item: Any, vacuum: float | None = None) -> Structure:
 
 def _run(
     read: Sequence[tuple[Any, Structure | InvalidStructure]],
-    checkpoints: Sequence[str],
+    checkpoints: Sequence[str] | None,
     source_model: str | None,
     settings: Extract,
     limits: Ingest,
 ) -> Embedding:
-    need("torch", "extract")
-    from etl.extract import provenance
-    from zoo.backbones.engine import Engine
-    from zoo.hub import load_source
-
-    valid = [c.name for c in CHECKPOINTS]
-    for checkpoint in checkpoints:
-        if checkpoint not in valid:
-            raise unknown("checkpoint", checkpoint, valid)
-    if source_model is not None:
-        settings = settings.model_copy(update={"source_model": source_model})
-    source = load_source(settings.source_model)
+    name = source_model or settings.default
+    card = load_card(name)
+    chosen = _chosen(backbone_of(card).checkpoints, checkpoints, name)
+    names = [checkpoint.name for checkpoint in chosen]
     usable: list[tuple[Any, Structure]] = []
     rejects: list[Reject] = []
-    for name, item in read:
+    for label, item in read:
         try:
             if isinstance(item, InvalidStructure):
                 raise item
             validate(item, limits)
-            usable.append((name, item))
+            usable.append((label, item))
         except InvalidStructure as error:
-            rejects.append(Reject(str(name), error.code, str(error)))
-    engine = Engine(source, settings)
-    vectors = [np.empty((0, len(checkpoints) * WIDTH), np.float32)]
+            rejects.append(Reject(str(label), error.code, str(error)))
+    engine = make_engine(name, settings)
+    vectors = [np.empty((0, sum(checkpoint.width for checkpoint in chosen)), np.float32)]
     done: list[tuple[Any, Structure]] = []
     for start in range(0, len(usable), _TASK):
         task = usable[start : start + _TASK]
-        extracted = engine([structure for _, structure in task], checkpoints)
+        extracted = engine([structure for _, structure in task], names)
         kept = [i for i in range(len(task)) if i not in extracted.errors]
-        vectors.append(extracted.vectors[kept].reshape(len(kept), len(checkpoints) * WIDTH))
+        vectors.append(together(extracted.vectors, names)[kept])
         done += [task[i] for i in kept]
         rejects += [Reject(str(task[i][0]), e.code, str(e)) for i, e in sorted(extracted.errors.items())]
     return Embedding(
-        ids=tuple(name for name, _ in done),
+        ids=tuple(label for label, _ in done),
         formulas=tuple(structure.formula for _, structure in done),
-        checkpoints=tuple(checkpoints),
+        checkpoints=chosen,
         vectors=np.concatenate(vectors),
         rejects=tuple(rejects),
-        provenance=provenance(source.card, settings),
+        provenance=provenance(card, settings),
     )
+
+
+def _chosen(
+    known: Sequence[Checkpoint], asked: Sequence[str] | None, source_model: str
+) -> tuple[Checkpoint, ...]:
+    """Find checkpoints by name; by default the deepest of each kind."""
+    if asked is None:
+        return tuple([c for c in known if c.kind == kind][-1] for kind in kinds_of(known))
+    by_name = {checkpoint.name: checkpoint for checkpoint in known}
+    for name in asked:
+        if name not in by_name:
+            raise unknown("checkpoint", name, by_name, f"source model {source_model}")
+    return tuple(by_name[name] for name in asked)

@@ -1,24 +1,31 @@
-"""The zoo's shelf: cards of source models, and their weights, checked before they are used."""
+"""The zoo's shelf: cards of source models, and their weights, checked before they are used.
+
+Cards lie in `zoo/models/`, and those of one's own models in the folder `models` beside params.yaml, or in the one
+that STRATA_MODELS names; one's own are found first.
+"""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from core.errors import StrataError, check_name, unknown
 from core.params import Section
 from etl.raw import cache_folder
-from zoo.backbones.alignn.graph import GraphSettings
-from zoo.backbones.alignn.inference import Architecture, check_state
+from zoo.backbones.base import Backbone
+from zoo.backbones.registry import find, runner_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+MODELS_VARIABLE = "STRATA_MODELS"  # a folder of cards and weights of one's own
 ZOO = Path(__file__).parent
 MODELS = ZOO / "models"
 WEIGHTS = ZOO / "weights"
@@ -42,45 +49,83 @@ class Training(Section):
 
 
 class Published(Section):
-    """Where others published a model: an archive with a checkpoint and alignn's `config.json`."""
+    """Where others published a model: an archive that its backbone reads."""
 
-    file: str = Field(description="name of the zip")
+    file: str = Field(description="name of the archive")
     url: str
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the zip, where it is known")
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="of the archive, where it is known"
+    )
     member_sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="of the checkpoint, where known"
     )
 
 
+class Installed(Section):
+    """Weights that an installed package carries."""
+
+    distribution: str
+    version: str
+    file: str = Field(description="its path in the package's record of files")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    extra: str = Field(description="of this project, which installs the package")
+
+
 class SourceCard(Section):
-    """One source model: `zoo/models/<name>.yaml`.
+    """One source model: `<name>.yaml`.
 
     Where others published it, hashes are known once it was fetched, and `load_card` fills them in.
     """
 
     name: str
     title: str
-    weights: str | None = Field(None, description="file in zoo/weights/; none: see published")
+    backbone: str = Field("alignn", description="the code that runs it: a name in zoo/backbones/")
+    weights: str | None = Field(None, description="file in the folder of weights; none: see published")
     published: Published | None = None
+    installed: Installed | None = None
     file_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="of the file, as it is")
     weights_sha256: str = Field(
         "", pattern=r"^([0-9a-f]{64})?$", description="of the tensors; see weights_hash"
     )
-    architecture: Architecture = Architecture()
-    graph: GraphSettings
-    target: Target
+    architecture: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
+    graph: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
+    target: Target | None = Field(None, description="none: the network predicts nothing")
     more_targets: tuple[Target, ...] = Field((), description="of further outputs")
-    training: Training
+    training: Training | None = None
     metrics: dict[str, float] = Field(default_factory=dict, description="in the target's unit")
     licence: str
     note: str = ""
 
+    @field_validator("architecture", "graph", mode="before")
+    @classmethod
+    def _as_its_backbone_has_it(cls, value: Any, info: ValidationInfo) -> Any:
+        if "backbone" not in info.data:
+            raise ValueError("the card's backbone is not known")
+        backbone = find(info.data["backbone"])
+        model = backbone.Architecture if info.field_name == "architecture" else backbone.Graph
+        return value if isinstance(value, model) else model.model_validate(value)
+
     @model_validator(mode="after")
     def _weights_come_from_somewhere(self) -> Self:
         own = self.weights is not None and self.file_sha256 and self.weights_sha256
-        if bool(own) == (self.published is not None and self.weights is None):
-            raise ValueError("a card names either weights with file_sha256 and weights_sha256, or published")
+        ways = [bool(own), self.published is not None, bool(self.installed and self.weights_sha256)]
+        wanted = 1 if find(self.backbone).has_weights else 0
+        if sum(ways) != wanted or (self.weights is not None and not own):
+            raise ValueError(
+                "a card names either weights with file_sha256 and weights_sha256, or published, or installed with "
+                "weights_sha256; none of them where its backbone has no weights"
+            )
         return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What its outputs are, in their order."""
+        return () if self.target is None else (self.target, *self.more_targets)
+
+    @property
+    def is_here(self) -> bool:
+        """Tell whether nothing has to be fetched before it can be run."""
+        return self.published is None or bool(self.weights_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +141,36 @@ class Fetched(Section):
 
     file_sha256: str
     weights_sha256: str
-    architecture: Architecture
+    architecture: dict[str, Any]
+
+
+def own_folder() -> Path:
+    """Return the folder of one's own models: STRATA_MODELS, or `models` in the current folder."""
+    return Path(os.environ.get(MODELS_VARIABLE) or "models")
 
 
 def fetched_folder(name: str) -> Path:
-    """The folder in the user's cache that holds a published model, once it was fetched."""
+    """Return the folder in the user's cache that holds a published model, once it was fetched."""
     return cache_folder() / "models" / check_name(name, "source model")
 
 
-def _record(name: str) -> Fetched | None:
-    path = fetched_folder(name) / FETCHED_RECORD
-    try:
-        return Fetched.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError:
-        raise StrataError(f"{path} is damaged; fetch the model again: strata zoo fetch {name}") from None
-
-
 def list_models() -> list[str]:
-    """Names of the source models that have a card."""
-    return sorted(path.stem for path in MODELS.glob("*.yaml"))
+    """Return the names of the source models that have a card."""
+    return sorted({path.stem for folder in (own_folder(), MODELS) for path in folder.glob("*.yaml")})
+
+
+def card_path(name: str) -> Path:
+    """Return where a model's card lies; raises `StrataError` naming the nearest for an unknown name."""
+    check_name(name, "source model")
+    for folder in (own_folder(), MODELS):
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    raise unknown("source model", name, list_models())
 
 
 def load_card(name: str) -> SourceCard:
     """Read a model's card; raises `StrataError` for an unknown name or a card that breaks the schema."""
-    check_name(name, "source model")
-    path = MODELS / f"{name}.yaml"
-    if not path.is_file():
-        raise unknown("source model", name, list_models())
+    path = card_path(name)
     try:
         card = SourceCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
@@ -135,16 +181,22 @@ def load_card(name: str) -> SourceCard:
         raise StrataError(f"{path}, {key}: {first['msg']}") from None
     if card.name != name:
         raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
-    if card.published is None:
+    facts = _record(name) if card.published is not None else None
+    if facts is None:
         return card
-    facts = _record(name)
-    return card.model_copy(update=dict(facts)) if facts else card
+    return SourceCard.model_validate(card.model_dump() | facts.model_dump())
+
+
+def backbone_of(card: SourceCard, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Backbone:
+    """Return the light half of a card's backbone; `settings` is `extract.backbones` of the params."""
+    return find(card.backbone)(card.architecture, card.graph, (settings or {}).get(card.backbone))
 
 
 def weights_path(card: SourceCard) -> Path:
-    """Where a model's safetensors file lies; raises `StrataError` where it has to be fetched first."""
+    """Return where a model's safetensors file lies; raises `StrataError` where it has to be fetched first."""
     if card.weights is not None:
-        return WEIGHTS / card.weights
+        own = own_folder() / check_name(card.weights, "file of weights")
+        return own if card_path(card.name).parent != MODELS else WEIGHTS / card.weights
     if not card.file_sha256:
         raise StrataError(
             f"source model {card.name} is not on this machine; get it with: strata zoo fetch {card.name}"
@@ -154,13 +206,48 @@ def weights_path(card: SourceCard) -> Path:
 
 @cache
 def load_source(name: str) -> SourceModel:
-    """Load a source model's weights, strictly.
+    """Load a source model's weights, strictly; a network without weights has an empty state.
 
     Raises `StrataError` if the file is missing or changed (both hashes are named), if a tensor is missing,
     unexpected or of another shape, or holds NaN.
     """
     card = load_card(name)
-    return SourceModel(card, read_weights(weights_path(card), card))
+    return SourceModel(card, load_state(card))
+
+
+def load_state(card: SourceCard) -> "Mapping[str, Tensor]":
+    """Read and verify the weights that a card names, wherever they come from (see `load_source`)."""
+    if not find(card.backbone).has_weights:
+        return {}
+    if card.installed is None:
+        return read_weights(weights_path(card), card)
+    path = installed_path(card.installed)
+    state, _ = runner_of(find(card.backbone)).read_published(path, card)
+    return _believed(state, path, card)
+
+
+def installed_path(installed: Installed) -> Path:
+    """Find a file of an installed package, and check package, version and hash."""
+    try:
+        distribution = metadata.distribution(installed.distribution)
+    except metadata.PackageNotFoundError:
+        raise StrataError(
+            f"this needs the weights that the package {installed.distribution} carries, and it is not installed; "
+            f"install it with: pip install 'strata-materials[{installed.extra}]'"
+        ) from None
+    if distribution.version != installed.version:
+        raise StrataError(
+            f"{installed.distribution} {distribution.version} is installed; the card's weights are those of "
+            f"{installed.version}: pip install {installed.distribution}=={installed.version}"
+        )
+    path = Path(str(distribution.locate_file(installed.file)))
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read ({error.strerror}); install the package again") from None
+    if found != installed.sha256:
+        raise StrataError(f"{path}: its SHA-256 is {found}, the card says {installed.sha256}")
+    return path
 
 
 def read_weights(path: Path, card: SourceCard) -> "dict[str, Tensor]":
@@ -184,7 +271,12 @@ def read_weights(path: Path, card: SourceCard) -> "dict[str, Tensor]":
         state = load(content)
     except SafetensorError as error:
         raise StrataError(f"{path}: not a safetensors file ({error})") from None
-    check_state(state, card.architecture, str(path))
+    return _believed(state, path, card)
+
+
+def _believed(state: "dict[str, Tensor]", path: Path, card: SourceCard) -> "dict[str, Tensor]":
+    """Check names, shapes and numbers of the tensors, and their hash."""
+    runner_of(find(card.backbone)).check_state(state, card.architecture, str(path))
     digest = weights_hash(state)
     if digest != card.weights_sha256:
         raise StrataError(f"{path}: its tensors hash to {digest}, the card says {card.weights_sha256}")
@@ -207,3 +299,13 @@ def weights_hash(state: "Mapping[str, Tensor]") -> str:
 def summary(card: SourceCard) -> dict[str, Any]:
     """The card as plain data, for tables and pages."""
     return card.model_dump(mode="json")
+
+
+def _record(name: str) -> Fetched | None:
+    path = fetched_folder(name) / FETCHED_RECORD
+    try:
+        return Fetched.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        raise StrataError(f"{path} is damaged; fetch the model again: strata zoo fetch {name}") from None

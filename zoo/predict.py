@@ -3,23 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-import featurestore
 from core.errors import StrataError, check_name, unknown
-from core.lazy import need
 from core.params import Params
 from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
 from core.validation import validate
-from featurestore.query.feature_sets import checkpoints_of
-from featurestore.query.store import FeatureStore
-
-if TYPE_CHECKING:
-    from heads.base import Head
-
+from featurestore.query.store import FeatureStore, open_store
+from heads.base import Head
+from heads.registry import load_head
+from zoo.extraction import extraction_id, make_engine
+from zoo.hub import load_card
+from zoo.training.trained import TrainedModel
 
 Values = tuple[np.ndarray, list[str | None]]  # (n,), and why a structure has none
 
@@ -118,8 +115,9 @@ def predict(
     A file or structure that cannot be used is a `Prediction` with its error, and the others go on.
     Raises `StrataError` for an unknown target, or one without a chosen model.
     """
-    model = chosen_model(featurestore.open(store_root), dataset, property)
-    value_of = _values_of(model, params)
+    store = open_store(store_root)
+    model = chosen_model(store, dataset, property)
+    value_of = _values_of(model, store, params)
     found: list[Prediction] = []
     structures: list[Structure] = []
     places: list[int] = []  # of each structure in `found`
@@ -140,11 +138,11 @@ def predict(
     return model, found
 
 
-def _values_of(model: ChosenModel, params: Params) -> Callable[[Sequence[Structure]], Values]:
+def _values_of(
+    model: ChosenModel, store: FeatureStore, params: Params
+) -> Callable[[Sequence[Structure]], Values]:
     """Load the model at once, and return what predicts (n,) values and says why one has none."""
     if model.method != "features":
-        from zoo.training.trained import TrainedModel
-
         network = TrainedModel.load(model.folder)
         column = network.names.index(model.property)
 
@@ -156,7 +154,7 @@ def _values_of(model: ChosenModel, params: Params) -> Callable[[Sequence[Structu
     head = load_model(model, params)
 
     def by_head(structures: Sequence[Structure]) -> Values:
-        vectors, errors = _embed(structures, model, params)
+        vectors, errors = _embed(structures, model, store, params)
         usable = [i for i, error in enumerate(errors) if error is None]
         values = np.full(len(structures), np.nan)
         if usable:
@@ -170,10 +168,8 @@ def _why(error: InvalidStructure | None) -> str | None:
     return None if error is None else f"{error.code}: {error}"
 
 
-def load_model(model: ChosenModel, params: Params) -> "Head":
+def load_model(model: ChosenModel, params: Params) -> Head:
     """Load the saved head; a user's own class must be named under `heads` in the params."""
-    from heads.registry import load_head
-
     return load_head(model.folder, params)
 
 
@@ -194,21 +190,26 @@ def _read(file: str | Path, params: Params) -> list[tuple[str, Structure | None,
 
 
 def _embed(
-    structures: Sequence[Structure], model: ChosenModel, params: Params
+    structures: Sequence[Structure], model: ChosenModel, store: FeatureStore, params: Params
 ) -> tuple[np.ndarray, list[str | None]]:
-    """Return the vectors (n, 256 × checkpoints) that the head reads, and why a row has none."""
-    need("torch", "extract")
-    from etl.extract import extraction_id
-    from zoo.backbones.engine import Engine
-    from zoo.hub import load_source
-
-    source = load_source(model.source_model)
-    found = extraction_id(source.card, params.extract.tf32)
-    if found != model.extraction_id:
-        raise StrataError(
-            f"the head of {model.dataset}/{model.property} learned from extraction {model.extraction_id}; "
-            f"{model.source_model} with the present settings gives {found}: run dvc repro, then predict again"
-        )
-    extracted = Engine(source, params.extract)(structures, checkpoints_of(model.feature_set))
-    vectors = extracted.vectors.reshape(len(structures), -1)
-    return vectors, [_why(extracted.errors.get(i)) for i in range(len(structures))]
+    """Return the vectors (n, d) that the head reads, and why a row has none."""
+    extractions = dict(zip(model.source_model.split("+"), str(model.extraction_id).split("+"), strict=True))
+    default = next(iter(extractions))
+    name = model.feature_set if len(extractions) > 1 else f"{default}/{model.feature_set}"
+    asked = store.feature_set(name, default)
+    vectors = np.full((len(structures), asked.width), np.nan, np.float32)
+    errors: list[str | None] = [None] * len(structures)
+    for source, learned_from in extractions.items():
+        found = extraction_id(load_card(source), params.extract.tf32)
+        if found != learned_from:
+            raise StrataError(
+                f"the head of {model.dataset}/{model.property} learned from extraction {learned_from}; "
+                f"{source} with the present settings gives {found}: run dvc repro, then predict again"
+            )
+        blocks = asked.of(source)
+        extracted = make_engine(source, params.extract)(structures, [block.checkpoint for block in blocks])
+        for block in blocks:
+            vectors[:, block.start : block.stop] = extracted.vectors[block.checkpoint]
+        for i, error in extracted.errors.items():
+            errors[i] = errors[i] or _why(error)
+    return vectors, errors

@@ -61,7 +61,7 @@ def _train(workspace: Workspace) -> pd.DataFrame:
     from zoo.training.finetune import train_all
     from zoo.training.run import Ask
 
-    source = workspace.params.extract.source_model
+    source = workspace.params.extract.default
     settings = workspace.finetune()
     found = []
     for dataset, names in workspace.targets.items():

@@ -16,7 +16,7 @@ NAME = "source_models"
 def run(params: Params, store_root: Path, _out: Path) -> Result:
     """Fit on each model's vectors; of each model's runs the one of lowest validation MAE looks."""
     section = params.experiments.source_models
-    names = section.source_models or (params.extract.source_model,)
+    names = section.source_models or (params.extract.default,)
     plan = section.model_copy(update={"trained": {}})
     workspace = Workspace(NAME, params, plan, store_root)
     pieces = [workspace.heads(name).assign(source=name) for name in names]  # Base stands beside each

@@ -50,7 +50,7 @@ class Workspace:
         """Draw all splits, fit Base and the heads on them, and return the runs."""
         params = self.params
         if source_model is not None:
-            extract = params.extract.model_copy(update={"source_model": source_model})
+            extract = params.extract.model_copy(update={"source_models": (source_model,)})
             params = params.model_copy(update={"extract": extract})
         from heads.fit import fit
 

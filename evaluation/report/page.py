@@ -197,7 +197,7 @@ def gather(
         versions=_versions(fitted["versions"].dropna()),
         params_text=params_file.read_text(encoding="utf-8"),
         blocks=blocks(results) if results is not None else (),
-        facts=tuple(data_report(store_root, params.datasets, params.extract.source_model)),
+        facts=tuple(data_report(store_root, params.datasets, params.extract.default)),
     )
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from core.errors import StrataError, unknown
 from core.lazy import need
-from featurestore.tables.schema import VECTOR, WIDTH
+from featurestore.query.feature_sets import Block, FeatureSet
+from featurestore.tables.schema import vector_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,21 +33,24 @@ class SplitKey(NamedTuple):
 class Matrix:
     """What a head is fitted on: a row an entry, in the order of the provider's file."""
 
-    X: NDArray[np.float32]  # (n, 256 × checkpoints), C-contiguous
+    X: NDArray[np.float32]  # (n, d), C-contiguous
     y: NDArray[np.float64] | None  # (n,), in `unit`; None where targets were not asked for
     entry_ids: NDArray[np.object_]  # (n,)
     structure_ids: NDArray[np.object_]  # (n,)
     part: NDArray[np.object_] | None  # (n,) of train, val, test; None without a split
     unit: str
-    extraction_id: str
-    checkpoints: tuple[str, ...] = ()  # what lies side by side in X, 256 columns each
+    extraction_id: str  # of several source models: joined by +, as `source_model` is
+    source_model: str = ""
+    feature_set: str = ""
+    blocks: tuple[Block, ...] = ()  # what lies side by side in X: source model, checkpoint, columns
 
     def __len__(self) -> int:
         return len(self.X)
 
     def __repr__(self) -> str:
         targets = "no targets" if self.y is None else f"targets in {self.unit or 'no unit'}"
-        return f"Matrix({self.X.shape[0]:,} entries × {self.X.shape[1]} features, {targets})"
+        shape = f"{self.X.shape[0]:,} entries × {self.X.shape[1]} features"
+        return f"Matrix({shape} of {self.source_model} ({self.feature_set}), {targets})"
 
     @classmethod
     def of(
@@ -54,8 +58,7 @@ class Matrix:
         X: NDArray[np.float32],
         rows: pa.RecordBatch,
         unit: str,
-        extraction: str,
-        checkpoints: tuple[str, ...],
+        chosen: FeatureSet,
     ) -> "Matrix":
         """Put vectors beside the rows that `select` chose."""
         given = rows.schema.names
@@ -66,9 +69,17 @@ class Matrix:
             structure_ids=rows["structure_id"].to_numpy(zero_copy_only=False),
             part=rows["part"].to_numpy(zero_copy_only=False) if "part" in given else None,
             unit=unit,
-            extraction_id=extraction,
-            checkpoints=checkpoints,
+            extraction_id=chosen.extraction_id,
+            source_model=chosen.source_model,
+            feature_set=chosen.name,
+            blocks=chosen.blocks,
         )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name each block: its checkpoint, after its source model where there are several."""
+        alone = len({block.source for block in self.blocks}) == 1
+        return tuple(b.checkpoint if alone else f"{b.source}/{b.checkpoint}" for b in self.blocks)
 
     def to_arrow(self) -> pa.Table:
         """Return entry_id, structure_id, part and value where known, and a list column per checkpoint."""
@@ -77,21 +88,26 @@ class Matrix:
             columns["part"] = pa.array(self.part)
         if self.y is not None:
             columns["value"] = pa.array(self.y)
-        for j, name in enumerate(self.checkpoints):
-            flat = np.ascontiguousarray(self.X[:, WIDTH * j : WIDTH * (j + 1)]).reshape(-1)
-            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=VECTOR)
+        for name, block in zip(self.names, self.blocks, strict=True):
+            flat = np.ascontiguousarray(self.X[:, block.start : block.stop]).reshape(-1)
+            kind = vector_type(block.stop - block.start)
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
         facts = {"unit": self.unit, "extraction_id": self.extraction_id}
         return pa.table(columns).replace_schema_metadata(facts)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return a frame indexed by entry_id: a float32 column per feature (`atom_8_0` …), then the rest.
+        """Return a frame indexed by entry_id: a float32 column per feature (checkpoint_0 …), then the rest.
 
         The rest is structure_id, part where there is a split, and value where targets were asked for;
         `attrs` has unit and extraction_id.
         """
         import pandas as pd
 
-        names = [f"{name}_{i}" for name in self.checkpoints for i in range(WIDTH)]
+        names = [
+            f"{name}_{i}"
+            for name, block in zip(self.names, self.blocks, strict=True)
+            for i in range(block.stop - block.start)
+        ]
         frame = pd.DataFrame(self.X, pd.Index(self.entry_ids, name="entry_id"), names)
         rest = {"structure_id": self.structure_ids, "part": self.part, "value": self.y}
         known = {name: column for name, column in rest.items() if column is not None}
@@ -173,9 +189,9 @@ def _check_split(connection: Any, chosen: Selection) -> None:
 
 
 def without_rejected(
-    connection: Any, rows: pa.RecordBatch, absent: pa.Array, extraction: str
+    connection: Any, rows: pa.RecordBatch, absent: pa.Array, source: str, extraction: str
 ) -> pa.RecordBatch:
-    """Leave out rows whose structure the extraction rejected.
+    """Leave out rows whose structure the source model rejected.
 
     Raises `StrataError` where an absent structure was not rejected: it was not extracted yet.
     """
@@ -184,13 +200,13 @@ def without_rejected(
     ).to_arrow_table()["id"]
     pending = absent.filter(pc.invert(pc.is_in(absent, value_set=rejected)))
     if len(pending):
-        raise not_extracted(pending, extraction)
+        raise not_extracted(pending, source, extraction)
     return rows.filter(pc.invert(pc.is_in(rows["structure_id"], value_set=rejected)))
 
 
-def not_extracted(absent: pa.Array, extraction: str) -> StrataError:
+def not_extracted(absent: pa.Array, source: str, extraction: str) -> StrataError:
     """Build the error for structures without vectors."""
     return StrataError(
-        f"{len(absent):,} structures have no vectors under extraction {extraction} (first: {absent[0]}); "
-        "run: strata extract"
+        f"{len(absent):,} structures have no vectors by {source} under extraction {extraction} (first: "
+        f"{absent[0]}); run: strata extract {source}"
     )

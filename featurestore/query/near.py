@@ -4,18 +4,13 @@ Reading 36,000 vectors and measuring every distance takes less than a tenth of a
 approximate index would win nothing and could lie.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from core.errors import StrataError, unknown
-from featurestore.query.feature_sets import checkpoints_of
-
-if TYPE_CHECKING:
-    from featurestore.query.store import FeatureStore
 
 METRICS = ("euclidean", "cosine")
 
@@ -78,66 +73,28 @@ def structure_of(connection: Any, name: str, dataset: str | None = None) -> str:
     raise StrataError(f"{name!r} names several structures, say which by its structure_id: {listed}")
 
 
-def one_checkpoint(name: str) -> str:
-    """Return the name of a checkpoint; a feature set of several, or an unknown name, raises `StrataError`."""
-    if len(checkpoints_of(name)) != 1:
-        raise StrataError(f"{name} is several checkpoints side by side; name one, such as atom_8")
-    return name
-
-
-def vectors_of_file(
-    store: "FeatureStore", path: str, checkpoint: str, extraction: str
-) -> NDArray[np.float32]:
-    """Extract the one structure of a file by the source model of an extraction; returns (256,).
-
-    Raises `StrataError` where the file holds several structures, and `InvalidStructure` where none is usable.
-    """
-    from core.params import Ingest
-    from core.structure_files import read_structures
-    from core.validation import validate
-    from etl.drift import engine_of
-
-    found = read_structures(path)
-    if len(found) != 1:
-        raise StrataError(f"{path} holds {len(found)} structures; ask for one at a time")
-    structure = found[0][1]
-    validate(structure, Ingest())
-    result = engine_of(store, extraction)([structure], [checkpoint])
-    if result.errors:
-        raise result.errors[0]
-    return np.asarray(result.vectors[0, 0], np.float32)
-
-
 def neighbours(
-    store: "FeatureStore",
-    asked: str | NDArray[np.float32],
-    *,
+    connection: Any,
+    ids: pa.Array,
+    kept: NDArray[np.float32],
+    vector: NDArray[np.float32],
     k: int = 10,
-    checkpoint: str = "atom_8",
-    dataset: str | None = None,
-    extraction: str | None = None,
     metric: str = "euclidean",
 ) -> pa.Table:
-    """Return the `k` nearest structures: distance, structure_id, formula, n_atoms, entries.
+    """Return the `k` structures among `ids` (n,) whose vectors `kept` (n, d) lie nearest to `vector` (d,).
 
-    asked: an entry_id or structure_id, itself left out of the answer, or a vector (256,). `dataset`
-    restricts the search. Raises `StrataError` for unknown names.
+    Columns: distance, structure_id, formula, n_atoms, entries. Raises `StrataError` for k below 1, another width
+    and another metric.
     """
     if k < 1:
         raise StrataError(f"at least one neighbour, please: k is {k}")
-    checkpoint = one_checkpoint(checkpoint)
-    extraction = store.need_extraction(extraction)
-    ids, kept = store.all_vectors(checkpoint, extraction, dataset)
-    if isinstance(asked, str):
-        itself = structure_of(store.connection, asked, dataset)
-        vector = store.vectors([itself], checkpoint, extraction)[0]
-        others = pc.not_equal(ids, itself)
-        ids, kept = ids.filter(others), kept[others.to_numpy(zero_copy_only=False)]
-    else:
-        vector = asked
+    if np.shape(vector) != kept.shape[1:]:
+        raise StrataError(
+            f"a vector of {kept.shape[1]} numbers is compared here, and {np.shape(vector)} was given"
+        )
     far = distances(kept, vector, metric)
     places = nearest(far, k)
-    return _described(store.connection, ids.take(pa.array(places)).to_pylist(), far[places])
+    return _described(connection, ids.take(pa.array(places)).to_pylist(), far[places])
 
 
 def _described(connection: Any, ids: list[str], far: NDArray[np.float64]) -> pa.Table:

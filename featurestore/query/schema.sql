@@ -18,70 +18,6 @@ SELECT dataset, entry_id, structure_id, position FROM stored_entries;
 CREATE VIEW targets AS
 SELECT dataset, property, entry_id, structure_id, value, unit FROM stored_targets;
 
--- What the source model says about a structure, a row an extraction. n_bonds and n_angles: rows that
--- the bond and angle vectors are means of; n_distinct_…: classes under symmetry. prediction: the source
--- model's own output, in its own unit. No vector is ever NULL: where the count is 0 it is zeros.
-CREATE VIEW features AS
-SELECT structure_id, extraction_id, source_model, n_bonds, n_angles,
-    n_distinct_atoms, n_distinct_bonds, n_distinct_angles, prediction,
-    atom_0::FLOAT[256] AS atom_0, atom_1::FLOAT[256] AS atom_1, atom_2::FLOAT[256] AS atom_2,
-    atom_3::FLOAT[256] AS atom_3, atom_4::FLOAT[256] AS atom_4, atom_5::FLOAT[256] AS atom_5,
-    atom_6::FLOAT[256] AS atom_6, atom_7::FLOAT[256] AS atom_7, atom_8::FLOAT[256] AS atom_8,
-    bond_0::FLOAT[256] AS bond_0, bond_1::FLOAT[256] AS bond_1, bond_2::FLOAT[256] AS bond_2,
-    bond_3::FLOAT[256] AS bond_3, bond_4::FLOAT[256] AS bond_4, bond_5::FLOAT[256] AS bond_5,
-    bond_6::FLOAT[256] AS bond_6, bond_7::FLOAT[256] AS bond_7, bond_8::FLOAT[256] AS bond_8,
-    angle_0::FLOAT[256] AS angle_0, angle_1::FLOAT[256] AS angle_1, angle_2::FLOAT[256] AS angle_2,
-    angle_3::FLOAT[256] AS angle_3, angle_4::FLOAT[256] AS angle_4
-FROM stored_features;
-
--- The same vectors, long.
-CREATE VIEW vectors AS
-SELECT structure_id, extraction_id, 'atom' AS kind, 0 AS depth, atom_0 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 1 AS depth, atom_1 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 2 AS depth, atom_2 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 3 AS depth, atom_3 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 4 AS depth, atom_4 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 5 AS depth, atom_5 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 6 AS depth, atom_6 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 7 AS depth, atom_7 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'atom' AS kind, 8 AS depth, atom_8 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 0 AS depth, bond_0 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 1 AS depth, bond_1 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 2 AS depth, bond_2 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 3 AS depth, bond_3 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 4 AS depth, bond_4 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 5 AS depth, bond_5 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 6 AS depth, bond_6 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 7 AS depth, bond_7 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'bond' AS kind, 8 AS depth, bond_8 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'angle' AS kind, 0 AS depth, angle_0 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'angle' AS kind, 1 AS depth, angle_1 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'angle' AS kind, 2 AS depth, angle_2 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'angle' AS kind, 3 AS depth, angle_3 AS vector FROM features
-UNION ALL
-SELECT structure_id, extraction_id, 'angle' AS kind, 4 AS depth, angle_4 AS vector FROM features;
-
 -- Which part (train, val or test) an entry lies in, for each way and seed of splitting.
 CREATE VIEW splits AS
 SELECT scheme, seed, dataset, property, entry_id, fold, part FROM stored_splits;
@@ -137,12 +73,16 @@ CREATE VIEW shards AS
 SELECT "table", dataset, keys, rows, bytes, sha256, provenance FROM stored_shards ORDER BY number;
 
 -- Source model × graph settings × pooling × numeric mode × code schema; provenance as JSON. environments:
--- torch, numpy and platform of every machine that computed some of it.
+-- torch, numpy and platform of every machine that computed some of it. is_current: the one that is read where
+-- only the source model is named; is_default: where not even that is.
 CREATE VIEW extractions AS
 SELECT f.extraction_id, any_value(f.source_model) AS source_model, count(*) AS structures,
-    any_value(p.provenance) AS provenance, any_value(p.environments) AS environments
-FROM stored_features f LEFT JOIN stored_extractions p USING (extraction_id)
-GROUP BY f.extraction_id ORDER BY f.extraction_id;
+    any_value(p.provenance) AS provenance, any_value(p.environments) AS environments,
+    coalesce(any_value(c.is_default), false) AS is_default, any_value(c.extraction_id) IS NOT NULL AS is_current
+FROM stored_features f
+LEFT JOIN stored_provenance p USING (extraction_id)
+LEFT JOIN stored_extractions c USING (extraction_id, source_model)
+GROUP BY f.extraction_id ORDER BY is_default DESC, source_model, f.extraction_id;
 
 -- How far each extraction reaches: structures of a dataset with vectors, rejected, and still missing.
 CREATE VIEW coverage AS
@@ -161,10 +101,13 @@ LEFT JOIN done USING (structure_id, extraction_id)
 LEFT JOIN refused USING (structure_id, extraction_id)
 GROUP BY ALL ORDER BY ids.extraction_id, wanted.dataset;
 
--- The source models that vectors are kept of.
+-- The source models that vectors are kept of; one of them is the default.
 CREATE VIEW source_models AS
-SELECT source_model, count(*) AS extractions, sum(structures) AS structures
-FROM extractions GROUP BY source_model ORDER BY source_model;
+SELECT e.source_model, count(*) AS extractions, sum(e.structures) AS structures,
+    bool_or(e.is_default) AS is_default, any_value(c.backbone) AS backbone,
+    any_value(len(c.checkpoints)) AS checkpoints
+FROM extractions e LEFT JOIN stored_extractions c USING (source_model)
+GROUP BY e.source_model ORDER BY is_default DESC, e.source_model;
 
 -- The datasets that are kept, with what their cards say of them.
 CREATE VIEW datasets AS

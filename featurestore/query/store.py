@@ -1,11 +1,10 @@
 """`FeatureStore`: ask a store by SQL, or for arrays that a head can be fitted on."""
 
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,41 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.errors import StrataError, unknown
-from featurestore.query.cache import MatrixCache, key_of
-from featurestore.query.feature_sets import checkpoints_of
-from featurestore.query.matrix import (
-    Matrix,
-    Selection,
-    SplitKey,
-    drawn_splits,
-    not_extracted,
-    select,
-    without_rejected,
-)
+from core.errors import StrataError, check_name, unknown
+from core.structure import Structure
+from featurestore.query.cache import MatrixCache
+from featurestore.query.feature_sets import DEFAULT, FeatureSet, one_checkpoint, resolve
+from featurestore.query.matrix import Matrix, Selection, SplitKey, drawn_splits
+from featurestore.query.near import neighbours, structure_of
+from featurestore.query.reader import Reader, answering
+from featurestore.query.source_views import blocks_of, joined
+from featurestore.query.sources import Source, read_sources
 from featurestore.query.views import connect, read_tables
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.log import Snapshot
-from featurestore.tables.vectors import Index, Rows, gather, index
 
-if TYPE_CHECKING:
-    from core.structure import Structure
-
-DEFAULT_FEATURE_SET = "atom_bond_angle_last"
-_ASKED_OF = ("features", "entries", "targets", "splits")  # tables that a matrix is made of
-_REMEMBERED = 8  # questions
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn DuckDB's errors, of a query's wording or of its running, into `StrataError`."""
-    try:
-        yield
-    except duckdb.Error as error:
-        wording = isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.NotSupportedError)
-        hint = "" if wording else " (if files may be damaged: strata store verify)"
-        raise StrataError(f"DuckDB: {error}{hint}") from error
 
 
 class FeatureStore:
@@ -69,11 +46,10 @@ class FeatureStore:
         self.layout = StoreLayout(self.path)
         self._tables, commits = read_tables(self.layout, at)
         self.version = len(commits)
-        self.connection: Any = connect(self.layout, self._tables, commits)
-        self._cache = MatrixCache(self.path) if cache else None
+        self.connection: Any = connect(self.layout, self._tables, commits, self.sources)
+        kept = MatrixCache(self.path) if cache else None
+        self._reader = Reader(self._tables, self.connection, self.layout, kept)
         self._units: dict[str, dict[str, str]] = {}  # property → unit, by dataset
-        self._indices: dict[str, Index] = {}  # by extraction
-        self._asked: dict[str, tuple[pa.RecordBatch, list[Rows]]] = {}  # the last few questions
 
     def __repr__(self) -> str:
         counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
@@ -121,32 +97,54 @@ class FeatureStore:
             self._units[dataset] = dict(rows)
         return dict(self._units[dataset])
 
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """The source models that vectors are kept of, the default first."""
+        return read_sources(table.snapshot for table in self._tables if table.kind == "extractions")
+
+    @property
+    def default_source(self) -> str:
+        """The source model that is meant where none is named. Raises `StrataError` where there are no vectors."""
+        if not self.sources:
+            raise StrataError(f"{self.path} has no vectors yet; run: strata extract")
+        return next(iter(self.sources))
+
+    def need_source(self, source_model: str | None = None) -> Source:
+        """Return the source model that is meant: the one named, or the default."""
+        name = source_model or self.default_source
+        if name not in self.sources:
+            raise unknown("source model", name, self.sources, str(self.path))
+        return self.sources[name]
+
     def extractions(self) -> pa.Table:
-        """Return the extractions: extraction_id, source_model, structures, provenance (JSON)."""
+        """Return the extractions, with the columns of the view of that name; the default's first."""
         return self._extractions
 
-    def need_extraction(self, extraction: str | None = None) -> str:
-        """Return the extraction that is meant: the one named, or the only one.
+    def feature_set(
+        self, name: str = DEFAULT, source_model: str | None = None, extraction: str | None = None
+    ) -> FeatureSet:
+        """Find what a feature set's name means here (see `feature_sets.resolve`).
 
-        Raises `StrataError` listing them where there are several and none is named.
+        source_model: the one that is meant where the name has none; by default the store's own default.
+        extraction: an earlier one of that source model, instead of the current. Raises `StrataError`.
         """
-        known = self.extractions()
-        ids: list[str] = known["extraction_id"].to_pylist()
-        if extraction is None and len(ids) == 1:
-            return ids[0]
-        if extraction is not None and extraction in ids:
-            return extraction
-        if not ids:
-            raise StrataError(f"{self.path} has no vectors yet; run: strata extract")
+        sources = dict(self.sources)
+        default = source_model or self.default_source
         if extraction is not None:
+            default = self._source_of(extraction)
+            sources[default] = replace(sources[default], extraction_id=extraction)
+        return resolve(name, sources, default)
+
+    def one_checkpoint(self, name: str | None = None) -> FeatureSet:
+        """Find a feature set of one checkpoint; None: the deepest of the default source model's first kind."""
+        return one_checkpoint(name, self.sources, self.default_source)
+
+    def _source_of(self, extraction: str) -> str:
+        known = self.extractions()
+        ids = known["extraction_id"].to_pylist()
+        if extraction not in ids:
             raise unknown("extraction", extraction, ids, str(self.path))
-        listed = "; ".join(
-            f"{name} ({model}, {count} structures)"
-            for name, model, count in zip(
-                *(known[column].to_pylist() for column in known.column_names[:3]), strict=True
-            )
-        )
-        raise StrataError(f"{self.path} has {len(ids)} extractions, say which one is meant: {listed}")
+        return str(known["source_model"].to_pylist()[ids.index(extraction)])
 
     def splits(self, dataset: str, property_name: str) -> list[SplitKey]:
         """Return the splits that were drawn for a property, sorted."""
@@ -157,7 +155,7 @@ class FeatureStore:
         self,
         dataset: str,
         property: str,  # noqa: A002 - the word of the tables
-        feature_set: str = DEFAULT_FEATURE_SET,
+        feature_set: str = DEFAULT,
         *,
         extraction: str | None = None,
         split: SplitKey | None = None,
@@ -166,74 +164,85 @@ class FeatureStore:
         """Return vectors and targets of all entries that have a value, or of some parts of a split.
 
         With `parts`, the targets of other parts are never read. Entries whose structure the
-        extraction rejected are left out; a structure that was not extracted yet raises
-        `StrataError`, as do unknown names and, without `extraction`, several extractions.
+        source model rejected are left out; a structure that was not extracted yet raises
+        `StrataError`, as do unknown names.
         """
-        chosen = Selection(dataset, property, split, parts)
-        return self._matrix(chosen, feature_set, extraction, with_targets=True)
+        return self._matrix(Selection(dataset, property, split, parts), feature_set, extraction, True)
 
     def inputs(
         self,
         dataset: str,
         property: str,  # noqa: A002 - the word of the tables
-        feature_set: str = DEFAULT_FEATURE_SET,
+        feature_set: str = DEFAULT,
         *,
         extraction: str | None = None,
         split: SplitKey | None = None,
         parts: Sequence[str] | None = None,
     ) -> Matrix:
         """Return the same rows as `matrix`, without reading any target."""
-        chosen = Selection(dataset, property, split, parts)
-        return self._matrix(chosen, feature_set, extraction, with_targets=False)
+        return self._matrix(Selection(dataset, property, split, parts), feature_set, extraction, False)
 
     def vectors(
         self,
         structure_ids: Sequence[str],
-        feature_set: str = DEFAULT_FEATURE_SET,
+        feature_set: str = DEFAULT,
         extraction: str | None = None,
     ) -> NDArray[np.float32]:
-        """Return a (n, 256 × checkpoints) array aligned to `structure_ids`; an id without vectors raises."""
-        extraction = self.need_extraction(extraction)
-        ids = pa.array(structure_ids, pa.string())
-        wanted, absent = self._index(extraction).locate(ids)
-        if len(absent):
-            raise not_extracted(absent, extraction)
-        return gather(wanted, checkpoints_of(feature_set), len(ids))
+        """Return a (n, d) array aligned to `structure_ids`; an id without vectors raises `StrataError`."""
+        chosen = self.feature_set(feature_set, extraction=extraction)
+        return self._reader.vectors(pa.array(structure_ids, pa.string()), chosen)
 
     def all_vectors(
         self,
-        feature_set: str = DEFAULT_FEATURE_SET,
+        feature_set: str = DEFAULT,
         extraction: str | None = None,
         dataset: str | None = None,
     ) -> tuple[pa.Array, NDArray[np.float32]]:
         """Return every structure_id that has vectors, of one dataset or of all, and their (n, d) vectors."""
-        known = self._index(self.need_extraction(extraction))
-        ids = known.ids
+        chosen = self.feature_set(feature_set, extraction=extraction)
+        ids = self._reader.ids(chosen)
         if dataset is not None:
             self._need_dataset(dataset)
             mine = self.connection.sql(
                 "SELECT DISTINCT structure_id FROM entries WHERE dataset = ?", params=[dataset]
             ).to_arrow_table()["structure_id"]
             ids = ids.filter(pc.is_in(ids, value_set=mine))
-        return ids, gather(known.locate(ids)[0], checkpoints_of(feature_set), len(ids))
+        return ids, self._reader.vectors(ids, chosen)
 
     def near(
         self,
         asked: str | NDArray[np.float32],
         k: int = 10,
-        checkpoint: str = "atom_8",
+        checkpoint: str | None = None,
         *,
         dataset: str | None = None,
-        extraction: str | None = None,
         metric: str = "euclidean",
     ) -> pa.Table:
-        """Return the nearest structures by one checkpoint's vectors (see `near.neighbours`)."""
-        from featurestore.query.near import neighbours
+        """Return the `k` nearest structures: distance, structure_id, formula, n_atoms, entries.
 
-        extraction = self.need_extraction(extraction)
-        return neighbours(
-            self, asked, k=k, checkpoint=checkpoint, dataset=dataset, extraction=extraction, metric=metric
-        )
+        asked: an entry_id or structure_id, itself left out of the answer, or a vector (width,). checkpoint: any,
+        with its source model before it (`chgnet/atom_3`) where that is not the default; None: the deepest one of
+        the default's first kind. `dataset` restricts the search. Raises `StrataError` for unknown names.
+        """
+        chosen = self.one_checkpoint(checkpoint)
+        name = f"{chosen.source_model}/{chosen.name}"
+        ids, kept = self.all_vectors(name, dataset=dataset)
+        if not isinstance(asked, str):
+            return neighbours(self.connection, ids, kept, asked, k, metric)
+        itself = structure_of(self.connection, asked, dataset)
+        vector = self.vectors([itself], name)[0]
+        others = pc.not_equal(ids, itself)
+        kept = kept[others.to_numpy(zero_copy_only=False)]
+        return neighbours(self.connection, ids.filter(others), kept, vector, k, metric)
+
+    def join(self, feature_set: str, name: str = "chosen") -> None:
+        """Make a view of chosen blocks side by side, one row per structure; columns `<source>__<checkpoint>`.
+
+        A view of that name is replaced. Raises `StrataError` for an unknown feature set or a name that is none.
+        """
+        check_name(name, "view")
+        self.connection.execute(f'DROP VIEW IF EXISTS "{name}"')
+        self.connection.execute(joined(f'"{name}"', blocks_of(self.feature_set(feature_set))))
 
     def missing(self, extraction: str, datasets: Sequence[str] | None = None) -> pa.Table:
         """Return structures that `extraction` neither has nor rejected: structure_id, n_atoms.
@@ -257,10 +266,8 @@ class FeatureStore:
             params=[list(self.datasets() if datasets is None else datasets), extraction, extraction],
         ).to_arrow_table()
 
-    def structures(self, structure_ids: Sequence[str]) -> "list[Structure]":
+    def structures(self, structure_ids: Sequence[str]) -> list[Structure]:
         """Return the structures with these ids, in their order; an unknown id raises `StrataError`."""
-        from core.structure import Structure
-
         ids = pa.array(structure_ids, pa.string())
         found = self.connection.sql(
             "SELECT structure_id, lattice, numbers, frac_coords FROM structures "
@@ -290,18 +297,11 @@ class FeatureStore:
     def _extractions(self) -> pa.Table:
         return self.connection.sql("SELECT * FROM extractions").to_arrow_table()
 
-    @property
-    def _features(self) -> Snapshot:
-        for table in self._tables:
-            if table.kind == "features":
-                return table.snapshot
-        return Snapshot(self.layout.features, 0)
-
     def batches(
         self,
         dataset: str,
         property: str,  # noqa: A002 - the word of the tables
-        feature_set: str = DEFAULT_FEATURE_SET,
+        feature_set: str = DEFAULT,
         *,
         size: int = 4096,
         extraction: str | None = None,
@@ -311,64 +311,20 @@ class FeatureStore:
         """Yield the rows of `matrix` in pieces of `size`, in the same order; one is in memory at a time."""
         if size < 1:
             raise StrataError(f"a batch has one row at least, got size {size}")
-        columns = checkpoints_of(feature_set)
+        asked = self.feature_set(feature_set, extraction=extraction)
         unit = self._need_property(dataset, property)
-        extraction = self.need_extraction(extraction)
-        rows, _ = self._rows(Selection(dataset, property, split, parts), extraction, True)
+        rows = self._reader.rows(Selection(dataset, property, split, parts), asked, True)
         for start in range(0, len(rows), size):
             piece = rows.slice(start, size)
-            wanted, _ = self._index(extraction).locate(piece["structure_id"])
-            X = gather(wanted, columns, len(piece))
-            yield Matrix.of(X, piece, unit, extraction, columns)
+            yield Matrix.of(self._reader.vectors(piece["structure_id"], asked), piece, unit, asked)
 
     def _matrix(
         self, chosen: Selection, feature_set: str, extraction: str | None, with_targets: bool
     ) -> Matrix:
-        columns = checkpoints_of(feature_set)
         unit = self._need_property(chosen.dataset, chosen.property)
-        extraction = self.need_extraction(extraction)
-        if self._cache is None:
-            rows, wanted = self._rows(chosen, extraction, with_targets)
-            return Matrix.of(gather(wanted, columns, len(rows)), rows, unit, extraction, columns)
-        snapshots = [
-            table.snapshot
-            for table in self._tables
-            if table.kind in _ASKED_OF and table.dataset in (None, chosen.dataset)
-        ]
-        key = key_of(snapshots, [*_plain(chosen), columns, extraction, with_targets])
-        kept = self._cache.get(key)
-        if kept is None:
-            rows, wanted = self._rows(chosen, extraction, with_targets)
-            X = gather(wanted, columns, len(rows))
-            self._cache.put(key, X, rows)
-        else:
-            X, rows = kept
-        return Matrix.of(X, rows, unit, extraction, columns)
-
-    def _rows(
-        self, chosen: Selection, extraction: str, with_targets: bool
-    ) -> tuple[pa.RecordBatch, list[Rows]]:
-        """Choose the rows of a question and find their vectors; the last few answers are remembered.
-
-        An open store does not change, so they stay right; feature sets are asked for one after another.
-        """
-        question = json.dumps([*_plain(chosen), extraction, with_targets])
-        if question not in self._asked:
-            with answering():
-                rows = select(self.connection, chosen, with_targets)
-            wanted, absent = self._index(extraction).locate(rows["structure_id"])
-            if len(absent):
-                rows = without_rejected(self.connection, rows, absent, extraction)
-                wanted, _ = self._index(extraction).locate(rows["structure_id"])
-            if len(self._asked) >= _REMEMBERED:
-                del self._asked[next(iter(self._asked))]
-            self._asked[question] = rows, wanted
-        return self._asked[question]
-
-    def _index(self, extraction: str) -> Index:
-        if extraction not in self._indices:
-            self._indices[extraction] = index(self._features, extraction)
-        return self._indices[extraction]
+        asked = self.feature_set(feature_set, extraction=extraction)
+        X, rows = self._reader.answer(chosen, asked, with_targets)
+        return Matrix.of(X, rows, unit, asked)
 
     def _need_dataset(self, dataset: str) -> None:
         if dataset not in self.datasets():
@@ -379,15 +335,6 @@ class FeatureStore:
         if property_name not in units:
             raise unknown("property", property_name, units, f"{self.path}, {dataset}")
         return units[property_name]
-
-
-def _plain(chosen: Selection) -> list[Any]:
-    return [
-        chosen.dataset,
-        chosen.property,
-        chosen.split,
-        None if chosen.parts is None else list(chosen.parts),
-    ]
 
 
 def open_store(path: str | Path = "store", at: int | None = None, *, cache: bool = False) -> FeatureStore:

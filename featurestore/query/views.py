@@ -13,9 +13,11 @@ import duckdb
 import pyarrow as pa
 
 from core.errors import StrataError
+from featurestore.query.source_views import statements, stored
+from featurestore.query.sources import Source, refuse_older_layout
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Entry, Shard, Snapshot, history, replay, timeline
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import KINDS, SCHEMAS
 
 _text, _count, _number = pa.string(), pa.int64(), pa.int64()
 _SHARDS = pa.schema(
@@ -57,6 +59,7 @@ class Table:
     kind: str
     dataset: str | None
     snapshot: Snapshot
+    source_model: str | None = None
 
 
 def read_tables(
@@ -67,7 +70,8 @@ def read_tables(
     The store's version counts the commits of all its tables, as the view `log` numbers them. `check`
     false leaves out whether the shards are there, where only the logs are at hand.
     """
-    folders = {folder: kind for kind in SCHEMAS for folder in layout.tables(kind)}
+    refuse_older_layout(layout)
+    folders = {folder: kind for kind in KINDS for folder in layout.tables(kind)}
     histories = {folder: history(folder) for folder in folders}
     commits = timeline(histories)
     if at is not None:
@@ -89,7 +93,7 @@ def read_tables(
                 f"{layout.root} can no longer be opened at version {at}: `strata store gc` of "
                 f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
             ) from None
-        tables.append(Table(kind, layout.dataset_of(folder), found))
+        tables.append(Table(kind, layout.dataset_of(folder), found, layout.source_of(folder)))
     return tables, commits
 
 
@@ -97,6 +101,7 @@ def connect(
     layout: StoreLayout,
     tables: list[Table],
     commits: list[tuple[Path, Entry]],
+    sources: Mapping[str, Source],
     *,
     located: Callable[[Path], str] = str,
     filesystem: Any = None,
@@ -114,6 +119,14 @@ def connect(
     for kind, schema in SCHEMAS.items():
         paths = [located(path) for table in tables if table.kind == kind for path in table.snapshot.paths]
         _register_shards(connection, f"stored_{kind}", paths, schema)
+    for source in sources:
+        paths = [
+            located(path)
+            for table in tables
+            if table.kind == "features" and table.source_model == source
+            for path in table.snapshot.paths
+        ]
+        _register_shards(connection, stored(source).strip('"'), paths, sources[source].schema)
     shards = [(table, shard) for table in tables for shard in table.snapshot.shards]
     _register(
         connection,
@@ -151,10 +164,12 @@ def connect(
             for reject in shard.rejects
         ),
     )
-    _register(connection, "stored_extractions", _EXTRACTIONS, _extraction_rows(shards))
+    _register(connection, "stored_provenance", _EXTRACTIONS, _extraction_rows(shards))
     _register(connection, "stored_log", _LOG, _log_rows(layout, commits))
     names = sorted({table.dataset for table in tables if table.dataset is not None})
     _register(connection, "stored_cards", _CARDS, map(_card, names))
+    for statement in statements(sources):
+        connection.execute(statement)
     connection.execute(files("featurestore.query").joinpath("schema.sql").read_text(encoding="utf-8"))
     return connection
 

@@ -7,7 +7,8 @@ from core.errors import check_name
 from featurestore.tables.log import LOG
 
 PER_DATASET = ("structures", "entries", "targets", "splits", "runs", "predictions")
-WHOLE_STORE = ("features", "scores", "looks")
+PER_SOURCE = ("features", "extractions")
+WHOLE_STORE = ("scores", "looks")
 _RUNS = ("runs", "predictions")
 
 
@@ -22,16 +23,16 @@ class StoreLayout:
     root: Path
 
     def table(self, kind: str, dataset: str | None = None) -> Path:
-        """Return the folder of one table; `dataset` is needed for the kinds kept per dataset.
+        """Return the folder of one table; `dataset` is needed for the kinds kept per dataset or source model.
 
         A name that may not become part of a path raises `StrataError`.
         """
         root = Path(self.root)
         if kind in WHOLE_STORE:
             return root / kind
-        if dataset is None or kind not in PER_DATASET:
+        if dataset is None or kind not in (*PER_DATASET, *PER_SOURCE):
             raise ValueError(f"no table {kind!r} for dataset {dataset!r}")
-        check_name(dataset, "dataset")
+        check_name(dataset, "source model" if kind in PER_SOURCE else "dataset")
         if kind in _RUNS:
             return root / "runs" / dataset / kind
         return root / kind / dataset
@@ -71,10 +72,18 @@ class StoreLayout:
         """
         return Path(self.root) / "finetune" / check_name(dataset, "dataset") / kind
 
+    def features(self, source_model: str) -> Path:
+        """Return the folder of a source model's vectors, a wide table of its own."""
+        return self.table("features", source_model)
+
+    def extractions(self, source_model: str) -> Path:
+        """Return the folder of the row that says what a source model's vectors are."""
+        return self.table("extractions", source_model)
+
     @property
-    def features(self) -> Path:
-        """Return the folder of all vectors."""
-        return self.table("features")
+    def older_features(self) -> Path:
+        """Return where earlier versions kept the log of the vectors of all source models."""
+        return Path(self.root) / "features" / LOG
 
     @property
     def scores(self) -> Path:
@@ -103,4 +112,9 @@ class StoreLayout:
     def dataset_of(self, folder: Path) -> str | None:
         """Return the dataset whose table lies in `folder`; None for a table of the whole store."""
         parts = folder.relative_to(self.root).parts
-        return parts[1] if parts[0] not in WHOLE_STORE else None
+        return parts[1] if parts[0] not in (*WHOLE_STORE, *PER_SOURCE) else None
+
+    def source_of(self, folder: Path) -> str | None:
+        """Return the source model whose table lies in `folder`; None for a table of another kind."""
+        parts = folder.relative_to(self.root).parts
+        return parts[1] if parts[0] in PER_SOURCE else None

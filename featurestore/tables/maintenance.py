@@ -4,8 +4,12 @@
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from core.atomic import sha256_file
 from core.errors import StrataError
@@ -13,7 +17,7 @@ from featurestore.query.cache import MatrixCache
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Shard
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import KINDS, SCHEMAS, features_schema
 from featurestore.tables.writer import TableWriter
 
 TARGET_ROWS = 8_192  # rows of a joined shard; 200 MB of vectors, which have to fit into memory
@@ -40,7 +44,7 @@ class Verified:
     damages: tuple[Damage, ...]
 
 
-def tables_of(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> list[tuple[str, Path]]:
+def tables_of(root: str | Path, kinds: Iterable[str] = KINDS) -> list[tuple[str, Path]]:
     """Return the kind and folder of every table of a store; raises `StrataError` where there is none."""
     layout = StoreLayout(Path(root))
     if not layout.root.is_dir():
@@ -48,7 +52,17 @@ def tables_of(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> list[tuple[st
     return [(kind, folder) for kind in kinds for folder in layout.tables(kind)]
 
 
-def verify(root: str | Path, kinds: Iterable[str] = SCHEMAS) -> Verified:
+def schema_of(kind: str, folder: Path) -> pa.Schema:
+    """Return the columns of a table; those of vectors are its source model's own, and stand in its shards."""
+    if kind in SCHEMAS:
+        return SCHEMAS[kind]
+    for path in log.snapshot(folder).paths:
+        with suppress(OSError, pa.ArrowException):  # a damaged one says nothing, another one may
+            return pq.read_schema(path).remove_metadata()
+    return features_schema((), ())
+
+
+def verify(root: str | Path, kinds: Iterable[str] = KINDS) -> Verified:
     """Read every byte of every live shard and compare it with its hash in the log.
 
     Raises `StrataError` where a log itself is damaged: it says what belongs to the table, so that it
@@ -108,13 +122,13 @@ def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
         by_table.setdefault(damage.table, []).append(damage.shard)
     kinds = {folder: kind for kind, folder in tables_of(root)}
     for folder, shards in by_table.items():
-        with TableWriter(folder, SCHEMAS[kinds[folder]], "repair", damaged=True) as writer:
+        with TableWriter(folder, schema_of(kinds[folder], folder), "repair", damaged=True) as writer:
             writer.drop(shards)
     return {folder: sum(shard.rows for shard in shards) for folder, shards in by_table.items()}
 
 
 def compact(
-    root: str | Path, kinds: Iterable[str] = SCHEMAS, rows: int = TARGET_ROWS
+    root: str | Path, kinds: Iterable[str] = KINDS, rows: int = TARGET_ROWS
 ) -> dict[Path, tuple[int, int]]:
     """Join neighbouring small shards of each table into ones of up to `rows` rows.
 
@@ -125,7 +139,7 @@ def compact(
         raise StrataError(f"a shard has one row at least, got {rows}")
     changed = {}
     for kind, folder in tables_of(root, kinds):
-        with TableWriter(folder, SCHEMAS[kind], "compact") as writer:
+        with TableWriter(folder, schema_of(kind, folder), "compact") as writer:
             before = len(writer.shards)
             writer.join(_groups(writer.shards, rows))
             if len(writer.shards) != before:
@@ -153,7 +167,7 @@ def gc(root: str | Path) -> tuple[int, int]:
     """
     files = size = 0
     for kind, folder in tables_of(root):
-        with TableWriter(folder, SCHEMAS[kind], "gc") as writer:
+        with TableWriter(folder, schema_of(kind, folder), "gc") as writer:
             freed = writer.collect()
             files, size = files + len(freed), size + sum(freed)
     return files, size + MatrixCache(Path(root)).clear()

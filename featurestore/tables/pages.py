@@ -2,7 +2,7 @@
 
 A list column through a Parquet library costs ten times a plain copy, because every number's place in its
 list is decoded (bench/results/store.md). The pages that the writer makes need none of that:
-uncompressed, plain, 256 numbers a row and never NULL, so the numbers are the last bytes of each page. A
+uncompressed, plain, as many numbers per row and never NULL, so the numbers are the last bytes of each page. A
 column that is not of this form is left to pyarrow.
 """
 
@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from featurestore.tables.schema import WIDTH
 
 _DATA_PAGE, _DATA_PAGE_V2, _PLAIN = 0, 3, 0  # PageType and Encoding of the Parquet format
 _V2_FIELD = 8  # of a page header: what only a page of version 2 has
@@ -35,11 +33,11 @@ class Page(NamedTuple):
     rows: int
 
 
-def plain_pages(file: int, chunk: Any) -> list[Page] | None:
+def plain_pages(file: int, chunk: Any, width: int) -> list[Page] | None:
     """Find the pages of one column chunk, or return None where it is of another form.
 
-    `file` is an open file's descriptor, `chunk` pyarrow's metadata of the column chunk. Only page
-    headers are read. Raises `CorruptPageError` where they and the footer do not agree.
+    `file` is an open file's descriptor, `chunk` pyarrow's metadata of the column chunk, `width` the numbers per
+    row. Only page headers are read. Raises `CorruptPageError` where they and the footer do not agree.
     """
     if (
         chunk.compression != "UNCOMPRESSED"
@@ -62,19 +60,19 @@ def plain_pages(file: int, chunk: Any) -> list[Page] | None:
             raise CorruptPageError(f"the page header at byte {offset:,} cannot be read") from error
         if kind != _DATA_PAGE or encoding != _PLAIN:
             raise CorruptPageError(f"the page header at byte {offset:,} is at odds with the footer")
-        if values % WIDTH:
+        if values % width:
             return None
         if not 4 * values <= size <= end - offset - length:
             raise CorruptPageError(f"the page at byte {offset:,} reaches beyond its column")
-        pages.append(Page(offset + length, size, checksum & 0xFFFFFFFF, values // WIDTH))
+        pages.append(Page(offset + length, size, checksum & 0xFFFFFFFF, values // width))
         offset += length + size
-    if WIDTH * sum(page.rows for page in pages) != chunk.num_values:
+    if width * sum(page.rows for page in pages) != chunk.num_values:
         raise CorruptPageError("the pages of a column hold another number of rows than the footer says")
     return pages
 
 
-def load(file: int, page: Page, buffer: bytearray) -> NDArray[np.float32]:
-    """Read one page into `buffer` and return its (rows, 256) numbers, a view that the next call overwrites.
+def load(file: int, page: Page, width: int, buffer: bytearray) -> NDArray[np.float32]:
+    """Read one page into `buffer` and return its (rows, width) numbers, a view that the next call overwrites.
 
     Raises `CorruptPageError` where the checksum does not match.
     """
@@ -83,8 +81,8 @@ def load(file: int, page: Page, buffer: bytearray) -> NDArray[np.float32]:
     body = memoryview(buffer)[: page.size]
     if os.preadv(file, [body], page.start) != page.size or zlib.crc32(body) != page.checksum:
         raise CorruptPageError(f"the page at byte {page.start:,} does not match its checksum")
-    count = WIDTH * page.rows
-    return np.frombuffer(body, "<f4", count, page.size - 4 * count).reshape(-1, WIDTH)
+    count = width * page.rows
+    return np.frombuffer(body, "<f4", count, page.size - 4 * count).reshape(-1, width)
 
 
 def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:

@@ -1,35 +1,28 @@
 """The tables that are kept: column names, types and units, each written here once."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
-WIDTH = 256  # numbers in one pooled vector
-
 
 class Checkpoint(NamedTuple):
-    """A place inside the source model where features are read."""
+    """A place inside a source model where features are read; `name` is the column that holds it."""
 
+    name: str
     kind: str
     depth: int
-
-    @property
-    def name(self) -> str:
-        """Return the column that holds it.
-
-        >>> Checkpoint("atom", 8).name
-        'atom_8'
-        """
-        return f"{self.kind}_{self.depth}"
+    width: int  # numbers in one pooled vector
 
 
-# Depth 0 is the embedding, 1-4 follow the ALIGNN layers, 5-8 the GCN layers, which have no angles.
-DEPTHS = {"atom": 9, "bond": 9, "angle": 5}
-CHECKPOINTS: tuple[Checkpoint, ...] = tuple(
-    Checkpoint(kind, depth) for kind, depths in DEPTHS.items() for depth in range(depths)
-)
+def vector_type(width: int) -> pa.DataType:
+    """Return the type of a column of vectors: a list of `width` float32, none of them NULL."""
+    return pa.list_(pa.field("element", pa.float32(), nullable=False), width)
 
-VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False), WIDTH)
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Tell whether a column's type is that of vectors."""
+    return pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type)
 
 
 def _schema(*fields: pa.Field, optional: tuple[pa.Field, ...] = ()) -> pa.Schema:
@@ -61,17 +54,17 @@ TARGETS = _schema(
     pa.field("value", _float),
     pa.field("unit", _text),
 )
-FEATURES = _schema(
-    pa.field("structure_id", _text),
-    pa.field("extraction_id", _text),
+EXTRACTIONS = _schema(
     pa.field("source_model", _text),
-    pa.field("n_bonds", _int64),
-    pa.field("n_angles", _int64),
-    pa.field("n_distinct_atoms", _int64),
-    pa.field("n_distinct_bonds", _int64),
-    pa.field("n_distinct_angles", _int64),
-    pa.field("prediction", pa.float32()),  # the source model's own output, in its own unit
-    *(pa.field(checkpoint.name, VECTOR) for checkpoint in CHECKPOINTS),
+    pa.field("extraction_id", _text),  # the one that was asked for last
+    pa.field("backbone", _text),
+    pa.field("is_default", pa.bool_()),  # meant where no source model is named
+    pa.field("counts", pa.list_(_text)),
+    pa.field(
+        "checkpoints",
+        pa.list_(pa.struct({"name": _text, "kind": _text, "depth": _int32, "width": _int32})),
+    ),
+    pa.field("provenance", _text),  # JSON
 )
 SPLITS = _schema(
     pa.field("scheme", _text),
@@ -146,14 +139,33 @@ LOOKS = _schema(
     pa.field("looked_at", pa.timestamp("us", tz="UTC")),
 )
 
+
+def features_schema(counts: Sequence[str], checkpoints: Iterable[Checkpoint]) -> pa.Schema:
+    """Return the columns of one source model's wide table; what it counts and its checkpoints are its own."""
+    return _schema(
+        pa.field("structure_id", _text),
+        pa.field("extraction_id", _text),
+        pa.field("source_model", _text),
+        *(pa.field(name, _int64) for name in counts),
+        pa.field("prediction", pa.float32()),  # the source model's own output, in its own unit; NaN: none
+        *(pa.field(checkpoint.name, vector_type(checkpoint.width)) for checkpoint in checkpoints),
+    )
+
+
+# Columns that every table of vectors has; the others are its source model's own.
+FEATURES_ALWAYS = ("structure_id", "extraction_id", "source_model", "prediction")
+
 SCHEMAS: dict[str, pa.Schema] = {
     "structures": STRUCTURES,
     "entries": ENTRIES,
     "targets": TARGETS,
-    "features": FEATURES,
+    "extractions": EXTRACTIONS,
     "splits": SPLITS,
     "runs": RUNS,
     "predictions": PREDICTIONS,
     "scores": SCORES,
     "looks": LOOKS,
 }
+
+# Every kind of table; the columns of `features` are each source model's own.
+KINDS = (*SCHEMAS, "features")

@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from core.errors import StrataError
 from featurestore.tables.log import Snapshot
 from featurestore.tables.pages import CorruptPageError, load, plain_pages
-from featurestore.tables.schema import WIDTH
 
 _READERS = 2  # shards read at a time: checksums and copies release the interpreter's lock
+
+
+class Column(NamedTuple):
+    """A column of vectors, and the columns of a matrix that it fills."""
+
+    name: str
+    start: int
+    stop: int
 
 
 class Rows(NamedTuple):
@@ -82,42 +89,42 @@ def _read_ids(path: Path) -> tuple[pa.Table, pq.FileMetaData]:
         return read_columns(path, ["structure_id", "extraction_id"]), pq.read_metadata(path)
 
 
-def gather(wanted: Sequence[Rows], columns: Sequence[str], length: int) -> NDArray[np.float32]:
-    """Read the columns of located rows into a (length, 256 × columns) array; shards are read side by side.
+def gather(wanted: Sequence[Rows], columns: Sequence[Column], out: NDArray[np.float32]) -> None:
+    """Read the columns of located rows into their places in `out` (n, d); shards are read side by side.
 
     Raises `StrataError` naming the shard where a page is not what was written.
     """
-    out = np.empty((length, WIDTH * len(columns)), np.float32)
 
     def fill(part: Rows) -> None:
         buffer = bytearray()
         with _explained(part.path), part.path.open("rb") as file:
-            for j, name in enumerate(columns):
-                _place(_blocks(part, file.fileno(), name, buffer), part, out[:, WIDTH * j : WIDTH * (j + 1)])
+            for column in columns:
+                width = column.stop - column.start
+                blocks = _blocks(part, file.fileno(), column.name, width, buffer)
+                _place(blocks, part, out[:, column.start : column.stop])
 
     if len(wanted) == 1:
         fill(wanted[0])
     else:
         with ThreadPoolExecutor(_READERS) as pool:
             list(pool.map(fill, wanted))
-    return out
 
 
 Block = tuple[int, Callable[[], NDArray[np.float32]]]  # a number of rows, and how to read them
 
 
-def _blocks(part: Rows, file: int, name: str, buffer: bytearray) -> Iterator[Block]:
+def _blocks(part: Rows, file: int, name: str, width: int, buffer: bytearray) -> Iterator[Block]:
     """Go through one checkpoint's column of a shard."""
     leaves = part.footer.schema
     leaf = next(i for i in range(len(leaves)) if leaves.column(i).path.split(".")[0] == name)
     for group in range(part.footer.num_row_groups):
-        pages = plain_pages(file, part.footer.row_group(group).column(leaf))
+        pages = plain_pages(file, part.footer.row_group(group).column(leaf), width)
         if pages is not None:
-            yield from ((page.rows, partial(load, file, page, buffer)) for page in pages)
+            yield from ((page.rows, partial(load, file, page, width, buffer)) for page in pages)
         else:
             shard = pq.ParquetFile(part.path, page_checksum_verification=True, memory_map=True)
             for chunk in shard.read_row_group(group, columns=[name], use_threads=False)[name].chunks:
-                values = chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, WIDTH)
+                values = chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, width)
                 yield len(values), partial(np.asarray, values)
 
 

@@ -30,7 +30,7 @@ from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.lock import WriterLock
 from featurestore.tables.log import LOG, Entry, Reject, Shard
-from featurestore.tables.schema import VECTOR
+from featurestore.tables.schema import is_vector
 from featurestore.tables.vectors import read_columns
 
 METADATA = "strata."  # prefix of our keys in a shard's Parquet metadata
@@ -255,13 +255,23 @@ class TableWriter:
 def write_parquet(table: pa.Table, sink: object) -> None:
     """Write a shard's bytes: page checksums throughout, and vectors plain, to be read at memory speed."""
     flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    lists = [field.name for field in table.schema if pa.types.is_nested(field.type) and field.type != VECTOR]
-    packed = [*flat, *(f"{name}.list.element" for name in lists)]  # noise in a float32 does not pack
+    lists = [
+        field.name for field in table.schema if pa.types.is_nested(field.type) and not is_vector(field.type)
+    ]
+    packed = [*flat, *(path for name in lists for path in _leaves(table.schema.field(name)))]
     pq.write_table(
         table,
         sink,
-        compression=dict.fromkeys(packed, "zstd"),
+        compression=dict.fromkeys(packed, "zstd"),  # of all but vectors: noise in a float32 does not pack
         use_dictionary=flat,
         write_statistics=flat,
         write_page_checksum=True,
     )
+
+
+def _leaves(field: pa.Field) -> list[str]:
+    """Return the Parquet paths of what a column of lists is made of."""
+    inner = field.type.value_type
+    if pa.types.is_struct(inner):
+        return [f"{field.name}.list.element.{part.name}" for part in inner]
+    return [f"{field.name}.list.element"]

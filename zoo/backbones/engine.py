@@ -1,89 +1,50 @@
 """The extraction engine: structures in, pooled vectors and the source model's prediction out."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from core.errors import StrataError, unknown
 from core.params import Extract
 from core.structure import InvalidStructure, Structure
-from featurestore.tables.schema import CHECKPOINTS, WIDTH
-from zoo.backbones.alignn import batch as batches
-from zoo.backbones.alignn.elements import atom_features
-from zoo.backbones.alignn.inference import Network, Output
-from zoo.backbones.alignn.prepare import Prepared, prepare
-
-if TYPE_CHECKING:
-    from zoo.hub import SourceModel
-
-COUNTS = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
+from zoo.backbones.base import Backbone, Output, by_cost
+from zoo.backbones.registry import runner_of
 
 
 class Extracted(NamedTuple):
     """What the network says about n structures; a rejected one has NaN vectors and an entry in `errors`.
 
-    `counts` (n, 5) as named in COUNTS; `prediction` (n,) the source model's first output, in its unit;
-    `vectors` (n, checkpoints, 256) float32; `errors` by index.
+    `counts` (n,) by the backbone's names; `prediction` (n,) the source model's first output, in its unit;
+    `vectors` (n, width) float32 by checkpoint; `errors` by index.
     """
 
-    counts: np.ndarray
-    prediction: np.ndarray
-    vectors: np.ndarray
+    counts: Mapping[str, NDArray[np.int64]]
+    prediction: NDArray[np.float32]
+    vectors: Mapping[str, NDArray[np.float32]]
     errors: dict[int, InvalidStructure]
 
 
-class Backend(Protocol):
-    """Runs prepared structures; ours, or the reference."""
-
-    def run(self, prepared: Sequence[Prepared], checkpoints: Sequence[str]) -> Output: ...
-
-
-class TorchBackend:
-    """Our own forward pass on quotient graphs."""
-
-    def __init__(self, source: "SourceModel", device: torch.device) -> None:
-        features = torch.from_numpy(atom_features())
-        self.network = Network(source.state, features, source.card.architecture, device)
-
-    def run(self, prepared: Sequence[Prepared], checkpoints: Sequence[str]) -> Output:
-        """Run one batch."""
-        return self.network(batches.collate([p.quotient for p in prepared]), checkpoints)
-
-
 class Engine:
-    """A source model with the settings of the `extract` section, ready for any number of structures.
+    """A backbone with its weights and the settings of the `extract` section, ready for any number of structures.
 
-    Deterministic on one machine. The backend and compression change the vectors by float32 rounding only.
+    Deterministic on one machine. How it is run changes the vectors by float32 rounding only.
     """
 
-    def __init__(self, source: "SourceModel", settings: Extract | None = None) -> None:
-        self.source = source
+    def __init__(self, backbone: Backbone, state: Mapping[str, Any], settings: Extract | None = None) -> None:
+        self.backbone = backbone
         self.settings = settings or Extract()
         self.device = pick_device(self.settings.device)
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        self.backend: Backend
-        if self.settings.backend == "dgl":
-            from zoo.backbones.alignn.dgl import DglBackend
+        self.runner = runner_of(type(backbone))(backbone, state, self.device)
 
-            self.backend = DglBackend(source)
-        else:
-            self.backend = TorchBackend(source, self.device)
-
-    def prepare(self, structures: Sequence[Structure]) -> list[Prepared | InvalidStructure]:
-        """Build and compress the graphs; a structure over the angle limit becomes its reject."""
-        found: list[Prepared | InvalidStructure] = []
-        limits = self.source.card.graph, self.settings.compression, self.settings.max_angles
-        for structure in structures:
-            try:
-                found.append(prepare(structure, *limits))
-            except InvalidStructure as error:
-                found.append(error)
-        return found
+    def prepare(self, structures: Sequence[Structure]) -> list[Any]:
+        """Turn structures into what the runner reads; one that cannot be taken becomes its reject."""
+        return prepare(self.backbone, structures)
 
     def __call__(
         self, structures: Sequence[Structure], checkpoints: Sequence[str] | None = None
@@ -91,50 +52,83 @@ class Engine:
         """Extract from validated structures; results keep their order."""
         return self.run(self.prepare(structures), checkpoints)
 
-    def run(
-        self, prepared: Sequence[Prepared | InvalidStructure], checkpoints: Sequence[str] | None = None
-    ) -> Extracted:
-        """Run prepared structures in batches of at most `angles_per_batch` angles, small ones first."""
-        names = [c.name for c in CHECKPOINTS] if checkpoints is None else list(checkpoints)
+    def run(self, prepared: Sequence[Any], checkpoints: Sequence[str] | None = None) -> Extracted:
+        """Run prepared structures in batches of at most the backbone's `batch_cost`, small ones first.
+
+        Raises `StrataError` for a checkpoint that the network does not have.
+        """
+        known = {checkpoint.name: checkpoint.width for checkpoint in self.backbone.checkpoints}
+        names = list(known) if checkpoints is None else list(checkpoints)
+        for name in names:
+            if name not in known:
+                raise unknown("checkpoint", name, known, f"backbone {self.backbone.name}")
         n = len(prepared)
-        errors = {i: p for i, p in enumerate(prepared) if isinstance(p, InvalidStructure)}
-        usable = [(i, p) for i, p in enumerate(prepared) if not isinstance(p, InvalidStructure)]
         result = Extracted(
-            np.zeros((n, len(COUNTS)), np.int64),
+            {name: np.zeros(n, np.int64) for name in self.backbone.counts},
             np.full(n, np.nan, np.float32),
-            np.full((n, len(names), WIDTH), np.nan, np.float32),
-            errors,
+            {name: np.full((n, known[name]), np.nan, np.float32) for name in names},
+            {i: p for i, p in enumerate(prepared) if isinstance(p, InvalidStructure)},
         )
-        for i, p in usable:
-            q = p.quotient
-            result.counts[i] = p.n_bonds, p.n_angles, len(q.numbers), len(q.length), len(q.cosine)
-        for chosen in batches.by_angles([p.quotient for _, p in usable], self.settings.angles_per_batch):
-            self._run_batch([usable[k] for k in chosen], names, result)
+        usable = [(i, p) for i, p in enumerate(prepared) if not isinstance(p, InvalidStructure)]
+        with _precision(self.device, self.settings.tf32):
+            for chosen in by_cost([self.backbone.cost(p) for _, p in usable], self.backbone.batch_cost):
+                self._run_batch([usable[k] for k in chosen], names, result)
         return result
 
-    def _run_batch(self, members: list[tuple[int, Prepared]], names: list[str], result: Extracted) -> None:
+    def _run_batch(self, members: list[tuple[int, Any]], names: list[str], result: Extracted) -> None:
         """Run one batch; out of memory, its halves; a structure that does not fit alone is rejected."""
         try:
-            output = self.backend.run([p for _, p in members], names)
+            output = self.runner.run([p for _, p in members], names)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         else:
-            index = [i for i, _ in members]
-            result.vectors[index] = output.vectors.cpu().numpy()
-            result.prediction[index] = output.prediction[:, 0].cpu().numpy()
+            _put(output, [i for i, _ in members], result)
             return
         if len(members) == 1:
             i, p = members[0]
             result.errors[i] = InvalidStructure(
-                "too_large", f"{p.n_angles:,} angles do not fit into the memory of {self.device}"
+                "too_large", f"{self.backbone.describe(p)} does not fit into the memory of {self.device}"
             )
             return
         middle = len(members) // 2
         self._run_batch(members[:middle], names, result)
         self._run_batch(members[middle:], names, result)
+
+
+def prepare(backbone: Backbone, structures: Sequence[Structure]) -> list[Any]:
+    """Turn structures into what a backbone's runner reads; one that cannot be taken becomes its reject."""
+    found: list[Any] = []
+    for structure in structures:
+        try:
+            found.append(backbone.prepare(structure))
+        except InvalidStructure as error:
+            found.append(error)
+    return found
+
+
+def _put(output: Output, index: list[int], result: Extracted) -> None:
+    for name, vectors in output.vectors.items():
+        result.vectors[name][index] = vectors
+    for name, counts in output.counts.items():
+        result.counts[name][index] = counts
+    result.prediction[index] = output.prediction
+
+
+@contextmanager
+def _precision(device: torch.device, tf32: bool) -> Iterator[None]:
+    """Set the precision of products on a GPU, and leave the host program's own setting as it was."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def out_of_memory(error: BaseException) -> bool:

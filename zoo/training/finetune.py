@@ -137,7 +137,7 @@ def _ids(job: Job) -> list[str]:
 
 
 def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
-    section, source = params.finetune, params.extract.source_model
+    section, source = params.finetune, params.extract.default
     names = section.properties.get(dataset, ())
     known = store.properties(dataset)
     for name in names:

@@ -21,8 +21,8 @@ import numpy as np
 
 from core.atomic import remove
 from core.structure import InvalidStructure, Structure
+from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.graph import GraphSettings
-from zoo.backbones.alignn.prepare import prepare
 from zoo.backbones.alignn.quotient import Quotient
 
 SCHEMA = 1  # raised by hand when graphs, compression or the files change

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from core.errors import StrataError
 from core.structure import InvalidStructure, Structure
+from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.backbones.alignn.inference import Architecture, check_state
-from zoo.backbones.alignn.prepare import prepare
 from zoo.training.inference import predict
 from zoo.training.loop import Trained
 

@@ -19,7 +19,7 @@ from core.errors import StrataError
 from core.params import Finetune
 from featurestore import FeatureStore, open_store
 from zoo.backbones.engine import pick_device
-from zoo.backbones.workers import leave_with
+from zoo.extraction import leave_with
 from zoo.hub import load_card
 from zoo.training.data import make_graphs, read
 from zoo.training.run import Ask, Job, Learned, learn

@@ -18,7 +18,7 @@ from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS, chunk
 from tests.stores import features
 
-COMMITTER = Path(__file__).with_name("committer.py")
+COMMITTER = Path(__file__).parents[1] / "committer.py"
 BEFORE_THE_LINK = (
     "shard_partly_written",
     "shard_written",

@@ -5,8 +5,8 @@ import pytest
 
 from core.structure import Structure
 from tests.training import metals
+from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED
-from zoo.backbones.alignn.prepare import prepare
 from zoo.backbones.alignn.quotient import Quotient
 from zoo.training.graph_cache import GraphCache
 

@@ -19,7 +19,7 @@ from zoo.training.freeze import freeze
 from zoo.training.inference import predict
 from zoo.training.loop import Paused, train
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # The last updates of bonds and of angles: nothing reads what they make.
 UNUSED = {"gcn_layers.3.bn_edges.weight", "alignn_layers.3.edge_update.bn_edges.weight"}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.backbones.alignn.quotient import Quotient
+from zoo.backbones.base import by_cost
 
 _COSINE_GRID = 1e6  # cosines equal to this many parts share one embedding; float32 holds little more
 
@@ -113,22 +114,8 @@ def collate(quotients: Sequence[Quotient]) -> Batch:
 
 
 def by_angles(quotients: Sequence[Quotient], limit: int) -> Iterator[list[int]]:
-    """Cut quotient graphs into batches of at most `limit` angles, small ones first; a larger one goes alone.
-
-    >>> [len(batch) for batch in by_angles([], 100)]
-    []
-    """
-    batch: list[int] = []
-    angles = 0
-    for index in sorted(range(len(quotients)), key=lambda k: len(quotients[k].cosine)):
-        count = len(quotients[index].cosine)
-        if batch and angles + count > limit:
-            yield batch
-            batch, angles = [], 0
-        batch.append(index)
-        angles += count
-    if batch:
-        yield batch
+    """Cut quotient graphs into batches of at most `limit` angles, small ones first; a larger one goes alone."""
+    return by_cost([len(quotient.cosine) for quotient in quotients], limit)
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

@@ -1,34 +1,34 @@
 """The reference backend: alignn's own model through DGL, on our graphs; slow, what ours is checked by."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from core.lazy import need
-from featurestore.tables.schema import WIDTH
+from zoo.backbones.alignn.architecture import MODULES, Architecture
+from zoo.backbones.alignn.backbone import Prepared
 from zoo.backbones.alignn.elements import atom_features
-from zoo.backbones.alignn.graph import line_graph
-from zoo.backbones.alignn.inference import MODULES, Output
-from zoo.backbones.alignn.prepare import Prepared
-
-if TYPE_CHECKING:
-    from zoo.hub import SourceModel
+from zoo.backbones.alignn.graph import GraphSettings, line_graph
+from zoo.backbones.alignn.inference import Output
 
 
-class DglBackend:
+class DglNetwork:
     """alignn's `ALIGNN` module with a hook at each checkpoint; inference mode, CPU, no compression."""
 
-    def __init__(self, source: "SourceModel") -> None:
+    def __init__(
+        self, state: Mapping[str, torch.Tensor], architecture: Architecture, graph: GraphSettings
+    ) -> None:
         self._dgl = need("dgl", "dgl")
         self._graphs = need("alignn.graphs", "dgl")
         alignn = need("alignn.models.alignn", "dgl")
-        config = alignn.ALIGNNConfig(**source.card.architecture.model_dump())
+        config = alignn.ALIGNNConfig(**architecture.model_dump())
         self.model = alignn.ALIGNN(config)
-        self.model.load_state_dict(dict(source.state), strict=True)
+        self.model.load_state_dict(dict(state), strict=True)
         self.model.eval()
-        self._settings = source.card.graph
+        self._settings = graph
+        self._width = architecture.hidden_features
         self._features = torch.from_numpy(atom_features())
 
     def graphs(self, prepared: Prepared) -> tuple[Any, Any]:
@@ -52,7 +52,7 @@ class DglBackend:
         pairs = [self.graphs(p) for p in prepared]
         g, lg = self._dgl.batch([a for a, _ in pairs]), self._dgl.batch([b for _, b in pairs])
         rows = {"atom": g.batch_num_nodes(), "bond": g.batch_num_edges(), "angle": lg.batch_num_edges()}
-        vectors = torch.zeros(len(prepared), len(checkpoints), WIDTH)
+        vectors = torch.zeros(len(prepared), len(checkpoints), self._width)
         hooks = []
         for slot, name in enumerate(checkpoints):
             path, output = MODULES[name]

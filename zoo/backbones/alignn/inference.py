@@ -6,67 +6,18 @@ sorted by target, so every sum is over contiguous rows.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from core.errors import StrataError, unknown
-from core.params import Section
-from featurestore.tables.schema import CHECKPOINTS
+from zoo.backbones.alignn.architecture import Architecture, conv_names
 from zoo.backbones.alignn.batch import Batch, Pool, Rows
 
 _BN_EPSILON = 1e-5
 _GATE_EPSILON = 1e-6
-
-# Where alignn's own model holds each checkpoint: module, and which of its outputs.
-MODULES: dict[str, tuple[str, int]] = {
-    "atom_0": ("atom_embedding", 0),
-    "bond_0": ("edge_embedding", 0),
-    "angle_0": ("angle_embedding", 0),
-    **{
-        f"{kind}_{i + 1}": (f"alignn_layers.{i}", output)
-        for i in range(4)
-        for output, kind in enumerate(("atom", "bond", "angle"))
-    },
-    **{
-        f"{kind}_{i + 5}": (f"gcn_layers.{i}", k) for i in range(4) for k, kind in enumerate(("atom", "bond"))
-    },
-}
-
-
-class Architecture(Section):
-    """Sizes of the network, under the names of alignn's `config.json`."""
-
-    name: Literal["alignn"] = "alignn"
-    alignn_layers: Literal[4] = Field(4, description="4 give the 23 checkpoints their meaning")
-    gcn_layers: Literal[4] = 4
-    atom_input_features: Literal[92] = 92
-    edge_input_features: int = Field(80, ge=2)
-    triplet_input_features: int = Field(40, ge=2)
-    embedding_features: int = Field(64, ge=1)
-    hidden_features: Literal[256] = 256
-    output_features: int = Field(1, ge=1)
-    link: Literal["identity", "log", "logit"] = "identity"
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the state dictionary."""
-        wide, narrow = self.hidden_features, self.embedding_features
-        found: dict[str, tuple[int, ...]] = {
-            "edge_embedding.0.centers": (self.edge_input_features,),
-            "angle_embedding.0.centers": (self.triplet_input_features,),
-        }
-        found |= _mlp_shapes("atom_embedding", self.atom_input_features, wide)
-        for kind, bins in (("edge", self.edge_input_features), ("angle", self.triplet_input_features)):
-            found |= _mlp_shapes(f"{kind}_embedding.1", bins, narrow)
-            found |= _mlp_shapes(f"{kind}_embedding.2", narrow, wide)
-        for prefix in _conv_names(self):
-            for linear in ("src_gate", "dst_gate", "edge_gate", "src_update", "dst_update"):
-                found |= {f"{prefix}.{linear}.weight": (wide, wide), f"{prefix}.{linear}.bias": (wide,)}
-            found |= _norm_shapes(f"{prefix}.bn_edges", wide) | _norm_shapes(f"{prefix}.bn_nodes", wide)
-        return found | {"fc.weight": (self.output_features, wide), "fc.bias": (self.output_features,)}
 
 
 class Output(NamedTuple):
@@ -138,7 +89,7 @@ class Network:
         self._bond = [_fold(state, f"edge_embedding.{i}") for i in (1, 2)]
         self._angle = [_fold(state, f"angle_embedding.{i}") for i in (1, 2)]
         self._atoms = _run(_fold(state, "atom_embedding"), features.to(self.device, torch.float32))
-        self._convs = {prefix: _stack(state, prefix) for prefix in _conv_names(self.architecture)}
+        self._convs = {prefix: _stack(state, prefix) for prefix in conv_names(self.architecture)}
         self._fc = _Mlp(state["fc.weight"], state["fc.bias"])
 
     @torch.inference_mode()
@@ -147,10 +98,11 @@ class Network:
 
         Raises `StrataError` for a checkpoint that does not exist.
         """
-        wanted = [c.name for c in CHECKPOINTS] if checkpoints is None else list(checkpoints)
+        known = [checkpoint.name for checkpoint in self.architecture.checkpoints]
+        wanted = known if checkpoints is None else list(checkpoints)
         for name in wanted:
-            if name not in MODULES:
-                raise unknown("checkpoint", name, MODULES)
+            if name not in known:
+                raise unknown("checkpoint", name, known)
         batch = batch.to(self.device)
         slot = {name: k for k, name in enumerate(wanted)}
         structures = len(batch.pools["atom"].start)
@@ -260,21 +212,3 @@ def _stack(state: Mapping[str, Tensor], prefix: str) -> _Conv:
         _norm(state, f"{prefix}.bn_edges"),
         _norm(state, f"{prefix}.bn_nodes"),
     )
-
-
-def _conv_names(architecture: Architecture) -> list[str]:
-    layers = [f"alignn_layers.{i}" for i in range(architecture.alignn_layers)]
-    updates = [f"{layer}.{part}" for layer in layers for part in ("node_update", "edge_update")]
-    return updates + [f"gcn_layers.{i}" for i in range(architecture.gcn_layers)]
-
-
-def _mlp_shapes(prefix: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    linear = {f"{prefix}.layer.0.weight": (outputs, inputs), f"{prefix}.layer.0.bias": (outputs,)}
-    return linear | _norm_shapes(f"{prefix}.layer.1", outputs)
-
-
-def _norm_shapes(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
-    vectors: dict[str, tuple[int, ...]] = {
-        f"{prefix}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")
-    }
-    return vectors | {f"{prefix}.num_batches_tracked": ()}

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from tests.crystals import random_structure
 from tests.training import metals, network
+from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.batch import collate
 from zoo.backbones.alignn.dgl import DglBackend
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
-from zoo.backbones.alignn.prepare import prepare
 from zoo.training.inference import predict
 
 TARGET = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0])

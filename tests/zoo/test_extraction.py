@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from zoo.backbones.workers import count_workers, run_tasks
 
 from core.errors import StrataError
 from core.params import Extract
 from core.structure import Structure
 from tests.crystals import random_structure
 from zoo.backbones import workers
-from zoo.backbones.workers import count_workers, run_tasks
 
 SETTINGS = Extract(threads=1, device="cpu", max_angles=3000)
 

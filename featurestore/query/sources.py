@@ -1,0 +1,61 @@
+"""The source models of a store: which checkpoints each has, and which extraction of it is meant."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from core.errors import StrataError
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import Snapshot
+from featurestore.tables.schema import EXTRACTIONS, Checkpoint, features_schema
+from featurestore.tables.vectors import read_columns
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source model as the store knows it; `extraction_id` is the extraction that was asked for last."""
+
+    name: str
+    extraction_id: str
+    backbone: str
+    is_default: bool
+    counts: tuple[str, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its wide table."""
+        return features_schema(self.counts, self.checkpoints)
+
+
+def read_sources(snapshots: Iterable[Snapshot]) -> dict[str, Source]:
+    """Read the rows of the tables `extractions`, the default source model first, then by name."""
+    found = []
+    for snapshot in snapshots:
+        for path in snapshot.paths:
+            for row in read_columns(path, EXTRACTIONS.names).to_pylist():
+                found.append(
+                    Source(
+                        row["source_model"],
+                        row["extraction_id"],
+                        row["backbone"],
+                        row["is_default"],
+                        tuple(row["counts"]),
+                        tuple(Checkpoint(**checkpoint) for checkpoint in row["checkpoints"]),
+                        json.loads(row["provenance"]),
+                    )
+                )
+    found.sort(key=lambda source: (not source.is_default, source.name))
+    return {source.name: source for source in found}
+
+
+def refuse_older_layout(layout: StoreLayout) -> None:
+    """Raise `StrataError` for a store whose vectors still lie in one table for all source models."""
+    if layout.older_features.is_dir():
+        raise StrataError(
+            f"{layout.root} was made by an earlier version of Strata, which kept the vectors of all source models "
+            "in one table; bring it up to date, without computing anything again, by: strata store migrate"
+        )
