@@ -7,6 +7,7 @@ used.
 
 import signal
 import sys
+from copy import copy
 from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -66,12 +67,27 @@ def command() -> "typer.Typer":
         The whole flow is `dvc repro`; each of its stages is one of the commands below.
         """
 
+    groups: dict[str, typer.Typer] = {}
     for room, heading in ROOMS.items():
         commands = import_module(f"{room}.cli").app
-        for entry in (*commands.registered_commands, *commands.registered_groups):
+        for entry in commands.registered_commands:
             entry.rich_help_panel = heading
-        app.add_typer(commands)
+            app.registered_commands.append(entry)
+        for entry in commands.registered_groups:
+            if entry.name in groups:  # a later room's commands join those of the group's first room
+                groups[entry.name].add_typer(entry.typer_instance)
+            else:
+                groups[entry.name] = whole = _copy(entry.typer_instance)
+                app.add_typer(whole, name=entry.name, rich_help_panel=heading)
     return app
+
+
+def _copy(group: "typer.Typer") -> "typer.Typer":
+    """Return a group that more commands can be added to without changing the room's own."""
+    whole = copy(group)
+    whole.registered_commands = list(group.registered_commands)
+    whole.registered_groups = list(group.registered_groups)
+    return whole
 
 
 def main() -> None:

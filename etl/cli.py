@@ -246,23 +246,3 @@ def find_duplicates() -> None:
     from featurestore.splits.duplicates import update
 
     Console(soft_wrap=True).print(str(update(Path("store"))), highlight=False, markup=False)
-
-
-@datasets.command("report")
-def report_datasets(
-    names: Annotated[list[str] | None, typer.Argument(help="Datasets of the store; all by default.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show what the store's datasets hold: values, what was dropped and why, elements, what is shared."""
-    from rich.console import Console
-
-    from core.params import load
-    from evaluation.report.data import as_json, data_report
-
-    facts = data_report(Path("store"), names or (), load().extract.default)
-    if json_:
-        typer.echo(as_json(facts))
-        return
-    console = Console(soft_wrap=True, highlight=False)
-    for item in facts:
-        console.print(item)

@@ -47,6 +47,18 @@ def test_help_lists_commands_under_each_rooms_heading():
         assert f" {command} " in done.stdout
 
 
+def test_commands_of_one_group_may_come_from_several_rooms():
+    from typer.testing import CliRunner
+
+    for _ in range(2):  # building the command line changes no room's own group
+        said = CliRunner().invoke(strata.command(), ["datasets", "--help"], env={"COLUMNS": "100"}).output
+        for name in ("list", "show", "duplicates", "report"):
+            assert said.count(f" {name} ") == 1
+    from etl.cli import datasets
+
+    assert "report" not in {command.name for command in datasets.registered_commands}
+
+
 def test_help_imports_no_heavy_stack():
     code = (
         "import sys, strata\n"

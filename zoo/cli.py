@@ -1,4 +1,4 @@
-"""Commands that score, report and predict."""
+"""Commands that train networks and predict."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,29 +13,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
-
-
-@app.command()
-def evaluate(store: Path = STORE) -> None:
-    """Score the chosen head and Base of every property on the test part; writes metrics.json and plots/."""
-    from core.params import load
-    from evaluation.evaluate import BASE, CHOSEN
-    from evaluation.evaluate import evaluate as run
-    from evaluation.report.plots import number
-    from featurestore.query.output import show
-
-    scored = run(load(), store)
-    base = {(s.dataset, s.property, s.split): s.score.mae for s in scored if s.role == BASE}
-    rows = []
-    for s in scored:
-        if s.role == CHOSEN:
-            reference = base.get((s.dataset, s.property, s.split))
-            ratio = s.score.mae / reference if reference else None
-            head = f"{s.head} ({s.label})" if s.label else s.head
-            figures = (number(s.score.mae), number(reference), number(ratio, 3))
-            rows.append((s.dataset, s.property, s.split, head, *figures, s.unit))
-    headers = ("dataset", "property", "split", "chosen head", "test MAE", "Base MAE", "× Base", "unit")
-    show("Scores on the test part", headers, rows)
 
 
 @app.command()
@@ -171,7 +148,7 @@ def train(
 
 
 def _show_runs(dataset: str, done: "list[Done]") -> None:
-    from evaluation.report.plots import number
+    from core.text import number
     from featurestore.query.output import show
 
     rows = [
@@ -187,41 +164,6 @@ def _show_runs(dataset: str, done: "list[Done]") -> None:
 
 
 @app.command()
-def report(
-    store: Path = STORE,
-    out: Path = typer.Option(Path("report/index.html"), "-o", "--out", help="The page to write."),
-    picture: Path | None = typer.Option(None, help="Also draw parity plots and bars into this SVG file."),
-    plot: list[str] = typer.Option([], help="DATASET/PROPERTY whose parity plot stands in the picture."),
-    results: Path = typer.Option(Path("results"), help="Results of experiments, shown where there are some."),
-    figures: Path | None = typer.Option(
-        None, help="Also write every figure as SVG, PNG and Vega-Lite into this folder."
-    ),
-) -> None:
-    """Write one HTML page with scores, plots, experiments, rejects and provenance; it opens from disk."""
-    from core.params import load
-    from evaluation.report.report import picture as draw
-    from evaluation.report.report import report as run
-    from evaluation.report.report import write_figures
-
-    page = run(load(), store, out, results=results)
-    if figures is not None:
-        typer.echo(
-            f"{figures}: {len(write_figures(page, figures)) // 3} figures, each as SVG, PNG and Vega-Lite"
-        )
-    typer.echo(f"{out}: {len(page.targets)} scored targets, {out.stat().st_size / 1e3:.0f} kB")
-    if picture is not None:
-        names = []
-        for name in plot:
-            dataset, slash, prop = name.partition("/")
-            if not slash:
-                raise StrataError(f"--plot {name!r} is not DATASET/PROPERTY, such as emt_alloys/volume")
-            names.append((dataset, prop))
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(draw(page, names), encoding="utf-8", newline="\n")
-        typer.echo(f"{picture}: drawn")
-
-
-@app.command()
 def predict(
     files: list[Path] = typer.Argument(help="Structures: CIF, POSCAR or (extended) XYZ."),
     dataset: str = typer.Option(..., help="The dataset whose model is used: strata info."),
@@ -230,7 +172,7 @@ def predict(
 ) -> None:
     """Predict a property of your own structures with the head that was chosen for it."""
     from core.params import load
-    from evaluation.report.plots import number
+    from core.text import number
     from featurestore.query.output import show
     from zoo.predict import predict as run
 
@@ -265,7 +207,7 @@ def train_source(
 ) -> None:
     """Train a source model as the section source of params.yaml says; docs/training.md has the steps."""
     from core.params import load
-    from evaluation.report.plots import number
+    from core.text import number
     from featurestore.query.output import show
     from zoo.training.loop import Paused
     from zoo.training.source import prepare, publish_source
@@ -346,49 +288,3 @@ def verify(
 
     for name in names or [name for name in list_models() if load_card(name).weights_sha256]:
         typer.echo(f"{name}: {run(name)}")
-
-
-# columns of an experiment that only its files have
-_NOT_ON_SCREEN = (
-    "base_low",
-    "base_high",
-    "n_train",
-    "n_test",
-    "r2",
-    "spearman",
-    "mad_mae",
-    "interval",
-    "group",
-)
-
-
-@app.command()
-def experiment(
-    names: list[str] = typer.Argument(None, metavar="[NAME]...", help="Which; all of them: all."),
-    list_: bool = typer.Option(False, "--list", help="List the experiments and what each asks."),
-    store: Path = STORE,
-    out: Path = typer.Option(Path("results"), "-o", "--out", help="The folder of the results."),
-    params: Path = typer.Option(Path("params.yaml"), "--params", help="The settings."),
-) -> None:
-    """Run experiments: the paper's tables, figures and statistics on your datasets.
-
-    Settings are under experiments in params.yaml. What was run is not run again; a stopped one goes on.
-    """
-    from core.params import load
-    from evaluation.experiments import EXPERIMENTS, find, run
-    from featurestore.query.output import show
-
-    if list_ or not names:
-        rows = [(e.name, e.question, e.paper) for e in EXPERIMENTS.values()]
-        show("Experiments", ("name", "question", "in the paper"), rows)
-        return
-    settings = load(params)
-    wanted = [find(name).name for name in (EXPERIMENTS if names == ["all"] else names)]
-    for name in wanted:
-        result = run(name, settings, store, out)
-        table = result.tables["table"].drop(columns=[*_NOT_ON_SCREEN], errors="ignore")
-        rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
-        show(find(name).question, list(table.columns), rows)
-        for note in result.notes:
-            typer.echo(note)
-        typer.echo(f"{out / name}: {', '.join(result.tables)}")

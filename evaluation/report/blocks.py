@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from core.text import number
 from evaluation.experiments import EXPERIMENTS, Experiment
 from evaluation.experiments.published import CITATION, beside
 from evaluation.experiments.results import FACTS, Result, read
 from evaluation.report.figures import FIGURES, Figure
-from evaluation.report.plots import number
 
 _INTERVALS = {
     "base": ("base_low", "base_high"),

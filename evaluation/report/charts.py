@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any, Literal
 
 from core.lazy import need
-from evaluation.report.plots import Bar, Point, colours, number, ratio_limit, thin
+from core.text import number
+from evaluation.report.plots import Bar, Point, colours, ratio_limit, thin
 
 altair: Any = need("altair", "figures")  # its own types know no `**settings`
 

@@ -1,6 +1,5 @@
-"""What all figures share: points and bars, numbers as they are written, colours, and the templates."""
+"""What all figures share: points and bars, colours, and the templates."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from core.text import number
 
 if TYPE_CHECKING:
     import jinja2
@@ -36,21 +37,6 @@ class Bar:
     low: float | None
     high: float | None
     note: str = ""
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a number for people: `digits` significant digits, no trailing zeros, true minus.
-
-    >>> number(-0.123456), number(406.5612), number(12345678.0), number(0.0), number(None)
-    ('−0.1235', '406.6', '1.235e7', '0', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}g}"
-    if "e" in text:
-        mantissa, _, exponent = text.partition("e")
-        text = f"{float(text):.0f}" if 0 <= int(exponent) <= 6 else f"{mantissa}e{int(exponent)}"
-    return text.replace("-", "−") if value else "0"
 
 
 def thin(points: Sequence[Point], limit: int = SHOWN_POINTS, worst: int = WORST_POINTS) -> list[Point]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from core.errors import StrataError, check_name
 from core.params import PARAMS_FILE, Params
+from core.text import number
 from evaluation.report import plots
 from evaluation.report.blocks import Drill, drills
 from evaluation.report.charts import parity_spec, ratio_spec, result_spec
@@ -164,7 +165,7 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
     facts = summarise(page.targets)
     headline = (
         f"Test error below Base for {facts.better} of {facts.rated} properties; "
-        f"in the median {plots.number(facts.median, 2)} × Base"
+        f"in the median {number(facts.median, 2)} × Base"
     )
     footnotes = [
         f"{dataset.card.name}: {dataset.card.caution or dataset.card.title}" for dataset in page.datasets

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from typer.testing import CliRunner
 
@@ -62,10 +60,7 @@ def test_fetch_says_licence_and_citation_and_where_the_file_lies(tmp_path, monke
         call("fetch", "megnt")
 
 
-def test_duplicates_and_report(tmp_path, monkeypatch):
+def test_duplicates(tmp_path, monkeypatch):
     store = ingested(tmp_path, monkeypatch)
     monkeypatch.chdir(store.parent)
-    (tmp_path / "params.yaml").write_text("datasets: [one, two]\n")
     assert "6 structures are 5 crystals" in call("datasets", "duplicates")
-    assert "1 the same structure, 2 the same crystal" in call("datasets", "report", "one")
-    assert [item["name"] for item in json.loads(call("datasets", "report", "--json"))] == ["one", "two"]

@@ -2,9 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
-import pytest
-
-from evaluation.report.plots import SHOWN_POINTS, Point, checkpoint_svg, number, thin
+from evaluation.report.plots import SHOWN_POINTS, Point, checkpoint_svg, thin
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -21,14 +19,6 @@ def test_many_points_are_thinned_alike_each_time():
     assert kept == thin(points)
     worst = sorted(points, key=lambda point: -point.predicted)[:10]
     assert set(worst) <= set(kept)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (-2.5, "−2.5"), (1e-9, "1e-9"), (123456.0, "123500"), (None, "–"), (float("nan"), "–")],
-)
-def test_numbers_are_written_for_people(value, text):
-    assert number(value) == text.replace("-", "−")
 
 
 def test_column_shows_23_checkpoints_and_fills_those_used():

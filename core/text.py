@@ -1,0 +1,18 @@
+"""Values as people read them."""
+
+import math
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number for people: `digits` significant digits, no trailing zeros, true minus.
+
+    >>> number(-0.123456), number(406.5612), number(12345678.0), number(0.0), number(None)
+    ('−0.1235', '406.6', '1.235e7', '0', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}g}"
+    if "e" in text:
+        mantissa, _, exponent = text.partition("e")
+        text = f"{float(text):.0f}" if 0 <= int(exponent) <= 6 else f"{mantissa}e{int(exponent)}"
+    return text.replace("-", "−") if value else "0"

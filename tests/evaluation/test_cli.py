@@ -1,0 +1,60 @@
+"""The commands evaluate, report, experiment and datasets report as a user types them."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from core.errors import StrataError
+from evaluation.cli import app
+from featurestore.splits.duplicates import update
+from tests.two_datasets import ingested
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def here(small, monkeypatch):
+    """Work in the folder of the small store."""
+    monkeypatch.chdir(small.root)
+    return small
+
+
+def call(*args: str):
+    """Run one command; errors meant for people come through as they are."""
+    return runner.invoke(app, list(args), catch_exceptions=False, env={"COLUMNS": "200"})
+
+
+def test_evaluate_prints_a_row_for_each_chosen_head(here):
+    done = call("evaluate")
+    assert done.exit_code == 0
+    rows = [line.split() for line in done.stdout.splitlines() if "ase_elements" in line]
+    assert ["bulk_modulus" in rows[0], "volume" in rows[1], len(rows)] == [True, True, 2]
+    assert {"ridge", "4", "70", "0.0571", "Å³/atom"} <= set(rows[1])
+    assert (here.root / "metrics.json").exists()
+    assert (here.root / "plots/scores.csv").exists()
+
+
+def test_report_writes_page_and_picture(here):
+    call("evaluate")
+    done = call("report", "--picture", "docs/result.svg", "--plot", "ase_elements/volume")
+    assert done.exit_code == 0
+    assert "report/index.html: 2 scored targets" in done.stdout
+    assert (here.root / "report/index.html").read_text().startswith("<!doctype html>")
+    assert "Å³/atom" in (here.root / "docs/result.svg").read_text()
+
+
+def test_report_refuses_a_plot_that_is_no_target(here):
+    call("evaluate")
+    with pytest.raises(StrataError, match="'volume' is not DATASET/PROPERTY"):
+        call("report", "--picture", "x.svg", "--plot", "volume")
+
+
+def test_datasets_report_prints_facts_and_json(tmp_path, monkeypatch):
+    store = ingested(tmp_path, monkeypatch)
+    monkeypatch.chdir(store.parent)
+    (tmp_path / "params.yaml").write_text("datasets: [one, two]\n")
+    update(store)
+    assert "1 the same structure, 2 the same crystal" in call("datasets", "report", "one").output
+    said = json.loads(call("datasets", "report", "--json").output)
+    assert [item["name"] for item in said] == ["one", "two"]
