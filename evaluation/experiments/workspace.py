@@ -21,7 +21,10 @@ from evaluation.evaluate import runs_of
 from evaluation.experiments.frames import frame_of
 from evaluation.protocol import look
 from featurestore.query.store import FeatureStore
+from featurestore.splits.draws import TooFewRows
 from featurestore.splits.schemes import split_dataset
+from heads.fit import fit
+from zoo.training.finetune import finetune
 
 FOLDER = "experiments"  # in the store
 _SHARED = ("entries", "targets", "structures", "features")
@@ -52,8 +55,6 @@ class Workspace:
         if source_model is not None:
             extract = params.extract.model_copy(update={"source_models": (source_model,)})
             params = params.model_copy(update={"extract": extract})
-        from heads.fit import fit
-
         heads = dict.fromkeys(["mean", *self.plan.heads])
         asked = Fit(heads=tuple(heads), feature_sets=self.plan.feature_sets, properties=self.targets)
         found = []
@@ -70,8 +71,6 @@ class Workspace:
 
     def networks(self) -> pd.DataFrame:
         """Train what the plan asks for, and return the runs; an empty table where nothing is asked for."""
-        from zoo.training.finetune import finetune
-
         splits = self.plan.trained_splits or self.plan.splits
         asked = self.finetune(properties=self.trained, methods=self.plan.methods)
         found = []
@@ -148,7 +147,7 @@ class Workspace:
         try:
             split_dataset(self.root, dataset, schemes, seeds)
             return list(schemes)
-        except StrataError:
+        except TooFewRows:
             usable = [scheme for scheme in schemes if self._can_be_drawn(dataset, scheme, seeds)]
         if usable:
             split_dataset(self.root, dataset, usable, seeds)
@@ -157,9 +156,7 @@ class Workspace:
     def _can_be_drawn(self, dataset: str, scheme: str, seeds: Sequence[int]) -> bool:
         try:
             split_dataset(self.root, dataset, [scheme], seeds)
-        except StrataError as error:
-            if "too few" not in str(error) and "empty" not in str(error):
-                raise
+        except TooFewRows as error:
             self.notes.append(str(error))
             return False
         return True

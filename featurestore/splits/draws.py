@@ -17,6 +17,10 @@ NONE = ""  # in no part
 Parts = NDArray[np.str_]
 
 
+class TooFewRows(StrataError):  # noqa: N818 - what is the case, not that it is an error
+    """There are too few rows, or groups of rows, for each part of a split to have some."""
+
+
 def tenth(n: int) -> int:
     """Return the size of a 10 % part of `n` rows: a tenth, halves rounded up.
 
@@ -35,7 +39,7 @@ def draw_80_10_10(groups: NDArray[np.int64], seed: int) -> Parts:
     which no group fits gets the smallest one.
 
     groups: (n,) group of each row, numbered from 0. Returns (n,) part of each row.
-    Raises `StrataError` below five groups.
+    Raises `TooFewRows` below five groups.
     """
     count = _count(groups, FEWEST)
     order = np.random.default_rng(seed).permutation(count)
@@ -60,7 +64,7 @@ def draw_folds(groups: NDArray[np.int64], seed: int) -> list[Parts]:
     """Deal all rows into nine parts; fold k tests on part k, validates on part k + 1, trains on the rest.
 
     Groups are shuffled and laid end to end, and a group goes to the ninth in which its middle lies.
-    Returns nine (n,) arrays. Raises `StrataError` where a part would be empty.
+    Returns nine (n,) arrays. Raises `TooFewRows` where a part would be empty.
     """
     n, count = len(groups), _count(groups, FOLDS)
     order = np.random.default_rng(seed).permutation(count)
@@ -70,7 +74,7 @@ def draw_folds(groups: NDArray[np.int64], seed: int) -> list[Parts]:
     ninth_of[order] = (middles * FOLDS / n).astype(np.int64)
     ninths = ninth_of[groups]
     if len(np.unique(ninths)) < FOLDS:
-        raise StrataError(
+        raise TooFewRows(
             f"{n} rows in {count} groups leave a part of this split empty: some groups are too large for it"
         )
     return [
@@ -82,7 +86,7 @@ def draw_folds(groups: NDArray[np.int64], seed: int) -> list[Parts]:
 def _count(groups: NDArray[np.int64], fewest: int) -> int:
     count = int(groups.max()) + 1 if len(groups) else 0
     if count < fewest:
-        raise StrataError(
+        raise TooFewRows(
             f"{len(groups)} rows in {count} groups are too few for this split: "
             f"it needs {fewest} groups at least"
         )
@@ -95,7 +99,7 @@ def draw_lowest(groups: NDArray[np.int64], values: NDArray[np.float64], seed: in
     Groups are ordered by their mean value, those of equal mean by first row, and taken as long as they
     fit into `tenth(n)` rows (one at least). Only the validation part hangs on the seed.
 
-    groups, values: (n,). Returns (n,) part of each row. Raises `StrataError` below five groups.
+    groups, values: (n,). Returns (n,) part of each row. Raises `TooFewRows` below five groups.
     """
     count = _count(groups, FEWEST)
     sizes = np.bincount(groups, minlength=count)

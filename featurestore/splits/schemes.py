@@ -241,7 +241,7 @@ def _table(
             try:
                 folds = draw(scheme, rows, seed)
             except StrataError as error:
-                raise StrataError(f"split {scheme} of {dataset}/{property_name}: {error}") from None
+                raise type(error)(f"split {scheme} of {dataset}/{property_name}: {error}") from None
             for fold, parts in enumerate(folds):
                 lie = np.flatnonzero(parts != NONE)
                 columns = {

@@ -9,7 +9,7 @@ from core.errors import StrataError
 from core.structure import Structure
 from etl import published_splits as published
 from featurestore.splits import groups
-from featurestore.splits.draws import FOLDS
+from featurestore.splits.draws import FOLDS, TooFewRows
 from featurestore.splits.schemes import Rows, draw, split_dataset
 from featurestore.tables.log import snapshot
 from tests.stores import add_dataset
@@ -37,12 +37,12 @@ def test_the_papers_draw_may_part_the_entries_of_a_structure():
 @pytest.mark.parametrize("scheme", ["random", "random_rows", "kfold", "extrapolation", "ladder"])
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_too_few_rows_are_an_error_with_their_number(scheme, n):  # row 28
-    with pytest.raises(StrataError, match=rf"{n} rows in {n} groups are too few"):
+    with pytest.raises(TooFewRows, match=rf"{n} rows in {n} groups are too few"):
         draw(scheme, rows(range(n)), 0)
 
 
 def test_one_large_group_leaves_no_fold_silently_empty():  # row 28
-    with pytest.raises(StrataError, match="empty"):
+    with pytest.raises(TooFewRows, match="empty"):
         draw("kfold", rows([0] * 500 + list(range(1, 9))), 0)
 
 
@@ -87,7 +87,7 @@ def test_splits_are_kept_once_and_stale_ones_dropped(tmp_path):
 
 def test_too_small_a_property_is_named(tmp_path):  # row 28
     add_dataset(tmp_path, "tiny", range(3))
-    with pytest.raises(StrataError, match="split random of tiny/energy: 3 rows"):
+    with pytest.raises(TooFewRows, match="split random of tiny/energy: 3 rows"):
         split_dataset(tmp_path, "tiny", ["random"], [0])
 
 
