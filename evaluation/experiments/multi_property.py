@@ -16,6 +16,8 @@ from evaluation.experiments.frames import compare, scores_of
 from evaluation.experiments.results import Result
 from evaluation.experiments.workspace import Workspace
 from evaluation.protocol import BASE
+from zoo.training.finetune import train_all
+from zoo.training.run import Ask
 
 NAME = "multi_property"
 SINGLE, JOINT = "single", "joint"
@@ -58,9 +60,6 @@ def run(params: Params, store_root: Path, _out: Path) -> Result:
 
 
 def _train(workspace: Workspace) -> pd.DataFrame:
-    from zoo.training.finetune import train_all
-    from zoo.training.run import Ask
-
     source = workspace.params.extract.default
     settings = workspace.finetune()
     found = []

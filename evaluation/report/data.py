@@ -20,6 +20,7 @@ from core.structure import SYMBOLS
 from featurestore.splits import duplicates
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot, snapshot
+from zoo.hub import load_card
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -188,8 +189,6 @@ def _properties(layout: StoreLayout, name: str, entries: Snapshot) -> list[Prope
 def _training_set(layout: StoreLayout, source_model: str | None) -> tuple[str | None, set[str]]:
     if source_model is None:
         return None, set()
-    from zoo.hub import load_card
-
     dataset = load_card(source_model).target.dataset
     folder = layout.entries(dataset)
     if folder not in layout.tables("entries"):
