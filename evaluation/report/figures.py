@@ -8,7 +8,9 @@ import pandas as pd
 
 from core.text import number
 from evaluation.experiments.results import Result
-from evaluation.report.charts import Chart, Mark, Series, Spec, Step, chart_spec, histogram_spec, ranks_spec
+from evaluation.report.axes import Spec
+from evaluation.report.charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
+from evaluation.report.ranks import ranks_spec
 
 _SIDES = (("transfer", "transfer"), ("scratch", "scratch"), ("base", "Base"))
 _POINTS = 150  # a series of one scatter plot: the largest errors, and the first of the others

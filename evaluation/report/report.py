@@ -14,8 +14,8 @@ from core.params import PARAMS_FILE, Params
 from core.text import number
 from evaluation.report import plots
 from evaluation.report.blocks import Drill, drills
-from evaluation.report.charts import parity_spec, ratio_spec, result_spec
 from evaluation.report.page import Page, Target, gather
+from evaluation.report.scores import parity_spec, ratio_spec, result_spec
 from evaluation.report.svg import alone, inline, png, svg
 from featurestore.query.feature_sets import FEATURE_SETS
 from heads.summary import progress

@@ -51,21 +51,17 @@ const show = (mark, x, y) => {
   tip.hidden = !mark;
   if (!mark) return;
   mark.classList.add("on");
-  tip.textContent = mark.dataset.tip;
+  tip.textContent = mark.getAttribute("aria-label");
   const box = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - box.width - 4))}px`;
   tip.style.top = `${y + 18 + box.height > innerHeight ? y - box.height - 12 : y + 18}px`;
 };
 for (const plot of document.querySelectorAll("svg.plot")) {
-  for (const title of plot.querySelectorAll("title")) {
-    title.parentNode.dataset.tip = title.textContent;
-    title.remove();  // the browser's own tooltip would come a second later on top of ours
-  }
-  const dots = [...plot.querySelectorAll("circle[data-tip]")];
+  const marks = [...plot.querySelectorAll("[aria-label]")];
   const find = event => {
-    if (event.target.dataset.tip) return event.target;
-    const near = {mark: null, distance: 16};  // pixels: a finger finds the nearest dot
-    for (const mark of dots) {
+    if (marks.includes(event.target)) return event.target;
+    const near = {mark: null, distance: 16};  // pixels: a finger finds the nearest mark
+    for (const mark of marks) {
       const box = mark.getBoundingClientRect();
       const distance = Math.hypot(event.clientX - box.x - box.width / 2, event.clientY - box.y - box.height / 2);
       if (distance < near.distance) Object.assign(near, {mark, distance});

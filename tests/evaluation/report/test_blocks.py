@@ -184,7 +184,7 @@ const input = document.querySelector("[data-table=t-transfer-table]");
 input.value = "ase_elements 120"; input.dispatchEvent(new Event("input"));
 said.filtered = values().length;
 said.count = document.querySelector("[data-count=t-transfer-table]").textContent;
-const dot = document.querySelector("#x-learning_curve circle[data-tip]"); dot.scrollIntoView();
+const dot = document.querySelector("#x-learning_curve svg [aria-label]"); dot.scrollIntoView();
 const box = dot.getBoundingClientRect();
 const at = {bubbles: true, clientX: box.x + 4, clientY: box.y + 4};
 dot.closest("svg").dispatchEvent(new PointerEvent("pointermove", at));
