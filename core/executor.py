@@ -58,9 +58,9 @@ class Executor(Protocol):
 class Processes:
     """Spawned processes of this machine; with 0 workers this process does the tasks.
 
-    threads: of each worker's libraries; 0: as they like. initializer: called with `arguments` in each worker before its first task (in this process where there
-    are no workers). A worker leaves Ctrl-C to its parent, and ends when its parent is gone. One that dies is
-    a `StrataError`.
+    threads: of each worker's libraries; 0: as they like. initializer: called with `arguments` in each worker
+    before its first task (in this process where there are no workers). A worker leaves Ctrl-C to its parent,
+    and ends when its parent is gone. One that dies is a `StrataError`.
     """
 
     def __init__(

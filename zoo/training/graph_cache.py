@@ -8,11 +8,9 @@ written with.
 import hashlib
 import json
 import mmap
-import multiprocessing
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -20,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from core.atomic import remove
+from core.executor import Executor, Processes, count
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.graph import GraphSettings
@@ -77,10 +76,16 @@ class Graphs(Sequence[Quotient]):
 class GraphCache:
     """The kept graphs of one set of graph settings."""
 
-    def __init__(self, root: Path, settings: GraphSettings, max_angles: int = 4_000_000) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: GraphSettings,
+        max_angles: int = 4_000_000,
+        executor: type[Executor] = Processes,
+    ) -> None:
         key = json.dumps([SCHEMA, max_angles, settings.model_dump(mode="json")], sort_keys=True)
         self.folder = root / FOLDER / hashlib.sha256(key.encode()).hexdigest()[:16]
-        self._settings, self._max_angles = settings, max_angles
+        self._settings, self._max_angles, self._executor = settings, max_angles, executor
         self._places: dict[str, tuple[_Shard, int]] = {}
         self.rejected: dict[str, str] = {}  # structure_id → why it has no graph
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -112,27 +117,22 @@ class GraphCache:
         """Make the graphs that are missing (see `load`)."""
         known = self._places.keys() | self.rejected.keys()
         missing = [name for name in dict.fromkeys(structure_ids) if name not in known]
+        shards = list(_batched(missing, _SHARD))
+        tasks = (
+            (list(task), self._settings, self._max_angles)
+            for ids in shards
+            for task in _batched(structures(ids), _TASK)
+        )
+        pool = self._executor(count(workers, len(missing), _WORTH_IT))
+        made = pool.ordered(_quotients, tasks)
         done = 0
-        for ids in _batched(missing, _SHARD):
-            pieces = []
-            for piece in self._prepared(structures(ids), len(missing), workers):
-                pieces.append(piece)
-                done += len(piece)
-                watch(done, len(missing))
-            self._write(ids, [item for piece in pieces for item in piece])
-
-    def _prepared(
-        self, structures: Sequence[Structure], total: int, workers: int
-    ) -> Iterator[list[Quotient | str]]:
-        tasks = [(list(task), self._settings, self._max_angles) for task in _batched(structures, _TASK)]
-        cores = len(os.sched_getaffinity(0))
-        if workers < 0:
-            workers = cores if total >= _WORTH_IT and cores > 1 else 0
-        if workers == 0:
-            yield from map(_quotients, tasks)
-            return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(_quotients, tasks)
+        for ids in shards:
+            found: list[Quotient | str] = []
+            while len(found) < len(ids):
+                found += next(made)
+                watch(done + len(found), len(missing))
+            done += len(ids)
+            self._write(ids, found)
 
     def _write(self, ids: Sequence[str], found: Sequence[Quotient | str]) -> None:
         from safetensors.numpy import save_file
