@@ -156,18 +156,12 @@ def _one_of(word: str, valid: tuple[str, ...], kind: str) -> str:
 @contextmanager
 def _progress() -> "Iterator[Progress]":
     """A bar for each file that is downloaded; nothing is shown before the first byte."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
+    from core.progress import Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
+    with Bars("bytes") as bars:
 
         def tell(file: str, done: int, total: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file, total=total)
-            bars.update(tasks[file], completed=done, total=total)
+            bars.show(file, file, done, total)
 
         yield tell
 

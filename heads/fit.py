@@ -22,6 +22,7 @@ from sklearn.metrics import mean_absolute_error
 from core.atomic import sync_file, sync_folder
 from core.errors import StrataError, check_name
 from core.params import Params
+from core.progress import progress
 from featurestore.query.store import FeatureStore, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.layout import StoreLayout
@@ -31,7 +32,7 @@ from featurestore.tables.writer import TableWriter
 from heads.base import Head, NotApplicable, takes_blocks
 from heads.plan import Data, Job, jobs_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
-from heads.summary import FitReport, Run, Skipped, progress
+from heads.summary import FitReport, Run, Skipped
 
 CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that the last fit asked for
 _UNFINISHED = ".tmp-"

@@ -1,13 +1,12 @@
 """What a `fit` did, as data and on one screen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from featurestore import SplitKey
 
 SHOWN_RUNS = 40  # more than a screen: then the best run of each property and split stands for the others
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +136,3 @@ def _short(split: SplitKey) -> str:
     ('random 0', 'kfold 0 3')
     """
     return " ".join(map(str, split if split.fold else split[:2]))
-
-
-def progress(items: Sequence[T], title: str) -> Iterator[T]:
-    """Iterate with a bar and the time left on stderr; silent where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield from bar.track(items, description=title)

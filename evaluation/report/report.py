@@ -11,6 +11,7 @@ import numpy as np
 
 from core.errors import StrataError, check_name
 from core.params import PARAMS_FILE, Params
+from core.progress import progress
 from core.text import number
 from evaluation.report import plots
 from evaluation.report.blocks import Drill, drills
@@ -18,7 +19,6 @@ from evaluation.report.page import Page, Target, gather
 from evaluation.report.scores import parity_spec, ratio_spec, result_spec
 from evaluation.report.svg import alone, inline, png, svg
 from featurestore.query.feature_sets import FEATURE_SETS
-from heads.summary import progress
 
 
 @dataclass(frozen=True, slots=True)

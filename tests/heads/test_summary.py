@@ -1,7 +1,7 @@
 """What a fit prints."""
 
 from featurestore import SplitKey
-from heads.summary import FitReport, Run, Skipped, progress
+from heads.summary import FitReport, Run, Skipped
 
 FIRST = SplitKey()
 
@@ -55,8 +55,3 @@ def test_a_run_comes_back_from_its_columns():
     first = run()
     again = Run.from_row([first.columns()[name] for name in Run.stored()])
     assert again == run(is_new=False)
-
-
-def test_progress_gives_every_item(capsys):
-    assert list(progress([1, 2, 3], "alpha")) == [1, 2, 3]
-    assert capsys.readouterr().out == ""

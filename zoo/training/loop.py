@@ -19,6 +19,7 @@ from torch import Tensor
 
 from core.errors import StrataError
 from core.params import Train
+from core.progress import Bars
 from featurestore.tables.lock import WriterLock
 from zoo.backbones.alignn.batch import Batch, collate
 from zoo.backbones.alignn.inference import Architecture
@@ -30,7 +31,7 @@ from zoo.training.examples import Examples, Scale, to_units
 from zoo.training.inference import validate
 from zoo.training.memory import keep_pages
 from zoo.training.schedule import Plan, one_cycle
-from zoo.training.watch import Bars, Show, Watch, leave, stoppable
+from zoo.training.watch import Show, Watch, leave, shown_on, stoppable
 
 _SAVE_EVERY = 180.0  # seconds, inside long epochs
 _BETA2 = 0.999
@@ -82,9 +83,8 @@ def train(
         if show is not None:
             return _loop(network, examples, settings, folder, key, title, curriculum, seconds, show, asked)
         with Bars() as bars:
-            return _loop(
-                network, examples, settings, folder, key, title, curriculum, seconds, bars.show, asked
-            )
+            shown = shown_on(bars)
+            return _loop(network, examples, settings, folder, key, title, curriculum, seconds, shown, asked)
     finally:
         lock.release()
 

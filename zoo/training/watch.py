@@ -1,23 +1,20 @@
 """What a training shows while it runs, and how it is asked to stop."""
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import Any, NamedTuple, Self
+from types import FrameType
+from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from core.progress import Bars
 
-_QUIET = 10.0  # seconds between lines where stderr is no terminal
 _OFTEN = 0.2  # seconds between two notes of a step
 
 
 class Note(NamedTuple):
-    """Where a training stands: structures seen of all that it will see; `ended` of an epoch or of it all."""
+    """Where a training stands: structures seen of all that it will see; `ended` of an epoch."""
 
     title: str
     text: str
@@ -29,56 +26,13 @@ class Note(NamedTuple):
 Show = Callable[[Note], None]
 
 
-class Bars:
-    """A bar a training with time left on a terminal; elsewhere, such as in a log, a line now and then.
+def shown_on(bars: Bars) -> Show:
+    """Return what shows notes as bars; only an epoch's end is worth a line in a log."""
 
-    Where several trainings are to come, one more bar counts them.
-    """
+    def show(note: Note) -> None:
+        bars.show(note.title, note.text, note.done, note.total, line=note.ended)
 
-    def __init__(self, trainings: int = 1) -> None:
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self._of, self._over = trainings, 0
-        self._all = self._bars.add_task("", total=trainings, visible=trainings > 1)
-        self._tasks: dict[str, TaskID] = {}
-        self._first: dict[str, tuple[int, float]] = {}
-        self._said: dict[str, float] = {}
-        self._count()
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-    def show(self, note: Note) -> None:
-        """Move a training's bar, or print a line of an epoch where the last one is a while ago."""
-        if note.title not in self._tasks:
-            self._tasks[note.title] = self._bars.add_task(note.text, total=note.total)
-            self._first[note.title] = note.done, time.monotonic()
-            self._said[note.title] = 0.0
-        self._bars.update(self._tasks[note.title], completed=note.done, description=note.text)
-        first, started = self._first[note.title]
-        spent = time.monotonic() - started
-        if self._bars.disable and note.ended and spent - self._said[note.title] > _QUIET:
-            self._said[note.title] = spent
-            left = spent / max(note.done - first, 1) * (note.total - note.done)
-            of = f" ({self._over + 1} of {self._of})" if self._of > 1 else ""
-            print(f"{note.text}{of}; {left / 60:.0f} min left", file=sys.stderr, flush=True)  # noqa: T201 - a log's line
-
-    def over(self, title: str) -> None:
-        """Count a training that has ended, and take its bar away."""
-        if title in self._tasks:
-            self._bars.remove_task(self._tasks.pop(title))
-        self._over += 1
-        self._count()
-
-    def _count(self) -> None:
-        self._bars.update(self._all, completed=self._over, description=f"{self._over} of {self._of} networks")
+    return show
 
 
 class Watch:
