@@ -26,7 +26,7 @@ from zoo.backbones.alignn.dgl import DglBackend
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.network import Alignn
 from zoo.hub import load_source
-from zoo.training.memory import keep_pages
+from zoo.training.loop import keep_pages
 
 BATCH = 32
 MOST_ATOMS = 20

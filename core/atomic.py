@@ -1,8 +1,9 @@
-"""Bytes that stay: flushed writes, a hash taken on the way, signals held back, steps that can be failed."""
+"""Bytes that stay: files and folders whole or not at all, hashes on the way, signals held, failpoints."""
 
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import IO
 
 from core.errors import StrataError
 
+UNFINISHED = ".tmp-"  # begins the name of what is being written
 FAILPOINT = "STRATA_FAILPOINT"  # name of a step, or name:n for the n-th time it is reached
 _reached: dict[str, int] = {}
 
@@ -94,6 +96,61 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what is written there becomes `path` when the block ends well.
+
+    Its folder is made if missing. A reader sees the old file or the new one, flushed to the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}.part")  # no *.yaml
+    try:
+        yield temporary
+        _sync_path(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        remove(temporary)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all (see `whole_file`); text as UTF-8."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; filled, it becomes `path` when the block ends well.
+
+    A folder that is there is replaced. What a killed process leaves, `clear_unfinished` removes.
+    """
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for inside in unfinished.rglob("*"):
+            sync_folder(inside) if inside.is_dir() else _sync_path(inside)
+        sync_folder(unfinished)
+        shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove the folders in `folder` that killed processes did not finish; for its only writer."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path)
+
+
+def _sync_path(path: Path) -> None:
+    with path.open("rb+") as file:
+        sync_file(file)
 
 
 @contextmanager

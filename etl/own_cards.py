@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
+from core.atomic import whole_file, write_whole
 from core.errors import StrataError, check_name, unknown
 from core.params import PARAMS_FILE, load
 from etl.cards import DatasetCard, list_cards, own_folder
@@ -95,10 +96,9 @@ def add_to_params(name: str, path: Path = PARAMS_FILE) -> bool:
         raise StrataError(f"{path}: add {name} to `datasets` by hand; that list is not on one line here")
     names = ", ".join([*before.datasets, name])
     changed = f"{text[: found.start()]}datasets: [{names}]{text[found.end() :]}"
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(changed, encoding="utf-8")
-    load(temporary)  # refuses what is not a params file any more
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(changed, encoding="utf-8")
+        load(temporary)  # refuses what is not a params file any more
     return True
 
 
@@ -125,8 +125,5 @@ def _portable(path: Path) -> str:
 
 
 def _save(facts: dict[str, Any], path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, yaml.safe_dump(facts, sort_keys=False, allow_unicode=True))
     return path

@@ -16,12 +16,11 @@ from core.errors import StrataError, check_name
 from core.params import Params
 from evaluation.protocol import BASE, CHOSEN, SCRATCH, Scored, look
 from evaluation.statistics import percent_change
+from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import SCORES
 from featurestore.tables.writer import TableWriter
-
-CURRENT_FILE = "current.json"  # beside the tables of runs: ids of those that the last stage asked for
 
 
 def runs_of(store: FeatureStore, dataset: str) -> pd.DataFrame:
@@ -42,29 +41,29 @@ def current_runs(store: FeatureStore, store_root: str | Path, dataset: str) -> p
     layout = StoreLayout(Path(store_root))
     check_name(dataset, "dataset")
     runs = runs_of(store, dataset)
-    listings = {
-        "fit": layout.runs(dataset).parent / CURRENT_FILE,
-        "finetune": layout.trained("runs", dataset).parent / CURRENT_FILE,
+    tables = {
+        "fit": layout.runs(dataset),
+        "finetune": layout.trained("runs", dataset),
     }
     trained = runs["method"].isin(["scratch", "finetune"])
     parts = []
     for stage, of_stage in (("fit", runs[~trained]), ("finetune", runs[trained])):
-        parts.append(_asked_for(of_stage, listings[stage], stage, dataset))
+        parts.append(_asked_for(of_stage, tables[stage], stage, dataset))
     runs = pd.concat(parts).sort_values("run_id", ignore_index=True)
     if runs.empty:
         raise StrataError(f"no runs of {dataset} in {store_root}; make them with: strata fit {dataset}")
     return runs
 
 
-def _asked_for(runs: pd.DataFrame, listing: Path, stage: str, dataset: str) -> pd.DataFrame:
-    if not listing.exists():
+def _asked_for(runs: pd.DataFrame, table: Path, stage: str, dataset: str) -> pd.DataFrame:
+    wanted = current.read(table)
+    if wanted is None:
         return runs
-    wanted = set(json.loads(listing.read_text(encoding="utf-8")))
     lost = sorted(wanted - set(runs["run_id"]))
     if lost:
         raise StrataError(
-            f"{listing} asks for {len(wanted)} runs of {dataset}, and {len(lost)} are not in the store "
-            f"(first: {lost[0]}); finish them with: strata {stage} {dataset}"
+            f"{table.parent / current.FILE} asks for {len(wanted)} runs of {dataset}, and {len(lost)} are not in "
+            f"the store (first: {lost[0]}); finish them with: strata {stage} {dataset}"
         )
     return runs[runs["run_id"].isin(wanted)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from core.atomic import sync_file, sync_folder
+from core.atomic import whole_folder
 from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
@@ -17,7 +17,6 @@ from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 
 _KINDS = ("predictions", "runs")  # in the order in which they are committed
-_UNFINISHED = ".tmp-"
 
 
 class Lenders:
@@ -83,12 +82,5 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a model's folder whole or not at all; several runs may share one."""
     if target.exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{_UNFINISHED}{target.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(source, unfinished)
-    for path in (path for path in unfinished.rglob("*") if path.is_file()):
-        with path.open("rb+") as file:
-            sync_file(file)
-    unfinished.rename(target)
-    sync_folder(target.parent)
+    with whole_folder(target) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)

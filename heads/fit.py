@@ -5,9 +5,7 @@ goes on where it was. Targets of the test part are never read here: `evaluate` a
 """
 
 import json
-import os
 import platform
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,23 +17,21 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import mean_absolute_error
 
-from core.atomic import sync_file, sync_folder
+from core.atomic import clear_unfinished, whole_folder
 from core.errors import StrataError, check_name
 from core.params import Params
 from core.progress import progress
+from featurestore import current
 from featurestore.query.store import FeatureStore, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
-from heads.base import Head, NotApplicable, takes_blocks
+from heads.base import NotApplicable, takes_blocks
 from heads.plan import Data, Job, jobs_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
-
-CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that the last fit asked for
-_UNFINISHED = ".tmp-"
 
 
 def fit(
@@ -63,7 +59,7 @@ def fit(
         TableWriter(layout.predictions(dataset), SCHEMAS["predictions"], "fit") as predictions,
     ):
         known = _known_runs(store, dataset)
-        _clear(layout.models(dataset))
+        clear_unfinished(layout.models(dataset))
         others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
         data, loaded = None, None
         for job in progress(jobs, f"fit {dataset}"):
@@ -90,7 +86,7 @@ def fit(
                 skipped.append(Skipped(job.target, job.spec.name, job.feature_set, job.split, str(reason)))
                 continue
             done.append(run)
-        _write_current(layout.runs(dataset).parent / CURRENT_FILE, [run.run_id for run in done])
+        current.write(layout.runs(dataset), [run.run_id for run in done])
     return FitReport(dataset, tuple(done), tuple(skipped))
 
 
@@ -137,7 +133,8 @@ def _run(
         fit_seconds=seconds,
         is_new=True,
     )
-    _save(head, layout.models(job.dataset), run_id)
+    with whole_folder(layout.models(job.dataset) / run_id) as folder:  # replaces one left by a killed fit
+        head.save(folder)
     predictions.commit(run_id, _predictions(job, data, run_id, values))
     row = {
         **run.columns(),
@@ -169,23 +166,6 @@ def _predictions(job: Job, data: Data, run_id: str, values: Sequence[np.ndarray]
     return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
 
 
-def _save(head: Head, models: Path, run_id: str) -> None:
-    """Save a model whole or not at all; one without its run, left by a killed fit, is replaced."""
-    unfinished = models / f"{_UNFINISHED}{run_id}"
-    head.save(unfinished)
-    for path in (path for path in unfinished.rglob("*") if path.is_file()):
-        with path.open("rb+") as file:
-            sync_file(file)
-    shutil.rmtree(models / run_id, ignore_errors=True)
-    unfinished.rename(models / run_id)
-    sync_folder(models)
-
-
-def _clear(models: Path) -> None:
-    for path in models.glob(f"{_UNFINISHED}*"):
-        shutil.rmtree(path)
-
-
 def _versions(spec: HeadSpec) -> dict[str, str]:
     names = ["strata", "numpy", "scikit-learn", *(module for module, _ in spec.cls.stack)]
     found = {"python": platform.python_version()}
@@ -200,9 +180,3 @@ def _known_runs(store: FeatureStore, dataset: str) -> dict[str, Run]:
     names = ", ".join(Run.stored())
     rows = store.sql(f"SELECT {names} FROM runs WHERE dataset = ?", [dataset]).fetchall()  # noqa: S608 - ours
     return {run.run_id: run for run in (Run.from_row(row) for row in rows)}
-
-
-def _write_current(path: Path, run_ids: Sequence[str]) -> None:
-    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
-    unfinished.write_text(json.dumps(sorted(run_ids), indent=0) + "\n", encoding="utf-8")
-    unfinished.replace(path)

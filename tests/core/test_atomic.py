@@ -62,3 +62,51 @@ def test_removing_what_is_gone_is_fine(tmp_path):
     durable.remove(tmp_path / "x")
     durable.remove(tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "params.yaml"
+    durable.write_whole(path, "größe: 1\n")
+    assert path.read_text(encoding="utf-8") == "größe: 1\n"
+    with pytest.raises(StrataError, match="no"), durable.whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise StrataError("no")
+    assert path.read_text(encoding="utf-8") == "größe: 1\n"
+    assert [found.name for found in path.parent.iterdir()] == ["params.yaml"]
+
+
+def test_a_file_being_written_is_none_that_others_look_for(tmp_path):
+    with durable.whole_file(tmp_path / "card.yaml") as temporary:
+        temporary.write_text("name: x")
+        assert not list(tmp_path.glob("*.yaml"))
+    assert list(tmp_path.glob("*.yaml")) == [tmp_path / "card.yaml"]
+
+
+def test_a_folder_is_filled_whole_and_replaces_what_was_there(tmp_path):
+    path = tmp_path / "models" / "run"
+    with durable.whole_folder(path) as folder:
+        (folder / "inside").mkdir()
+        (folder / "inside" / "old").write_text("1")
+        assert not path.exists()
+    assert (path / "inside" / "old").read_text() == "1"
+    with pytest.raises(StrataError, match="no"), durable.whole_folder(path) as folder:
+        (folder / "half").write_text("2")
+        raise StrataError("no")
+    assert [found.name for found in path.iterdir()] == ["inside"]
+    with durable.whole_folder(path) as folder:
+        (folder / "new").write_text("3")
+    assert [found.name for found in path.iterdir()] == ["new"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_cleared_and_in_nobodys_way(tmp_path):
+    left = tmp_path / f"{durable.UNFINISHED}run"
+    left.mkdir()
+    (left / "half").touch()
+    with durable.whole_folder(tmp_path / "run") as folder:
+        (folder / "whole").touch()
+    assert [found.name for found in (tmp_path / "run").iterdir()] == ["whole"]
+    left.mkdir()
+    (tmp_path / "kept").mkdir()
+    durable.clear_unfinished(tmp_path)
+    assert {found.name for found in tmp_path.iterdir()} == {"run", "kept"}

@@ -13,22 +13,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from core.atomic import clear_unfinished
 from core.errors import StrataError, check_name, unknown
 from core.params import Params
-from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, open_store
+from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.schema import SCHEMAS
-from zoo.training.run import UNFINISHED, Ask, Job, Learned, checkpoint_of, key_of, sha
-
-if TYPE_CHECKING:
-    from zoo.training.data import Rows
-
-CURRENT_FILE = "current.json"  # beside the tables: ids of the runs that were asked for last
+from zoo.training.data import Rows
+from zoo.training.run import Ask, Job, Learned, checkpoint_of, key_of, sha
+from zoo.training.workers import run_trainings
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ def finetune(
     store = open_store(store_root)
     asks = list(_asked(store, dataset, params))
     done = train_all(store, dataset, asks, lenders=lenders)
-    _write_current(StoreLayout(Path(store_root)), dataset, {run.run_id for run in done})
+    current.write(store.layout.trained("runs", dataset), {run.run_id for run in done})
     if plots is not None:
-        _write_plots(StoreLayout(Path(store_root)), dataset, done, plots / check_name(dataset, "dataset"))
+        _write_plots(store.layout, dataset, done, plots / check_name(dataset, "dataset"))
     return done
 
 
@@ -76,16 +74,11 @@ def train_one(ask: Ask, store_root: str | Path = "store", seconds: float | None 
 
     Raises `zoo.training.loop.Paused` when `seconds` are over; the same call goes on.
     """
-    done = train_all(open_store(store_root), ask.dataset, [ask], seconds)
-    layout = StoreLayout(Path(store_root))
-    _write_current(layout, ask.dataset, current(layout, ask.dataset) | {run.run_id for run in done})
+    store = open_store(store_root)
+    done = train_all(store, ask.dataset, [ask], seconds)
+    runs = store.layout.trained("runs", ask.dataset)
+    current.write(runs, (current.read(runs) or set()) | {run.run_id for run in done})
     return done
-
-
-def current(layout: StoreLayout, dataset: str) -> set[str]:
-    """Return the ids of the trained runs that are asked for now."""
-    path = layout.trained("runs", dataset).parent / CURRENT_FILE
-    return set(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else set()
 
 
 def train_all(
@@ -99,8 +92,6 @@ def train_all(
 
     Returns the runs in the order of `asks`. See `zoo.training.workers.run_trainings` for what is raised.
     """
-    from zoo.training.workers import run_trainings
-
     layout = store.layout
     with (
         TableWriter(layout.trained("runs", dataset), SCHEMAS["runs"], "finetune") as runs,
@@ -108,8 +99,7 @@ def train_all(
             layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune"
         ) as predictions,
     ):
-        for path in layout.trained("models", dataset).glob(f"{UNFINISHED}*"):
-            shutil.rmtree(path)
+        clear_unfinished(layout.trained("models", dataset))
         jobs = [Job(ask, _key_of(store, ask)) for ask in asks]
         stored = {name: run for name, run in _stored(store, dataset).items() if name in runs.committed}
         others = Lenders(lenders, lambda other, kind: other.trained(kind, dataset))
@@ -223,7 +213,7 @@ def _done(row: Sequence[Any]) -> Done:
     return Done(run_id, method, name, unit, split, *epochs, train_mae, val_mae, seconds, False)
 
 
-def _predictions(rows: "Rows", run_id: str, k: int, values: np.ndarray) -> pa.Table:
+def _predictions(rows: Rows, run_id: str, k: int, values: np.ndarray) -> pa.Table:
     there = rows.part[:, k] != ""
     n = int(there.sum())
     columns = {
@@ -243,13 +233,6 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):  # a checkout that is run without being installed
             found[name] = metadata.version(name)
     return found
-
-
-def _write_current(layout: StoreLayout, dataset: str, run_ids: set[str]) -> None:
-    path = layout.trained("runs", dataset).parent / CURRENT_FILE
-    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
-    unfinished.write_text(json.dumps(sorted(run_ids), indent=0) + "\n", encoding="utf-8")
-    unfinished.replace(path)
 
 
 def _write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder: Path) -> None:

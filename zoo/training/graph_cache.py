@@ -8,7 +8,6 @@ written with.
 import hashlib
 import json
 import mmap
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from core.atomic import remove
+from core.atomic import whole_file
 from core.executor import Executor, Processes, count
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.alignn.backbone import prepare
@@ -29,7 +28,6 @@ FOLDER = ".graphs"
 _TASK = 128  # structures a worker makes at once
 _SHARD = 4096  # structures a file
 _WORTH_IT = 2000  # structures; fewer are done before worker processes would be up
-_TEMPORARY = ".tmp-"
 
 # Field of Quotient → (which of the counts it runs over, type in the file).
 _FIELDS = {
@@ -152,14 +150,9 @@ class GraphCache:
             "rejected": bad,
             "sums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]}.safetensors"
-        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-        try:
+        with whole_file(path) as temporary:
             save_file(arrays, temporary, {"facts": json.dumps(facts)})
-            temporary.replace(path)
-        finally:
-            remove(temporary)
         self._open(path)
 
     def _open(self, path: Path) -> None:

@@ -5,7 +5,9 @@ AdamW, one-cycle learning rate, L1 on targets standardised by the training part,
 stands and, on a CPU, ends with the very same weights.
 """
 
+import ctypes
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,13 +30,14 @@ from zoo.backbones.engine import pick_device
 from zoo.training import checkpoint
 from zoo.training.checkpoint import Position
 from zoo.training.examples import Examples, Scale, to_units
-from zoo.training.inference import validate
-from zoo.training.memory import keep_pages
 from zoo.training.schedule import Plan, one_cycle
+from zoo.training.trained import validate
 from zoo.training.watch import Show, Watch, leave, shown_on, stoppable
 
 _SAVE_EVERY = 180.0  # seconds, inside long epochs
 _BETA2 = 0.999
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_LARGE = 1 << 30
 
 
 class Paused(Exception):  # noqa: N818 - no error
@@ -165,6 +168,22 @@ def _prepare_machine(settings: Train) -> torch.device:
     else:
         keep_pages()
     return device
+
+
+def keep_pages() -> bool:
+    """Keep freed memory for the next step; returns False where the C library has no such setting.
+
+    By default glibc maps every large array anew and gives it back when freed: the kernel then zeroes the
+    same pages again in every step (docs/training.md has the figures). Only training processes call this:
+    memory stays at its peak until the process ends.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library, musl for one
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
 def _optimizer(network: Alignn, settings: Train) -> torch.optim.AdamW:

@@ -2,29 +2,26 @@
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.atomic import sync_file, sync_folder
+from core.atomic import whole_folder
 from core.params import Finetune, Train
 from featurestore import FeatureStore, SplitKey
-
-if TYPE_CHECKING:
-    from zoo.backbones.alignn.graph import GraphSettings
-    from zoo.hub import SourceModel
-    from zoo.training.data import Rows
-    from zoo.training.loop import Trained
-    from zoo.training.trained import TrainedModel
-    from zoo.training.watch import Show
+from zoo.backbones.alignn.graph import GraphSettings
+from zoo.hub import SourceModel, load_card, load_source
+from zoo.training.data import Rows, read, with_graphs
+from zoo.training.examples import Scale
+from zoo.training.initial import initial
+from zoo.training.loop import train
+from zoo.training.trained import TrainedModel, predict, write_history
+from zoo.training.watch import Show
 
 CODE = 1  # raised by hand when a training with the same settings comes out otherwise
 TRAINING = ".training"  # in the store: checkpoints of trainings that are not done
-UNFINISHED = ".tmp-"  # prefix of a model's folder that is being written
 _DECIDE_NOTHING = {
     "device", "threads", "workers", "checkpoint_seconds", "properties", "methods", "label", "freeze"
 }  # fmt: skip
@@ -70,7 +67,7 @@ class Learned:
     `learned` (n, p): which values were learned from; `values` (n, p): predictions for all rows, in units.
     """
 
-    rows: "Rows"
+    rows: Rows
     learned: np.ndarray
     values: np.ndarray
     epochs: int
@@ -80,9 +77,6 @@ class Learned:
 
 def key_of(store: FeatureStore, ask: Ask) -> str:
     """Return the hash of what decides a training's outcome. Raises `StrataError` for unknown names."""
-    from zoo.hub import load_card, load_source
-    from zoo.training.data import read
-
     source = load_source(ask.source) if ask.source else None
     rows = read(store, ask.dataset, ask.properties, ask.split)
     return _key(ask, rows, load_card(ask.graph_of).graph, source)
@@ -91,7 +85,7 @@ def key_of(store: FeatureStore, ask: Ask) -> str:
 def learn(
     store: FeatureStore,
     job: Job,
-    show: "Show",
+    show: Show,
     asked: Callable[[], bool] = lambda: False,
     seconds: float | None = None,
 ) -> Learned:
@@ -100,14 +94,6 @@ def learn(
     See `loop.train` for show, asked and seconds, and for what is raised. The checkpoint stays until the
     caller has put the outcome into the tables.
     """
-    from zoo.hub import load_card, load_source
-    from zoo.training.data import read, with_graphs
-    from zoo.training.examples import Scale
-    from zoo.training.inference import predict
-    from zoo.training.initial import initial
-    from zoo.training.loop import train
-    from zoo.training.trained import TrainedModel
-
     ask = job.ask
     source = load_source(ask.source) if ask.source else None
     graph = load_card(ask.graph_of).graph
@@ -121,7 +107,11 @@ def learn(
     graphs = [examples.graphs[i] for i in examples.graph]
     values = predict(trained.state, trained.architecture, network.features.cpu(), graphs)
     model = TrainedModel(trained.state, trained.architecture, graph, rows.names, rows.units)
-    _save(model, trained, store.layout.trained("models", ask.dataset), job.key, rows.names)
+    # a model without its runs, left by a killed training, is replaced
+    with whole_folder(store.layout.trained("models", ask.dataset) / job.key) as folder:
+        model.save(folder)
+        for k, name in enumerate(rows.names):
+            write_history(folder / f"{name}.csv", trained.history, k)
     return Learned(
         rows, examples.train, values, len(trained.history), trained.best_epoch, trained.seconds
     )  # fmt: skip
@@ -132,26 +122,7 @@ def checkpoint_of(store: FeatureStore, job: Job) -> Path:
     return Path(store.path) / TRAINING / job.key
 
 
-def _save(
-    model: "TrainedModel", trained: "Trained", models: Path, training: str, names: Sequence[str]
-) -> None:
-    """Save a model whole or not at all; one without its runs, left by a killed training, is replaced."""
-    from zoo.training.trained import write_history
-
-    unfinished = models / f"{UNFINISHED}{training}"
-    unfinished.mkdir(parents=True)
-    model.save(unfinished)
-    for k, name in enumerate(names):
-        write_history(unfinished / f"{name}.csv", trained, k)
-    for path in unfinished.iterdir():
-        with path.open("rb+") as file:
-            sync_file(file)
-    shutil.rmtree(models / training, ignore_errors=True)
-    unfinished.rename(models / training)
-    sync_folder(models)
-
-
-def _key(ask: Ask, rows: "Rows", graph: "GraphSettings", source: "SourceModel | None") -> str:
+def _key(ask: Ask, rows: Rows, graph: GraphSettings, source: SourceModel | None) -> str:
     facts = {
         "code": CODE,
         "rows": rows.sha256,

@@ -1,10 +1,11 @@
-"""A trained ALIGNN in a folder: weights as safetensors, what they are for as JSON, the history as CSV."""
+"""A trained ALIGNN: what it predicts, and its folder of weights (safetensors), facts (JSON), curves (CSV)."""
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,16 @@ from torch import Tensor
 from core.errors import StrataError
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.alignn.backbone import prepare
+from zoo.backbones.alignn.batch import by_angles, collate
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import GraphSettings
-from zoo.backbones.alignn.inference import Architecture, check_state
-from zoo.training.inference import predict
-from zoo.training.loop import Trained
+from zoo.backbones.alignn.inference import Architecture, Network, check_state
+from zoo.backbones.alignn.quotient import Quotient
+from zoo.training.examples import Examples, Scale
 
-WEIGHTS, FACTS, HISTORY = "model.safetensors", "model.json", "history.csv"
+WEIGHTS, FACTS = "model.safetensors", "model.json"
 _MAX_ANGLES = 4_000_000
+_ANGLES_PER_BATCH = 8_000  # what stays in the cache
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,12 +82,44 @@ class TrainedModel:
         return found, errors
 
 
-def write_history(path: Path, trained: Trained, k: int) -> None:
-    """Write one property's curve: epoch, learning rate, and MAE of both parts in its unit."""
+def write_history(path: Path, history: Sequence[Mapping[str, Any]], k: int) -> None:
+    """Write one property's curve, a row an epoch: epoch, learning rate, and MAE of both parts in its unit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("epoch", "learning_rate", "train", "val"))
-        for row in trained.history:
+        for row in history:
             errors = (row["train_mae"][k], row["val_mae"][k])
             writer.writerow((row["epoch"], *(f"{value:.6g}" for value in (row["learning_rate"], *errors))))
+
+
+def predict(
+    state: Mapping[str, Tensor],
+    architecture: Architecture,
+    features: Tensor,
+    graphs: Sequence[Quotient],
+    device: torch.device | None = None,
+) -> np.ndarray:
+    """Predict (n, p) float64 for quotient graphs, by the inference engine's own forward pass."""
+    network = Network(state, features, architecture, device)
+    found = np.empty((len(graphs), architecture.output_features))
+    read = [graphs[i] for i in range(len(graphs))]
+    for chosen in by_angles(read, _ANGLES_PER_BATCH):
+        output = network(collate([read[i] for i in chosen]), ())
+        found[chosen] = output.prediction.double().cpu().numpy()
+    return found
+
+
+def validate(
+    state: Mapping[str, Tensor],
+    architecture: Architecture,
+    features: Tensor,
+    examples: Examples,
+    scale: Scale,
+) -> np.ndarray:
+    """Validation MAE (p,) in units, of a network that predicts standardised values."""
+    rows = np.flatnonzero(examples.val.any(axis=1))
+    graphs = [examples.graphs[i] for i in examples.graph[rows]]
+    found = predict(state, architecture, features, graphs, features.device)
+    values = np.where(examples.val[rows], examples.values[rows], np.nan)
+    return np.nanmean(np.abs(found * scale.deviation + scale.mean - values), axis=0)

@@ -14,14 +14,14 @@ from core.params import Evaluate, Finetune, Params
 from core.structure import Structure
 from etl.ingest import ingest
 from evaluation.evaluate import evaluate
-from featurestore import SplitKey, StoreLayout
+from featurestore import SplitKey, StoreLayout, current
 from featurestore.splits.schemes import split_dataset
 from zoo.hub import load_card
 from zoo.predict import predict
 from zoo.publish import publish_run
 from zoo.training import workers
 from zoo.training.data import parse_split, read
-from zoo.training.finetune import current, finetune, train_one
+from zoo.training.finetune import finetune, train_one
 from zoo.training.loop import Paused
 from zoo.training.run import Ask
 from zoo.training.trained import TrainedModel
@@ -90,7 +90,7 @@ def test_runs_predictions_and_models_are_there(made):
     )
     counts = opened.sql("SELECT part, count(*) FROM predictions GROUP BY part ORDER BY part").fetchall()
     assert counts == [("test", 14), ("train", 114), ("val", 14)]
-    assert current(StoreLayout(root / "store"), DATASET) == {run.run_id for run in done}
+    assert current.read(StoreLayout(root / "store").trained("runs", DATASET)) == {run.run_id for run in done}
     assert not list((root / "store" / ".training").glob("[!.]*"))  # locks stay
     assert len(list((root / "plots" / DATASET).glob("*.csv"))) == 2
 
@@ -191,13 +191,13 @@ def test_errors_name_the_training(bare, change, message):
 def test_train_by_hand_pauses_goes_on_and_joins_the_others(store):
     settings = SECTION.model_copy(update={"freeze": "all_but_last", "epochs": 1})
     ask = Ask(DATASET, ("volume", "bulk_modulus"), parse_split("random:0"), SOURCE, SOURCE, settings)
-    before = current(StoreLayout(store), DATASET)
+    before = current.read(StoreLayout(store).trained("runs", DATASET))
     with pytest.raises(Paused):
         train_one(ask, store, seconds=0)
-    assert current(StoreLayout(store), DATASET) == before
+    assert current.read(StoreLayout(store).trained("runs", DATASET)) == before
     done = train_one(ask, store)
     assert [run.property for run in done] == ["volume", "bulk_modulus"]
-    assert current(StoreLayout(store), DATASET) == before | {run.run_id for run in done}
+    assert current.read(StoreLayout(store).trained("runs", DATASET)) == before | {run.run_id for run in done}
     paths = (
         featurestore.open(store)
         .sql("SELECT DISTINCT model_path FROM runs WHERE property = 'bulk_modulus'")

@@ -15,9 +15,9 @@ from core.errors import StrataError
 from tests.training import QUICK, examples, network
 from zoo.training import checkpoint
 from zoo.training.examples import Scale
-from zoo.training.freeze import freeze
-from zoo.training.inference import predict
+from zoo.training.initial import freeze
 from zoo.training.loop import Paused, train
+from zoo.training.trained import predict
 
 ROOT = Path(__file__).parents[3]
 

@@ -15,7 +15,7 @@ from zoo.backbones.alignn.batch import collate
 from zoo.backbones.alignn.dgl import DglBackend
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
-from zoo.training.inference import predict
+from zoo.training.trained import predict
 
 TARGET = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0])
 
