@@ -1,8 +1,8 @@
 """Downloads of published files, by rules of our own: what is in the cache is whole and known.
 
 A file grows under a `.part` name. It gets its own name only when its length is what the server said, its
-SHA-256 what the lock beside it or the card expects, and, where neither knows it yet, when it is a readable
-archive: then its SHA-256 is recorded in the lock, and enforced from then on.
+SHA-256 what the lock beside it or its `Source` expects, and, where neither knows it yet, when it is a
+readable archive: then its SHA-256 is recorded in the lock, and enforced from then on.
 """
 
 import fcntl
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from core import archive
+from core.atomic import sha256_file
 from core.errors import StrataError, check_name
 from core.lazy import need
-from etl import raw
-from etl.cards import DatasetCard, Source
+from core.source import LOCK, RAW_VARIABLE, Source, read_lock
 
 OFFLINE_VARIABLE = "STRATA_OFFLINE"  # set to anything: nothing is downloaded
 _PIECE = 2**18
@@ -47,22 +47,6 @@ class _TryAgainError(Exception):
     """The server may well do better next time."""
 
 
-def obtain(card: DatasetCard, source: Source | None = None, progress: Progress | None = None) -> raw.RawFile:
-    """Find a file of a card on this machine (see `raw.find`), or download it into the cache first.
-
-    `source` is the card's own by default, or one of its libraries. With STRATA_OFFLINE set nothing is
-    downloaded. Raises `StrataError`: see `raw.find` and `fetch`.
-    """
-    source = source or card.source
-    try:
-        return raw.find(card, source)
-    except raw.MissingFileError:
-        if source is None or os.environ.get(OFFLINE_VARIABLE):
-            raise
-    fetch(source, raw.cache_folder(), progress=progress)
-    return raw.find(card, source)
-
-
 def fetch(
     source: Source, folder: Path, rules: Rules | None = None, progress: Progress | None = None
 ) -> tuple[Path, str]:
@@ -82,7 +66,7 @@ def fetch(
     if not source.url.startswith(("https://", "http://")):
         raise StrataError(f"{source.file}: {source.url} is no http(s) address")
     folder.mkdir(parents=True, exist_ok=True)
-    locked = raw.read_lock(folder).get(source.file)
+    locked = read_lock(folder).get(source.file)
     expected = locked or source.sha256
     with _alone(target), _quiet(pooch):
         downloader = _Downloader(rules, target.with_name(f"{source.file}.part"), expected is None, progress)
@@ -95,14 +79,14 @@ def fetch(
                 downloader=downloader,
             )
         except ValueError:  # how pooch says that the hash is another one; it has removed the file
-            where = folder / raw.LOCK if locked else "the card"
+            where = folder / LOCK if locked else "the card"
             raise StrataError(
                 f"{source.url}: what came has the SHA-256 {downloader.sha256}, but {where} expects "
                 f"{expected}; it was removed. If the publisher replaced the file, its new hash belongs there"
             ) from None
-        sha256 = raw.sha256_of(target)
+        sha256 = sha256_file(target)
         if locked is None:
-            with (folder / raw.LOCK).open("a", encoding="utf-8") as lock:
+            with (folder / LOCK).open("a", encoding="utf-8") as lock:
                 lock.write(f"{sha256}  {source.file}\n")
     return target, sha256
 
@@ -158,7 +142,7 @@ class _Downloader:
             raise StrataError(f"{url}: {reason} ({self.rules.attempts} attempts){kept}")
         if self.check:
             self._check_content(url)
-        self.sha256 = raw.sha256_of(self.part)
+        self.sha256 = sha256_file(self.part)
         self.part.replace(output)
         self.notes.unlink(missing_ok=True)
 
@@ -206,7 +190,7 @@ class _Downloader:
         if status not in (200, 206):
             raise StrataError(
                 f"{url}: the server answered {status} {answer.reason}; nothing was kept. Open the address "
-                f"in a browser, save the file and name its folder in {raw.RAW_VARIABLE}"
+                f"in a browser, save the file and name its folder in {RAW_VARIABLE}"
             )
         if headers.get("Content-Encoding", "identity") != "identity":
             raise StrataError(f"{url}: the server recodes the file as {headers['Content-Encoding']}")

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from core.errors import StrataError, check_name, unknown
 from core.params import Section
+from core.source import Source
 from etl import formulas
 
 CARDS = Path(__file__).parent / "datasets"
@@ -48,15 +49,6 @@ class Property(Section):
             except StrataError as error:
                 raise ValueError(str(error)) from None
         return self
-
-
-class Source(Section):
-    """A published file, and how it is recognised."""
-
-    file: str = Field(min_length=1, description="name of the file")
-    url: str = Field(min_length=1)
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the published file")
-    unverified: bool = Field(default=False, description="use a local file that no lock names")
 
 
 class Version(Source):

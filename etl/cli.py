@@ -71,8 +71,8 @@ def fetch(
     """Download the published files of datasets ahead, into the cache."""
     from rich.console import Console
 
-    from core.download import obtain
     from etl.cards import load_card
+    from etl.raw import obtain
 
     console = Console(soft_wrap=True, highlight=False)
     for card in [load_card(name, version) for name in names]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from core import download
+from core.download import Progress
 from core.errors import StrataError, unknown
 from core.params import Ingest, Params
+from core.source import RawFile
 from core.structure import InvalidStructure, Structure
 from core.validation import validate
 from etl import formulas, providers, raw
@@ -49,7 +50,7 @@ def ingest(
     params: Params,
     store_root: str | Path,
     version: str | None = None,
-    progress: download.Progress | None = None,
+    progress: Progress | None = None,
 ) -> IngestReport:
     """Read a dataset and make the store hold exactly its records.
 
@@ -83,7 +84,7 @@ def ingest(
             for table in TABLES
         }
         file = _file(card, progress)
-        libraries = [download.obtain(card, library, progress) for library in card.library]
+        libraries = [raw.obtain(card, library, progress) for library in card.library]
         reader = Reader(card, params.ingest, str(file.path) if file else f"dataset {card.name}")
         records = provider.records(card, file.path if file else None, params.ingest)
         if libraries:
@@ -104,10 +105,10 @@ def ingest(
     return reader.report
 
 
-def _file(card: DatasetCard, progress: download.Progress | None) -> raw.RawFile | None:
+def _file(card: DatasetCard, progress: Progress | None) -> RawFile | None:
     if card.path is not None:
         return raw.own(Path(card.path))
-    return download.obtain(card, progress=progress) if card.source else None
+    return raw.obtain(card, progress=progress) if card.source else None
 
 
 class Reader:
@@ -271,7 +272,7 @@ def _columns(rows: list, width: int) -> list[list[object]]:
 
 
 def _provenance(
-    card: DatasetCard, file: raw.RawFile | None, libraries: Sequence[raw.RawFile], limits: Ingest
+    card: DatasetCard, file: RawFile | None, libraries: Sequence[RawFile], limits: Ingest
 ) -> dict[str, str]:
     """What the rows were made from; no paths, so that two machines write the same bytes."""
     facts = {

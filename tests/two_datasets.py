@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from core import download
+from core import download, source
 from core.params import Params
 from core.structure import Structure
-from etl import cards, raw
+from etl import cards
 from etl.ingest import ingest
 from tests.crystals import random_rotation
 
@@ -53,7 +53,7 @@ def salt(edge, factor=1):
 
 def ingested(tmp_path, monkeypatch):
     """`one`: five records; `two`: one structure of `one`, one of its crystals rotated, one of its own."""
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(source.RAW_VARIABLE, str(tmp_path))
     monkeypatch.setenv(cards.CARDS_VARIABLE, str(tmp_path))
     monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
     bad = salt(4.0) | {"elements": ["D", "Cl"]}

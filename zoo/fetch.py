@@ -15,8 +15,7 @@ from core.download import Progress, Rules
 from core.download import fetch as download
 from core.errors import StrataError
 from core.params import Section
-from etl.cards import Source
-from etl.raw import cache_folder
+from core.source import Source, cache_folder
 from zoo.backbones.registry import find, runner_of
 from zoo.hub import (
     FETCHED_RECORD,

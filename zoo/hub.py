@@ -18,7 +18,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, fie
 
 from core.errors import StrataError, check_name, unknown
 from core.params import Section
-from etl.raw import cache_folder
+from core.source import cache_folder
 from zoo.backbones.base import Backbone
 from zoo.backbones.registry import find, runner_of
 

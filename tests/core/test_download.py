@@ -15,11 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from core import download
-from core.download import Rules, fetch, obtain
+from core.download import Rules, fetch
 from core.errors import StrataError
-from etl import raw
-from etl.cards import DatasetCard, Source
+from core.source import LOCK, Source, read_lock
 
 pytest.importorskip("pooch")
 
@@ -170,7 +168,7 @@ def source(site, **changes):
 
 def kept(cache):
     """What lies in the cache besides the lock."""
-    return {path.name for path in cache.iterdir()} - {raw.LOCK}
+    return {path.name for path in cache.iterdir()} - {LOCK}
 
 
 def test_a_good_download_is_kept_and_its_hash_recorded(site, cache):
@@ -178,7 +176,7 @@ def test_a_good_download_is_kept_and_its_hash_recorded(site, cache):
     seen = []
     path, sha256 = fetch(source(site), cache, RULES, progress=lambda *facts: seen.append(facts))
     assert (path.read_bytes(), sha256) == (GOOD, HASH)
-    assert raw.read_lock(cache) == {NAME: HASH}
+    assert read_lock(cache) == {NAME: HASH}
     assert kept(cache) == {NAME}
     assert seen[-1] == (NAME, len(GOOD), len(GOOD))
     assert fetch(source(site), cache, RULES) == (path, HASH)
@@ -224,7 +222,7 @@ def test_bad_downloads_are_not_kept_and_not_retried_wrongly(site, cache, kind):
     assert len(site.requests) == requests
     assert NAME not in kept(cache)
     assert not any(name.startswith("tmp") for name in kept(cache))
-    assert raw.read_lock(cache) == {}
+    assert read_lock(cache) == {}
     # and afterwards all is well
     site.behave(reply(200, GOOD))
     assert fetch(source(site, sha256=known), cache, RULES)[1] == HASH
@@ -345,61 +343,4 @@ def test_two_at_once(site, cache):
         with pytest.raises(StrataError, match="another process is downloading"):
             fetch(source(site), cache, RULES)
         other.stdin.close()
-    assert site.requests == []
-
-
-def card(site, **changes):
-    facts = {
-        "name": "mine",
-        "title": "t",
-        "note": "n",
-        "provider": "jarvis",
-        "source": {"file": NAME, "url": site.url},
-        "id_column": "id",
-        "structure": {"column": "atoms", "format": "jarvis"},
-        "material_class": "3D",
-        "properties": {"g": {"column": "g", "unit": "eV", "description": "d", "origin": "measured"}},
-        "licence": "CC-BY-4.0",
-        "citation": "c",
-    }
-    return DatasetCard.model_validate(facts | changes)
-
-
-def test_what_is_missing_is_downloaded_into_the_cache(site, cache, monkeypatch):
-    monkeypatch.delenv(raw.RAW_VARIABLE, raising=False)
-    monkeypatch.delenv(download.OFFLINE_VARIABLE, raising=False)
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(cache))
-    site.behave(reply(200, GOOD))
-    found = obtain(card(site))
-    assert (found.path, found.sha256, found.vouched_for_by) == (cache / NAME, HASH, "lock")
-    assert obtain(card(site)) == found
-    assert len(site.requests) == 1
-
-
-def test_what_is_there_is_not_downloaded(site, cache, tmp_path, monkeypatch):
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    (folder / NAME).write_bytes(FLIPPED)  # its user's own business: the lock beside it says so
-    (folder / raw.LOCK).write_text(f"{hashlib.sha256(FLIPPED).hexdigest()}  {NAME}\n")
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(folder))
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(cache))
-    assert obtain(card(site)).path == folder / NAME
-    assert site.requests == []
-
-
-def test_a_bad_local_file_is_an_error_and_no_reason_to_download(site, cache, tmp_path, monkeypatch):
-    (tmp_path / NAME).write_bytes(FLIPPED)
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path))
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(cache))
-    with pytest.raises(StrataError, match="nothing vouches"):
-        obtain(card(site))
-    assert site.requests == []
-
-
-def test_offline(site, cache, monkeypatch):
-    monkeypatch.delenv(raw.RAW_VARIABLE, raising=False)
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(cache))
-    monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
-    with pytest.raises(raw.MissingFileError, match="strata fetch mine"):
-        obtain(card(site))
     assert site.requests == []

@@ -1,9 +1,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from core import download
+from core import download, source
+from core.atomic import sha256_file
 from core.errors import StrataError
-from etl import raw
 from etl.cli import app
 from tests import published
 from tests.two_datasets import ingested
@@ -47,9 +47,9 @@ def test_one_dataset_explained(name, parts):
 
 def test_fetch_says_licence_and_citation_and_where_the_file_lies(tmp_path, monkeypatch):
     published.megnet(tmp_path / "megnet.json.zip")
-    sha256 = raw.sha256_of(tmp_path / "megnet.json.zip")
-    (tmp_path / raw.LOCK).write_text(f"{sha256}  megnet.json.zip\n")
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path))
+    sha256 = sha256_file(tmp_path / "megnet.json.zip")
+    (tmp_path / source.LOCK).write_text(f"{sha256}  megnet.json.zip\n")
+    monkeypatch.setenv(source.RAW_VARIABLE, str(tmp_path))
     monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
     text = call("fetch", "megnet", "ase_g2")
     for part in ("CC-BY-4.0", "Chemistry of Materials 31", str(tmp_path), sha256, "ase_g2: needs no file"):

@@ -227,9 +227,13 @@ def put_model(shelf: Path, name: str, graph: dict | None = None, state: dict | N
     if state is not None:
         path = shelf / f"{name}.safetensors"
         safetensors.torch.save_file(state, path)
-        from etl.raw import sha256_of
+        from core.atomic import sha256_file
 
-        card |= {"weights": path.name, "file_sha256": sha256_of(path), "weights_sha256": weights_hash(state)}
+        card |= {
+            "weights": path.name,
+            "file_sha256": sha256_file(path),
+            "weights_sha256": weights_hash(state),
+        }
     (shelf / f"{name}.yaml").write_text(yaml.safe_dump(card))
     return card["weights_sha256"]
 

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from core import download
+from core import download, source
+from core.atomic import sha256_file
 from core.errors import StrataError
 from core.params import Params
 from core.structure import InvalidStructure, Structure
-from etl import cards, raw
+from etl import cards
 from etl.ingest import ingest
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
@@ -54,7 +55,7 @@ def world(tmp_path, monkeypatch):
     """A raw folder, a folder of cards and an empty store."""
     for name in ("raw", "cards"):
         (tmp_path / name).mkdir()
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path / "raw"))
+    monkeypatch.setenv(source.RAW_VARIABLE, str(tmp_path / "raw"))
     monkeypatch.setenv(cards.CARDS_VARIABLE, str(tmp_path / "cards"))
     monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
     (tmp_path / "cards" / "mine.yaml").write_text(yaml.safe_dump(CARD))
@@ -273,7 +274,7 @@ def test_unknown_dataset_makes_no_store(world):
 def test_provenance_names_the_file_but_no_path(world):
     run(world, [row("a")])
     [shard] = snapshot(StoreLayout(world / "store").entries("mine")).shards
-    assert shard.provenance["file_sha256"] == raw.sha256_of(world / "raw" / "mine.json.zip")
+    assert shard.provenance["file_sha256"] == sha256_file(world / "raw" / "mine.json.zip")
     assert shard.provenance["vouched_for_by"] == "nothing"
     assert str(world) not in json.dumps(dict(shard.provenance))
 

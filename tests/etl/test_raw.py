@@ -2,6 +2,7 @@ import hashlib
 
 import pytest
 
+from core import download, source
 from core.errors import StrataError
 from etl import raw
 from etl.cards import DatasetCard, load_card
@@ -11,14 +12,14 @@ HASH = hashlib.sha256(DATA).hexdigest()
 OTHER = "0" * 64
 
 
-def card(**source):
+def card(**changes):
     return DatasetCard.model_validate(
         {
             "name": "mine",
             "title": "t",
             "note": "n",
             "provider": "jarvis",
-            "source": {"file": "mine.json.zip", "url": "https://example.org/mine"} | source,
+            "source": {"file": "mine.json.zip", "url": "https://example.org/mine"} | changes,
             "id_column": "id",
             "structure": {"column": "atoms", "format": "jarvis"},
             "material_class": "3D",
@@ -34,8 +35,8 @@ def card(**source):
 def folders(tmp_path, monkeypatch):
     local, cache = tmp_path / "raw", tmp_path / "cache"
     local.mkdir()
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(local))
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(cache))
+    monkeypatch.setenv(source.RAW_VARIABLE, str(local))
+    monkeypatch.setenv(source.CACHE_VARIABLE, str(cache))
     return local, cache
 
 
@@ -43,7 +44,7 @@ def put(folder, lock=None):
     folder.mkdir(exist_ok=True)
     (folder / "mine.json.zip").write_bytes(DATA)
     if lock:
-        (folder / raw.LOCK).write_text(f"{lock}  mine.json.zip\n")
+        (folder / source.LOCK).write_text(f"{lock}  mine.json.zip\n")
 
 
 def test_the_lock_beside_the_file_vouches_even_against_the_card(folders):
@@ -94,20 +95,20 @@ def test_missing_says_where_it_was_looked_for_and_how_to_get_it(folders):
 
 
 def test_missing_with_the_variable_unset(folders, monkeypatch):
-    monkeypatch.delenv(raw.RAW_VARIABLE)
+    monkeypatch.delenv(source.RAW_VARIABLE)
     with pytest.raises(StrataError, match="STRATA_RAW is not set"):
         raw.find(card())
 
 
 def test_a_raw_folder_that_does_not_exist(folders, monkeypatch):
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(folders[0] / "none"))
+    monkeypatch.setenv(source.RAW_VARIABLE, str(folders[0] / "none"))
     with pytest.raises(StrataError, match="not a folder"):
         raw.find(card())
 
 
 def test_broken_lock_names_the_line(folders):
     put(folders[0])
-    (folders[0] / raw.LOCK).write_text(f"\n{HASH}  other.zip\nnonsense\n")
+    (folders[0] / source.LOCK).write_text(f"\n{HASH}  other.zip\nnonsense\n")
     with pytest.raises(StrataError, match=r"SHA256SUMS, line 3.*'nonsense'"):
         raw.find(card())
 
@@ -118,21 +119,56 @@ def test_looking_makes_no_folder(folders):
     assert not folders[1].exists()
 
 
-def test_default_cache_is_in_the_home_folder(monkeypatch, tmp_path):
-    monkeypatch.delenv(raw.CACHE_VARIABLE, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert raw.cache_folder() == tmp_path / ".cache" / "strata"
-
-
 def test_a_card_without_a_file():
     embedded = card().model_copy(update={"source": None})
     with pytest.raises(StrataError, match="names no file"):
         raw.find(embedded)
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """Downloads that succeed without a network; the list of the files that were asked for."""
+    asked = []
+
+    def fetch(wanted, folder, progress=None):
+        asked.append(wanted.file)
+        put(folder, lock=HASH)
+
+    monkeypatch.setattr(raw, "fetch", fetch)
+    monkeypatch.delenv(download.OFFLINE_VARIABLE, raising=False)
+    return asked
+
+
+def test_what_is_missing_is_downloaded_into_the_cache(folders, server):
+    found = raw.obtain(card())
+    assert (found.path.parent, found.sha256, found.vouched_for_by) == (folders[1], HASH, "lock")
+    assert raw.obtain(card()) == found
+    assert server == ["mine.json.zip"]
+
+
+def test_what_is_there_is_not_downloaded(folders, server):
+    put(folders[0], lock=HASH)
+    assert raw.obtain(card()).path.parent == folders[0]
+    assert server == []
+
+
+def test_a_bad_local_file_is_an_error_and_no_reason_to_download(folders, server):
+    put(folders[0])
+    with pytest.raises(StrataError, match="nothing vouches"):
+        raw.obtain(card())
+    assert server == []
+
+
+def test_offline(folders, server, monkeypatch):
+    monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
+    with pytest.raises(source.MissingFileError, match="strata fetch mine"):
+        raw.obtain(card())
+    assert server == []
+
+
 def test_a_version_that_is_there_is_read_before_one_that_is_not(tmp_path, monkeypatch):
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(tmp_path))
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(source.RAW_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(source.CACHE_VARIABLE, str(tmp_path / "cache"))
     card = load_card("jarvis_3d")
     assert raw.version_at_hand(card) == card
     (tmp_path / card.versions["dft_3d_2022"].file).write_bytes(b"")

@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 
 import featurestore
-from core import download
+from core import download, source
+from core.atomic import sha256_file
 from core.params import Params
-from etl import raw
 from etl.cards import load_card
 from etl.ingest import ingest
 from tests import published as files
@@ -78,8 +78,8 @@ def publish(folder, name):
             "flla": files.flla,
             "megnet": files.megnet,
         }[name](path)
-    lock = "".join(f"{raw.sha256_of(item)}  {item.name}\n" for item in sorted(folder.glob("*.json.*")))
-    (folder / raw.LOCK).write_text(lock)
+    lock = "".join(f"{sha256_file(item)}  {item.name}\n" for item in sorted(folder.glob("*.json.*")))
+    (folder / source.LOCK).write_text(lock)
 
 
 # Dataset → targets, and how an entry of the fixture is called.
@@ -102,8 +102,8 @@ HOPV_IDS = ["molecule 0", "molecule 0-2", "molecule 1", "molecule 1-2"]
 def raw_folder(tmp_path, monkeypatch):
     folder = tmp_path / "raw"
     folder.mkdir()
-    monkeypatch.setenv(raw.RAW_VARIABLE, str(folder))
-    monkeypatch.setenv(raw.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(source.RAW_VARIABLE, str(folder))
+    monkeypatch.setenv(source.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
     return folder
 
@@ -169,6 +169,6 @@ def test_the_store_records_which_files_were_read(raw_folder, tmp_path):
     [shard] = snapshot(StoreLayout(tmp_path / "store").entries("expt_gap_kingsbury")).shards
     facts = shard.provenance
     assert (facts["file"], facts["vouched_for_by"]) == ("expt_gap_kingsbury.json.gz", "lock")
-    assert facts["file_sha256"] == raw.sha256_of(raw_folder / "expt_gap_kingsbury.json.gz")
+    assert facts["file_sha256"] == sha256_file(raw_folder / "expt_gap_kingsbury.json.gz")
     assert (facts["library_0"], facts["library_1"]) == ("megnet-mp-2019-04-01.json.zip", "megnet.json.zip")
-    assert facts["library_1_sha256"] == raw.sha256_of(raw_folder / "megnet.json.zip")
+    assert facts["library_1_sha256"] == sha256_file(raw_folder / "megnet.json.zip")
