@@ -61,6 +61,11 @@ def folders() -> Iterator[Path]:
     yield cache_folder()
 
 
+def at_hand(source: Source) -> Path | None:
+    """Where a source's file lies on this machine, unchecked; None where it does not."""
+    return next((path for folder in folders() if (path := folder / source.file).is_file()), None)
+
+
 def read_lock(folder: Path) -> dict[str, str]:
     """File name → SHA-256, as the folder's `SHA256SUMS` has them; empty where there is none."""
     path = folder / LOCK

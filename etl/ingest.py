@@ -6,11 +6,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-
-import pyarrow as pa
 
 from core.download import Progress
 from core.errors import StrataError, unknown
@@ -18,31 +15,21 @@ from core.params import Ingest, Params
 from core.source import RawFile
 from core.structure import InvalidStructure, Structure
 from core.validation import validate
-from etl import formulas, providers, raw
+from etl import formulas, providers, published_splits, raw
 from etl.cards import DatasetCard, Property, load_card
 from etl.ingest_report import IngestReport
 from etl.join import joined
 from etl.providers import Record
+from etl.tables import Chunk, card_table, chunk_table, key_of
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
 
 TABLES = ("structures", "targets", "entries")  # entries last: through them the other two are asked for
+FACTS = ("datasets", "published")
 
 Values = tuple[float | None, ...]
-
-
-@dataclass(slots=True)
-class Chunk:
-    """The rows of some consecutive records, on their way to the three tables."""
-
-    entries: list[tuple[str, str, int]] = field(default_factory=list)  # entry, structure, position
-    targets: list[tuple[str, str, str, float]] = field(
-        default_factory=list
-    )  # property, entry, structure, value
-    structures: list[tuple[str, Structure]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
 
 
 def ingest(
@@ -59,8 +46,10 @@ def ingest(
     `progress` told of it (see `core.download`).
 
     Writes the dataset's tables `structures`, `targets` and `entries`, a shard for every
-    `params.ingest.chunk` records. All records are read and checked before anything is written; shards
-    that the store has already are kept as they are, and what another version of the data left is dropped.
+    `params.ingest.chunk` records; `datasets`, what its card says; and `published`, the splits that came
+    with it, where their files are on this machine. All records are read and checked before anything is
+    written; shards that the store has already are kept as they are, and what another version of the data
+    left is dropped.
 
     A structure that cannot be used becomes a reject (id, code, message), kept with the entries. Missing
     and non-finite values are left out and counted for each property; the counts are kept with the entries
@@ -81,7 +70,7 @@ def ingest(
         # The locks come first: a store that cannot be written is found out before any work is done.
         writers = {
             table: stack.enter_context(TableWriter(layout.table(table, dataset), SCHEMAS[table], "ingest"))
-            for table in TABLES
+            for table in (*FACTS, *TABLES)
         }
         file = _file(card, progress)
         libraries = [raw.obtain(card, library, progress) for library in card.library]
@@ -91,18 +80,27 @@ def ingest(
             records = joined(records, card, [library.path for library in libraries])
         chunks = reader.read(records)
         provenance = _provenance(card, file, libraries, params.ingest)
+        reader.report.absent_splits = published_splits.keep(card, writers["published"])
+        _keep_card(card, writers["datasets"])
         counts = {"counts": json.dumps(reader.report.counts(), sort_keys=True)}
-        for table, writer in writers.items():
-            shards = {}
+        for table in TABLES:
+            writer, shards = writers[table], {}
             for index, chunk in enumerate(chunks):
-                content = _table(table, card, chunk)
+                content = chunk_table(table, card, chunk)
                 rejects = chunk.rejects if table == "entries" else []
-                shards[_key(index, content, rejects, provenance)] = (content, rejects)
+                shards[key_of(index, content, rejects, provenance)] = (content, rejects)
             writer.retain(shards)  # before the new ones come: no reader ever sees a record twice
             for key, (content, rejects) in shards.items():
                 facts = provenance | counts if table == "entries" else provenance
                 writer.commit(key, content, rejects=rejects, provenance=facts)
     return reader.report
+
+
+def _keep_card(card: DatasetCard, writer: TableWriter) -> None:
+    content = card_table(card)
+    key = key_of(0, content, [], {})
+    writer.retain([key])
+    writer.commit(key, content)
 
 
 def _file(card: DatasetCard, progress: Progress | None) -> RawFile | None:
@@ -235,42 +233,6 @@ class Reader:
         return float(value)
 
 
-def _table(name: str, card: DatasetCard, chunk: Chunk) -> pa.Table:
-    schema = SCHEMAS[name]
-    columns: dict[str, Sequence[object]]
-    if name == "entries":
-        entries, structures, positions = _columns(chunk.entries, 3)
-        columns = {"entry_id": entries, "structure_id": structures, "position": positions}
-    elif name == "targets":
-        properties, entries, structures, values = _columns(chunk.targets, 4)
-        units = [card.properties[str(item)].unit for item in properties]
-        columns = {
-            "property": properties,
-            "entry_id": entries,
-            "structure_id": structures,
-            "value": values,
-            "unit": units,
-        }
-    else:
-        found = [structure for _, structure in chunk.structures]
-        columns = {
-            "structure_id": [structure_id for structure_id, _ in chunk.structures],
-            "formula": [structure.formula for structure in found],
-            "n_atoms": [structure.n_atoms for structure in found],
-            "volume": [structure.volume for structure in found],
-            "lattice": [structure.lattice.ravel() for structure in found],
-            "numbers": [structure.numbers for structure in found],
-            "frac_coords": [structure.frac_coords.ravel() for structure in found],
-        }
-    if "dataset" in schema.names:
-        columns["dataset"] = [card.name] * len(columns["structure_id"])
-    return pa.table([pa.array(columns[item.name], item.type) for item in schema], schema=schema)
-
-
-def _columns(rows: list, width: int) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
 def _provenance(
     card: DatasetCard, file: RawFile | None, libraries: Sequence[RawFile], limits: Ingest
 ) -> dict[str, str]:
@@ -289,12 +251,3 @@ def _provenance(
     if file is None:
         return facts | {"ase": importlib.metadata.version("ase")}
     return facts | {"file": file.path.name, "file_sha256": file.sha256, "vouched_for_by": file.vouched_for_by}
-
-
-def _key(index: int, content: pa.Table, rejects: list[Reject], provenance: dict[str, str]) -> str:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, content.schema) as stream:
-        stream.write_table(content.combine_chunks())
-    digest = hashlib.sha256(sink.getvalue())
-    digest.update(json.dumps([rejects, provenance], sort_keys=True).encode())
-    return f"{index:05d}-{digest.hexdigest()}"

@@ -23,6 +23,7 @@ class IngestReport:
     structures: int = 0  # different ones
     duplicates: int = 0  # records that repeat an earlier one word for word
     absent: list[str] = field(default_factory=list)  # properties whose optional column the file lacks
+    absent_splits: list[str] = field(default_factory=list)  # published ones that could not be kept, in words
     rejects: Counter[str] = field(default_factory=Counter)
     values: dict[str, Counter[str]] = field(init=False)
 
@@ -55,5 +56,6 @@ class IngestReport:
         notes = [f"  rejected as {code}: {count:,}" for code, count in sorted(self.rejects.items())]
         if self.absent:
             notes.append(f"  without a column in this file: {', '.join(self.absent)}")
+        notes += [f"  {line}" for line in self.absent_splits]
         notes.append(f"  licence: {card.licence}; please cite {card.citation}")
         return Group(Text(head), table, *(Text(line) for line in notes))

@@ -1,15 +1,20 @@
 """Splits that came with a dataset: which property has one, and the file that says who lies where."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import pyarrow as pa
 
 from core.errors import StrataError
-from featurestore.splits.draws import NONE, TEST, TRAIN, VAL, Parts
+from core.source import Source, at_hand, checked
+from etl.cards import DatasetCard
+from featurestore.splits.draws import TEST, TRAIN, VAL
+from featurestore.tables.schema import PUBLISHED
+from featurestore.tables.writer import TableWriter
+
+_NONE = "none"  # key of the shard without rows, so that the table is there: DVC wants every output
 
 
 class File(NamedTuple):
@@ -27,49 +32,53 @@ FILES: dict[tuple[str, str], File] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A published split: the part of each entry, and the hash of the file that says so."""
+def keep(card: DatasetCard, writer: TableWriter) -> list[str]:
+    """Keep the splits that were published with a dataset; return in words which files are not at hand.
 
-    part_of: dict[str, str]
-    sha256: str
+    They are looked for where raw files lie, and their hashes are checked against the lock beside them. What
+    an earlier ingest kept stays where a file is not at hand any more.
 
-    def parts(self, entry_ids: Sequence[str]) -> Parts:
-        """Return the part of each entry, '' where the file does not name it.
-
-        Raises `StrataError` where a part would be empty.
-        """
-        found = np.array([self.part_of.get(entry, NONE) for entry in entry_ids], dtype="<U5")
-        for name in (TRAIN, VAL, TEST):
-            if not (found == name).any():
-                raise StrataError(f"none of {len(entry_ids)} entries lies in the published part {name}")
-        return found
-
-
-def need(dataset: str, properties: Iterable[str]) -> None:
-    """Raise `StrataError` where no property of a dataset has a published split."""
-    if not any((dataset, name) in FILES for name in properties):
-        listed = ", ".join("/".join(key) for key in FILES)
-        raise StrataError(f"no split of {dataset} was published; there are those of: {listed}")
-
-
-def find(dataset: str, property_name: str) -> Split | None:
-    """Read the published split of a property, None where there is none.
-
-    The file is looked for where raw files lie, and its hash is checked against the lock beside it.
+    Raises `StrataError` for a file that is not the right one, and for what `read` refuses.
     """
-    file = FILES.get((dataset, property_name))
-    if file is None:
-        return None
-    from etl import raw
-    from etl.cards import Source, load_card
+    told: list[str] = []
+    tables: dict[str, tuple[pa.Table, dict[str, str]]] = {}
+    stay: list[str] = []
+    for (dataset, name), file in FILES.items():
+        if dataset != card.name:
+            continue
+        source = Source(file=file.name, url=file.url)
+        path = at_hand(source)
+        if path is None:
+            told.append(
+                f"no published split of {name}: {file.name} is not at hand; save it from {file.url} where "
+                "raw files lie, and ingest again"
+            )
+            kept = writer.committed.items()
+            stay += [key for key, shard in kept if shard.provenance.get("property") == name]
+            continue
+        found = checked(path, source, f"the published split of {name}")
+        part_of = read(path, file.keys)
+        rows = {
+            "dataset": [dataset] * len(part_of),
+            "property": [name] * len(part_of),
+            "entry_id": list(part_of),
+            "part": list(part_of.values()),
+        }
+        facts = {"property": name, "file": file.name, "file_sha256": found.sha256}
+        tables[f"{name}-{found.sha256}"] = (pa.Table.from_pydict(rows, PUBLISHED), facts)
+    if not tables and not stay:
+        tables[_NONE] = (PUBLISHED.empty_table(), {})
+    writer.retain([*tables, *stay])
+    for key, (table, facts) in tables.items():
+        writer.commit(key, table, provenance=facts)
+    return told
 
-    found = raw.find(load_card(dataset), Source(file=file.name, url=file.url))
-    return read(found.path, found.sha256, file.keys)
 
+def read(path: Path, keys: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Read a file of ids; returns the part of each entry.
 
-def read(path: Path, sha256: str, keys: Sequence[tuple[str, str]]) -> Split:
-    """Read a file of ids; raises `StrataError` naming an entry that lies in two parts."""
+    Raises `StrataError` naming the file where it is not made so, and an entry that lies in two parts.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {part: [str(entry) for entry in content[key]] for key, part in keys}
@@ -82,4 +91,4 @@ def read(path: Path, sha256: str, keys: Sequence[tuple[str, str]]) -> Split:
         for entry in entries:
             if part_of.setdefault(entry, part) != part:
                 raise StrataError(f"{path}: {entry} lies in {part_of[entry]} and in {part}")
-    return Split(part_of, sha256)
+    return part_of

@@ -7,7 +7,16 @@ from pathlib import Path
 from core.atomic import sha256_file
 from core.download import OFFLINE_VARIABLE, Progress, fetch
 from core.errors import StrataError
-from core.source import RAW_VARIABLE, MissingFileError, RawFile, Source, cache_folder, checked, folders
+from core.source import (
+    RAW_VARIABLE,
+    MissingFileError,
+    RawFile,
+    Source,
+    at_hand,
+    cache_folder,
+    checked,
+    folders,
+)
 from etl.cards import DatasetCard
 
 
@@ -23,12 +32,10 @@ def find(card: DatasetCard, source: Source | None = None) -> RawFile:
     source = source or card.source
     if source is None:
         raise StrataError(f"dataset {card.name}: the card names no file; its provider needs none")
-    places = list(folders())
-    for folder in places:
-        path = folder / source.file
-        if path.is_file():
-            return checked(path, source, f"the card of {card.name}")
-    looked = ", ".join(str(folder) for folder in places)
+    path = at_hand(source)
+    if path is not None:
+        return checked(path, source, f"the card of {card.name}")
+    looked = ", ".join(str(folder) for folder in folders())
     hint = "" if RAW_VARIABLE in os.environ else f" ({RAW_VARIABLE} is not set)"
     raise MissingFileError(
         f"dataset {card.name}: {source.file} is in none of: {looked}{hint}. `strata fetch {card.name}` "
@@ -59,9 +66,8 @@ def version_at_hand(card: DatasetCard) -> DatasetCard:
     For a dataset whose version nobody has chosen: a file that is there is used before one that would have
     to be downloaded. The version read is said on screen and kept in the store.
     """
-    places = list(folders())
     for name in sorted(card.versions, key=lambda name: name != card.version):
-        if any((folder / card.versions[name].file).is_file() for folder in places):
+        if at_hand(card.versions[name]) is not None:
             return card.of_version(name)
     return card
 

@@ -109,12 +109,13 @@ SELECT e.source_model, count(*) AS extractions, sum(e.structures) AS structures,
 FROM extractions e LEFT JOIN stored_extractions c USING (source_model)
 GROUP BY e.source_model ORDER BY is_default DESC, e.source_model;
 
--- The datasets that are kept, with what their cards say of them.
+-- The datasets that are kept, with what their cards said when they were ingested.
 CREATE VIEW datasets AS
-SELECT c.dataset, c.title, c.provider, c.material_class, c.licence, c.doi,
+SELECT kept.dataset, c.title, c.provider, c.material_class, c.licence, c.doi,
     coalesce(e.entries, 0) AS entries, coalesce(e.structures, 0) AS structures,
     coalesce(t.properties, 0) AS properties
-FROM stored_cards c
+FROM (SELECT DISTINCT dataset FROM stored_shards WHERE dataset IS NOT NULL) kept
+LEFT JOIN stored_datasets c USING (dataset)
 LEFT JOIN (
     SELECT dataset, count(*) AS entries, count(DISTINCT structure_id) AS structures
     FROM stored_entries GROUP BY dataset
@@ -122,4 +123,10 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT dataset, count(DISTINCT property) AS properties FROM stored_targets GROUP BY dataset
 ) t USING (dataset)
-ORDER BY c.dataset;
+ORDER BY kept.dataset;
+
+-- The properties of the datasets, with what the cards said of them.
+CREATE VIEW properties AS
+SELECT dataset, p.name AS property, p.unit, p.description, p.origin, p.paper_name
+FROM (SELECT dataset, unnest(properties) AS p FROM stored_datasets)
+ORDER BY dataset, property;

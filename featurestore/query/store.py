@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.errors import StrataError, check_name, unknown
 from core.structure import Structure
 from featurestore.query.cache import MatrixCache
+from featurestore.query.facts import DatasetFacts, facts_of
 from featurestore.query.feature_sets import DEFAULT, FeatureSet, one_checkpoint, resolve
 from featurestore.query.matrix import Matrix, Selection, SplitKey, drawn_splits
 from featurestore.query.near import neighbours, structure_of
@@ -115,6 +116,10 @@ class FeatureStore:
         if name not in self.sources:
             raise unknown("source model", name, self.sources, str(self.path))
         return self.sources[name]
+
+    def facts(self, dataset: str) -> DatasetFacts:
+        """Return what the card of a dataset said when it was ingested."""
+        return facts_of(self.connection, dataset, self.properties(dataset))
 
     def extractions(self) -> pa.Table:
         """Return the extractions, with the columns of the view of that name; the default's first."""

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -49,7 +48,6 @@ _LOG = pa.schema(
 )
 _EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
 _ENVIRONMENT = ("torch", "numpy", "platform")  # what may move the last digits of a vector
-_CARDS = pa.schema(dict.fromkeys(("dataset", "title", "provider", "material_class", "licence", "doi"), _text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +164,6 @@ def connect(
     )
     _register(connection, "stored_provenance", _EXTRACTIONS, _extraction_rows(shards))
     _register(connection, "stored_log", _LOG, _log_rows(layout, commits))
-    names = sorted({table.dataset for table in tables if table.dataset is not None})
-    _register(connection, "stored_cards", _CARDS, map(_card, names))
     for statement in statements(sources):
         connection.execute(statement)
     connection.execute(files("featurestore.query").joinpath("schema.sql").read_text(encoding="utf-8"))
@@ -223,14 +219,3 @@ def _log_rows(layout: StoreLayout, commits: list[tuple[Path, Entry]]) -> Iterabl
             "bytes_removed": sum(shard.bytes for shard in removed),
             "rejects": sum(len(shard.rejects) for shard in entry.added),
         }
-
-
-def _card(name: str) -> dict[str, str | None]:
-    """Return what the card of a dataset says; a store from elsewhere may hold one that has none here."""
-    from etl.cards import load_card
-
-    row: dict[str, str | None] = {"dataset": name}
-    with suppress(StrataError):
-        card = load_card(name)
-        row |= {column: getattr(card, column) for column in _CARDS.names if column != "dataset"}
-    return row

@@ -10,30 +10,28 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.errors import StrataError, unknown
-from etl import published_splits as published
+from core.structure import Structure
 from featurestore.query.store import FeatureStore, open_store
-from featurestore.splits import groups
+from featurestore.splits import groups, published
 from featurestore.splits.draws import NONE, Parts, draw_80_10_10, draw_folds, draw_ladder, draw_lowest
+from featurestore.splits.duplicates import find_groups
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import SPLITS
 from featurestore.tables.writer import TableWriter
-
-if TYPE_CHECKING:
-    from core.structure import Structure
 
 CODE = 1  # raised by hand when a scheme draws other parts from the same rows and seed
 _CRYSTAL = "duplicate_group"
 _STRUCTURES = "SELECT structure_id FROM entries WHERE dataset = ? GROUP BY ALL ORDER BY min(position)"
 
 
-def _no_structures(_ids: Sequence[str]) -> "list[Structure]":
+def _no_structures(_ids: Sequence[str]) -> list[Structure]:
     raise StrataError("these rows have no structures to be grouped by")
 
 
@@ -44,7 +42,7 @@ class Rows:
     entry_ids: Sequence[str]
     structure_ids: Sequence[str]
     values: NDArray[np.float64]
-    structures: "Callable[[Sequence[str]], list[Structure]]" = _no_structures
+    structures: Callable[[Sequence[str]], list[Structure]] = _no_structures
     provided: published.Split | None = None
     labels: dict[str, dict[str, str]] = field(
         default_factory=dict
@@ -104,8 +102,6 @@ def _grouped_crystal(rows: Rows, seed: int) -> list[Parts]:
     """80:10:10 by crystal: one crystal in several settings or cells (`duplicate_group`) lies in one part."""
     label = rows.labels.get(_CRYSTAL)
     if label is None:  # compared within the whole dataset, so that a crystal is one for every property
-        from featurestore.splits.duplicates import find_groups
-
         ids = list(dict.fromkeys([*rows.siblings, *rows.structure_ids]))
         label, _ = find_groups(zip(ids, rows.structures(ids), strict=True))
         rows.labels[_CRYSTAL] = label
@@ -125,11 +121,11 @@ def _ladder_grouped(rows: Rows, seed: int) -> list[Parts]:
 def _published(rows: Rows, _seed: int) -> list[Parts]:
     """The provider's own parts, entry by entry, the same for every seed; other entries lie in no part."""
     if rows.provided is None:
-        raise StrataError("no split of this property was published")
+        raise published.absent("this property")
     return [rows.provided.parts(rows.entry_ids)]
 
 
-def _by(rows: Rows, group_of: "Callable[[Structure], str]") -> NDArray[np.int64]:
+def _by(rows: Rows, group_of: Callable[[Structure], str]) -> NDArray[np.int64]:
     """Number the groups of the rows' structures by first appearance; each structure is looked at once."""
     label = rows.labels.setdefault(group_of.__name__, {})
     new = [name for name in dict.fromkeys(rows.structure_ids) if name not in label]
@@ -180,14 +176,15 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
             raise unknown("split scheme", scheme, SCHEMES)
     store = open_store(root)
     names = store.properties(dataset)
-    if "published" in schemes:
-        published.need(dataset, names)
+    provided = {name: published.find(store, dataset, name) for name in names if "published" in schemes}
+    if provided and not any(provided.values()):
+        raise published.absent(dataset)
     new, keys = 0, []
     labels: dict[str, dict[str, str]] = {}
     siblings = [row[0] for row in store.sql(_STRUCTURES, [dataset]).fetchall()]
     with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split") as writer:
         for name in names:
-            rows = _rows(store, dataset, name, labels, siblings, with_published="published" in schemes)
+            rows = _rows(store, dataset, name, provided.get(name), labels, siblings)
             drawn = [scheme for scheme in schemes if scheme != "published" or rows.provided is not None]
             key = _key(dataset, name, rows, drawn, seeds)
             keys.append(key)
@@ -201,10 +198,9 @@ def _rows(
     store: FeatureStore,
     dataset: str,
     property_name: str,
+    provided: published.Split | None,
     labels: dict[str, dict[str, str]],
     siblings: Sequence[str],
-    *,
-    with_published: bool,
 ) -> Rows:
     found = store.sql(
         "SELECT t.entry_id, t.structure_id, t.value FROM targets t JOIN entries e USING (dataset, entry_id) "
@@ -216,7 +212,7 @@ def _rows(
         found["structure_id"].to_pylist(),
         found["value"].to_numpy(),
         store.structures,
-        published.find(dataset, property_name) if with_published else None,
+        provided,
         labels,
         siblings,
     )

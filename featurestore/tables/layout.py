@@ -6,7 +6,9 @@ from pathlib import Path
 from core.errors import check_name
 from featurestore.tables.log import LOG
 
-PER_DATASET = ("structures", "entries", "targets", "splits", "runs", "predictions")
+PER_DATASET = (
+    "structures", "entries", "targets", "datasets", "published", "splits", "runs", "predictions"
+)  # fmt: skip
 PER_SOURCE = ("features", "extractions")
 WHOLE_STORE = ("scores", "looks")
 _RUNS = ("runs", "predictions")

@@ -46,6 +46,26 @@ ENTRIES = _schema(
     pa.field("structure_id", _text),
     pa.field("position", _int64),  # place in the provider's file
 )
+DATASETS = _schema(  # what the card said when the dataset was ingested; one row
+    pa.field("dataset", _text),
+    pa.field("title", _text),
+    pa.field("provider", _text),
+    pa.field("material_class", _text),
+    pa.field("licence", _text),
+    pa.field("citation", _text),
+    pa.field("note", _text),
+    pa.field(
+        "properties",
+        pa.list_(pa.struct(dict.fromkeys(("name", "unit", "description", "origin", "paper_name"), _text))),
+    ),
+    optional=(pa.field("version", _text), pa.field("doi", _text), pa.field("caution", _text)),
+)
+PUBLISHED = _schema(  # splits that came with a dataset
+    pa.field("dataset", _text),
+    pa.field("property", _text),
+    pa.field("entry_id", _text),
+    pa.field("part", _text),
+)
 TARGETS = _schema(
     pa.field("dataset", _text),
     pa.field("property", _text),
@@ -159,6 +179,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "structures": STRUCTURES,
     "entries": ENTRIES,
     "targets": TARGETS,
+    "datasets": DATASETS,
+    "published": PUBLISHED,
     "extractions": EXTRACTIONS,
     "splits": SPLITS,
     "runs": RUNS,

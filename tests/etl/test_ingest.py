@@ -108,6 +108,25 @@ def test_three_tables(world):
     assert stored[0]["frac_coords"] == [0, 0, 0, 0.5, 0.5, 0.5]
 
 
+def test_what_the_card_says_is_kept_and_replaced_when_it_changes(world):
+    run(world, [row("a")])
+    [said] = rows_of(world, "datasets")
+    assert (said["title"], said["licence"], said["doi"]) == ("My data", "CC0-1.0", None)
+    assert said["properties"][0] == {
+        "name": "band_gap",
+        "unit": "eV",
+        "description": "gap",
+        "origin": "measured",
+        "paper_name": None,
+    }
+    change(world, expected_rows=4)  # which the table does not keep
+    run(world, [row("a")])
+    assert snapshot(StoreLayout(world / "store").table("datasets", "mine")).version == 1
+    change(world, title="Another title")
+    run(world, [row("a")])
+    assert [item["title"] for item in rows_of(world, "datasets")] == ["Another title"]
+
+
 def test_chunks_hold_the_same_rows(world):
     rows = [row(f"e{i}", edge=4 + (i % 4) / 10) for i in range(10)]
     run(world, rows, chunk=3)

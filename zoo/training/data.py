@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import StrataError, unknown
-from etl import published_splits as published
 from featurestore import FeatureStore, SplitKey
 from featurestore.query.matrix import Selection, select
+from featurestore.splits import published
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.training.examples import Examples
 from zoo.training.graph_cache import GraphCache
@@ -115,9 +115,9 @@ def _one(store: FeatureStore, dataset: str, name: str, split: SplitKey) -> dict[
 
 def _published(store: FeatureStore, dataset: str, name: str) -> dict[str, tuple[str, float]]:
     """The published parts where `split` has not drawn them: nothing is drawn, so nothing needs to be kept."""
-    there = published.find(dataset, name)
+    there = published.find(store, dataset, name)
     if there is None:
-        raise StrataError(f"no split of {dataset}/{name} was published")
+        raise published.absent(f"{dataset}/{name}")
     entries = [entry for entry, part in there.part_of.items() if part != TEST]
     known = store.sql(
         "SELECT entry_id, value FROM targets WHERE dataset = ? AND property = ? "

@@ -22,6 +22,7 @@ VIEWS = {
     "scores": "run_id, part, role, mae, mae_low, mae_high, r2, spearman, n",
     "source_models": "source_model, extractions, structures",
     "datasets": "dataset, title, licence, entries, structures, properties",
+    "properties": "dataset, property, unit, description, origin, paper_name",
     "extractions": "extraction_id, source_model, structures, provenance",
     "coverage": "extraction_id, dataset, structures, extracted, rejected, missing",
     "rejects": '"table", dataset, id, code, message',

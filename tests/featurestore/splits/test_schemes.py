@@ -1,17 +1,19 @@
-import json
 from collections import defaultdict
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import featurestore
 from core.errors import StrataError
 from core.structure import Structure
-from etl import published_splits as published
 from featurestore.splits import groups
 from featurestore.splits.draws import FOLDS, TooFewRows
 from featurestore.splits.schemes import Rows, draw, split_dataset
+from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
+from featurestore.tables.schema import PUBLISHED
+from featurestore.tables.writer import TableWriter
 from tests.stores import add_dataset
 from tests.two_datasets import settings_of
 
@@ -211,25 +213,25 @@ def test_a_space_group_needs_structures():
 
 
 @pytest.fixture
-def published_file(tmp_path, monkeypatch):
-    """A published split of alpha/energy, which leaves out the last entries."""
-    content = {
-        "id_train": [f"alpha-{i}" for i in range(20)],
-        "id_val": ["alpha-20", "alpha-21"],
-        "id_test": ["alpha-22", "elsewhere"],
-    }
-    path = tmp_path / "ids.json"
-    path.write_text(json.dumps(content))
-    found = published.read(path, "abc", published.File("", "").keys)
-    monkeypatch.setitem(published.FILES, ("alpha", "energy"), published.File("ids.json", "https://x"))
-    monkeypatch.setattr(published, "find", lambda dataset, name: found if name == "energy" else None)
-    return path
-
-
-def test_a_published_split_is_kept_as_it_is(tmp_path, published_file):
+def with_published(tmp_path):
+    """A store with a published split of alpha/energy, which leaves out the last entries."""
     add_dataset(tmp_path, "alpha", range(30))
-    assert split_dataset(tmp_path, "alpha", ["random", "published"], [0]) == 2
-    store = featurestore.open(tmp_path)
+    part_of = {f"alpha-{i}": "train" if i < 20 else "val" for i in range(22)}
+    part_of |= {"alpha-22": "test", "elsewhere": "test"}
+    rows = [
+        {"dataset": "alpha", "property": "energy", "entry_id": entry, "part": part}
+        for entry, part in part_of.items()
+    ]
+    folder = StoreLayout(tmp_path).table("published", "alpha")
+    with TableWriter(folder, PUBLISHED, "test") as writer:
+        facts = {"property": "energy", "file_sha256": "abc"}
+        writer.commit("energy", pa.Table.from_pylist(rows, PUBLISHED), provenance=facts)
+    return tmp_path
+
+
+def test_a_published_split_is_kept_as_it_is(with_published):
+    assert split_dataset(with_published, "alpha", ["random", "published"], [0]) == 2
+    store = featurestore.open(with_published)
     assert {key.scheme for key in store.splits("alpha", "gap")} == {"random"}
     parts = dict(
         store.sql("SELECT part, count(*) FROM splits WHERE scheme = 'published' GROUP BY part").fetchall()
@@ -239,7 +241,7 @@ def test_a_published_split_is_kept_as_it_is(tmp_path, published_file):
 
 def test_a_dataset_without_a_published_split_is_told(tmp_path):
     add_dataset(tmp_path, "alpha", range(30))
-    with pytest.raises(StrataError, match=r"no split of alpha was published.*megnet/formation_energy"):
+    with pytest.raises(StrataError, match=r"no published split of alpha;.*ingest again with the file"):
         split_dataset(tmp_path, "alpha", ["published"], [0])
 
 
