@@ -4,7 +4,7 @@ A formula is a call of the named functions below, such as `largest(value)` or `m
 `value` is what the record's column holds. Nothing else is evaluated: there is no arithmetic and no `eval`.
 """
 
-import re
+import ast
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import StrataError, unknown
-
-_TOKEN = re.compile(r"\s*([A-Za-z_]\w*|\d+|[(),])")
 
 
 class _MissingError(Exception):
@@ -45,34 +43,32 @@ def parse(text: str) -> Call:
     Traceback (most recent call last):
     core.errors.StrataError: unknown function 'larges' in formula 'larges(value)'; did you mean 'largest'? ...
     """
-    tokens = _TOKEN.findall(text)
-    if _TOKEN.sub("", text).strip():
-        raise StrataError(f"formula {text!r}: only names, whole numbers, commas and brackets are allowed")
-    call, rest = _parse(tokens, text)
-    if rest or not isinstance(call, Call):
+    try:
+        call = _read(ast.parse(text.strip(), mode="eval").body, text)
+    except (SyntaxError, ValueError) as error:  # ValueError: the text holds a null byte
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise StrataError(f"formula {text!r} is not one call, such as largest(value): {reason}") from None
+    if not isinstance(call, Call):
         raise StrataError(f"formula {text!r}: expected one call, such as largest(value)")
     return call
 
 
-def _parse(tokens: list[str], text: str) -> tuple[Call | int | str, list[str]]:
-    if not tokens or tokens[0] in "(),":
-        raise StrataError(f"formula {text!r}: a name is missing")
-    head, rest = tokens[0], tokens[1:]
-    if head.isdigit():
-        return int(head), rest
-    if rest[:1] != ["("]:
-        return head, rest
-    arguments = []
-    while rest and rest[0] in "(,":
-        argument, rest = _parse(rest[1:], text)
-        arguments.append(argument)
-    if rest[:1] != [")"]:
-        raise StrataError(f"formula {text!r}: a bracket is not closed")
-    if head not in FUNCTIONS:
-        raise unknown("function", head, FUNCTIONS, f"formula {text!r}")
-    if len(arguments) != FUNCTIONS[head][1]:
-        raise StrataError(f"formula {text!r}: {head} takes {FUNCTIONS[head][1]} arguments")
-    return Call(head, tuple(arguments)), rest[1:]
+def _read(node: ast.expr, text: str) -> Call | int | str:
+    """Turn the three kinds of node that a formula may have into ours, and refuse every other."""
+    match node:
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
+            return number
+        case ast.Name(id=name):
+            return name
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+            if name not in FUNCTIONS:
+                raise unknown("function", name, FUNCTIONS, f"formula {text!r}")
+            if len(arguments) != FUNCTIONS[name][1]:
+                raise StrataError(f"formula {text!r}: {name} takes {FUNCTIONS[name][1]} arguments")
+            return Call(name, tuple(_read(argument, text) for argument in arguments))
+    raise StrataError(
+        f"formula {text!r}: only calls, names and whole numbers are allowed, not {ast.unparse(node)}"
+    )
 
 
 def evaluate(
