@@ -103,8 +103,8 @@ def engine_of(
 ) -> Engine:
     """Return an engine that gives the vectors that a store has of a source model.
 
-    Raises `StrataError` where its card no longer has the recorded weights or settings, showing both: vectors would
-    not be comparable.
+    Raises `StrataError` where its card no longer has the recorded weights or settings, showing both: vectors
+    would not be comparable.
     """
     kept = _provenance(store, source.extraction_id)
     tf32 = kept.get("tf32") == "true"

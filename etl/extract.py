@@ -65,8 +65,8 @@ def extract(
 ) -> list[ExtractReport]:
     """Extract what the datasets of `params` lack, by each of `source_models` (default: all that the params name).
 
-    Committed chunks survive anything and are not run again. Raises `StrataError` for an unknown dataset or source
-    model, damaged weights, or a store that another process is writing to.
+    Committed chunks survive anything and are not run again. Raises `StrataError` for an unknown dataset or
+    source model, damaged weights, or a store that another process is writing to.
     """
     names = params.extract.source_models if source_models is None else source_models
     return [_extract(params, Path(store_root), name) for name in names]
@@ -107,7 +107,8 @@ def _extract(params: Params, store_root: Path, source_model: str) -> ExtractRepo
 def describe(writer: TableWriter, backbone: Backbone, facts: Mapping[str, str], *, is_default: bool) -> None:
     """Keep the row that says what the vectors of a source model are, and which extraction is meant now.
 
-    facts: the provenance of the vectors. What it says of the machine is left out: that stands with every shard.
+    facts: the provenance of the vectors. What it says of the machine is left out: that stands with every
+    shard.
     """
     stable = {key: facts[key] for key in _STABLE if key in facts}
     row = {

@@ -1,7 +1,7 @@
 """Stores that earlier versions made, brought up to date; nothing is computed again and no vector changes.
 
-Until version 0.1 the vectors of all source models lay in one table, `store/features`. Each source model has a table
-of its own now. Its shards are moved as they are, and the log is written anew with the same steps.
+Until version 0.1 the vectors of all source models lay in one table, `store/features`. Each source model has a
+table of its own now. Its shards are moved as they are, and the log is written anew with the same steps.
 """
 
 import os
@@ -27,8 +27,8 @@ _UNFINISHED = ".migrating"
 def migrate(store_root: Path, default: str) -> list[str]:
     """Move the vectors of an older store to a table per source model; returns what was done, line by line.
 
-    default: the source model that is meant where none is named. A killed migration goes on when it is called again.
-    Raises `StrataError` for a folder that is no store, and for a shard that is not what its log says.
+    default: the source model that is meant where none is named. A killed migration goes on when it is called
+    again. Raises `StrataError` for a folder that is no store, and for a shard that is not what its log says.
     """
     layout = StoreLayout(store_root)
     if not layout.root.is_dir():

@@ -81,9 +81,9 @@ class Head(RegressorMixin, BaseEstimator):
     ) -> Self:
         """Learn from the training part, and from the validation part when to stop or what to choose.
 
-        X is (n, d), y is (n,) in the property's unit; neither is altered. blocks: which columns of X are of which
-        source model and checkpoint, for a head that treats them apart. Raises `InvalidData` for
-        NaN, infinities and shapes that do not fit, `NotApplicable` for a constant target.
+        X is (n, d), y is (n,) in the property's unit; neither is altered. blocks: which columns of X are of
+        which source model and checkpoint, for a head that treats them apart. Raises `InvalidData` for NaN,
+        infinities and shapes that do not fit, `NotApplicable` for a constant target.
         """
         if (X_val is None) != (y_val is None):
             raise InvalidData(f"{self._name}: give both X_val and y_val, or neither")

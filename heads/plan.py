@@ -90,8 +90,8 @@ def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[H
 def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureSet:
     """Find a feature set in the store, for the default source model of the params where it names none.
 
-    Raises `StrataError` where the store lacks a source model's vectors, or has them in another numeric mode than
-    the params ask for.
+    Raises `StrataError` where the store lacks a source model's vectors, or has them in another numeric mode
+    than the params ask for.
     """
     if settings.default not in store.sources:
         have = ", ".join(store.sources) or "none"

@@ -8,10 +8,14 @@ import pyarrow as pa
 
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
-from featurestore.tables.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
+from featurestore.tables.schema import EXTRACTIONS, SCHEMAS, features_schema, vector_type
 from featurestore.tables.writer import TableWriter
+from zoo.backbones.alignn.architecture import Architecture
 
 EXTRACTION = "0123456789abcdef"
+SOURCE = "synthetic"  # the source model of the made-up vectors, whose checkpoints are called as ALIGNN's
+CHECKPOINTS = Architecture().checkpoints
+COUNTS = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
 UNITS = {"energy": "eV", "gap": "eV", "hardness": "GPa"}
 
 
@@ -23,7 +27,10 @@ def structure_id(number: int) -> str:
 def vectors_of(number: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return the made-up vectors of one structure by checkpoint name."""
     rng = np.random.default_rng([seed, number])
-    return {checkpoint.name: rng.standard_normal(WIDTH).astype(np.float32) for checkpoint in CHECKPOINTS}
+    return {
+        checkpoint.name: rng.standard_normal(checkpoint.width).astype(np.float32)
+        for checkpoint in CHECKPOINTS
+    }
 
 
 def add_dataset(
@@ -79,17 +86,35 @@ def features(numbers: Sequence[int], extraction: str = EXTRACTION, seed: int = 0
     columns: dict[str, pa.Array] = {
         "structure_id": pa.array([structure_id(number) for number in numbers], pa.string()),
         "extraction_id": pa.array([extraction] * len(numbers), pa.string()),
-        "source_model": pa.array(["synthetic"] * len(numbers), pa.string()),
+        "source_model": pa.array([SOURCE] * len(numbers), pa.string()),
     }
-    for name in ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles"):
+    for name in COUNTS:
         columns[name] = pa.array([12] * len(numbers), pa.int64())
     columns["prediction"] = pa.array([0.0] * len(numbers), pa.float32())
     for checkpoint in CHECKPOINTS:
         flat = np.concatenate([vector[checkpoint.name] for vector in vectors] or [np.empty(0, np.float32)])
         columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(
-            pa.array(flat, pa.float32()), type=VECTOR
+            pa.array(flat, pa.float32()), type=vector_type(checkpoint.width)
         )
-    return pa.Table.from_pydict(columns, SCHEMAS["features"])
+    return pa.Table.from_pydict(columns, features_schema(COUNTS, CHECKPOINTS))
+
+
+def describe(
+    root: Path, extraction: str = EXTRACTION, source: str = SOURCE, *, is_default: bool = True
+) -> None:
+    """Write the row that says what a source model's vectors are."""
+    row = {
+        "source_model": source,
+        "extraction_id": extraction,
+        "backbone": "alignn",
+        "is_default": is_default,
+        "counts": list(COUNTS),
+        "checkpoints": [checkpoint._asdict() for checkpoint in CHECKPOINTS],
+        "provenance": "{}",
+    }
+    with TableWriter(StoreLayout(root).extractions(source), EXTRACTIONS, "extract") as writer:
+        writer.commit(extraction, pa.Table.from_pylist([row], EXTRACTIONS))
+        writer.retain([extraction])
 
 
 def add_features(
@@ -102,10 +127,13 @@ def add_features(
     seed: int = 0,
 ) -> None:
     """Write the vectors of structures in shards of `chunk`; rejects go with the first."""
-    with TableWriter(StoreLayout(root).features, SCHEMAS["features"], "extract") as writer:
+    describe(root, extraction)
+    with TableWriter(
+        StoreLayout(root).features(SOURCE), features_schema(COUNTS, CHECKPOINTS), "extract"
+    ) as writer:
         for start in range(0, len(numbers), chunk):
             table = features(numbers[start : start + chunk], extraction, seed)
-            provenance = {"extraction_id": extraction, "source_model": "synthetic"}
+            provenance = {"extraction_id": extraction, "source_model": SOURCE}
             writer.commit(f"{extraction}-{start}", table, rejects if start == 0 else (), provenance)
 
 

@@ -32,8 +32,8 @@ _TASK = 64  # structures that go through the engine together
 class Embedding:
     """Vectors of the structures that could be used, in the order given.
 
-    `ids` (n,); `formulas` (n,); `vectors` (n, d) float32, the `checkpoints` side by side, each of its own width;
-    `rejects` names what was left out and why; `provenance` says where the numbers came from.
+    `ids` (n,); `formulas` (n,); `vectors` (n, d) float32, the `checkpoints` side by side, each of its own
+    width; `rejects` names what was left out and why; `provenance` says where the numbers came from.
     """
 
     ids: tuple[Any, ...]
@@ -89,8 +89,8 @@ def embed(
 
     `structures`: ASE `Atoms`, pymatgen `Structure`s, jarvis-tools `Atoms`, dictionaries of the last two, or
     our own, in any mixture; ASE atoms without a cell are boxed. `ids` name them, by default 0, 1, ….
-    `checkpoints`: any that the source model has; None: the deepest of each kind. `settings` and `limits` are the sections `extract` and `ingest` of the
-    params (default: as without a params file).
+    `checkpoints`: any that the source model has; None: the deepest of each kind. `settings` and `limits` are
+    the sections `extract` and `ingest` of the params (default: as without a params file).
 
     A structure that cannot be used becomes a reject, with its reason, and the others go on.
     Raises `StrataError` for an unknown checkpoint or source model, ids that do not fit, and objects of
@@ -151,7 +151,8 @@ def vector_of_file(
     """Return the (width,) vector of the one structure in a file, comparable to those that a store keeps.
 
     chosen: one checkpoint of a source model in the store. Raises `StrataError` where the file holds several
-    structures or the source model here is another than the store's, `InvalidStructure` where it cannot be used.
+    structures or the source model here is another than the store's, `InvalidStructure` where it cannot be
+    used.
     """
     (source,), (block,) = chosen.sources, chosen.blocks
     found = read_structures(path, limits.vacuum)

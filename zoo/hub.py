@@ -1,7 +1,7 @@
 """The zoo's shelf: cards of source models, and their weights, checked before they are used.
 
-Cards lie in `zoo/models/`, and those of one's own models in the folder `models` beside params.yaml, or in the one
-that STRATA_MODELS names; one's own are found first.
+Cards lie in `zoo/models/`, and those of one's own models in the folder `models` beside params.yaml, or in the
+one that STRATA_MODELS names; one's own are found first.
 """
 
 import hashlib

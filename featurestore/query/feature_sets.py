@@ -1,8 +1,8 @@
 """Feature sets: checkpoints of one or several source models side by side, by names that are derived.
 
 A name is `SOURCE/SET`, or SET alone for the default source model; several are joined by `+`. SET is a
-checkpoint, kinds joined at one depth (kind_kind_3), `last` (the deepest checkpoint of each kind) or `all`. Where
-a network has the kinds of ALIGNN, these are the 38 sets of Gupta et al. 2024, in the paper's order.
+checkpoint, kinds joined at one depth (kind_kind_3), `last` (the deepest checkpoint of each kind) or `all`.
+Where a network has the kinds of ALIGNN, these are the 38 sets of Gupta et al. 2024, in the paper's order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,8 +100,8 @@ def kind_of_set(name: str) -> str:
 def resolve(text: str, sources: Mapping[str, Source], default: str | None = None) -> FeatureSet:
     """Find what a feature set's name means among the source models of a store.
 
-    default: the source model that is meant where none is named. Raises `StrataError` for an unknown source model
-    or set, naming the nearest, and where a checkpoint would stand twice.
+    default: the source model that is meant where none is named. Raises `StrataError` for an unknown source
+    model or set, naming the nearest, and where a checkpoint would stand twice.
     """
     named: list[tuple[str, str, tuple[Checkpoint, ...]]] = []
     for part in text.split("+"):

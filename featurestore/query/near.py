@@ -83,8 +83,8 @@ def neighbours(
 ) -> pa.Table:
     """Return the `k` structures among `ids` (n,) whose vectors `kept` (n, d) lie nearest to `vector` (d,).
 
-    Columns: distance, structure_id, formula, n_atoms, entries. Raises `StrataError` for k below 1, another width
-    and another metric.
+    Columns: distance, structure_id, formula, n_atoms, entries. Raises `StrataError` for k below 1, another
+    width and another metric.
     """
     if k < 1:
         raise StrataError(f"at least one neighbour, please: k is {k}")

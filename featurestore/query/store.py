@@ -225,9 +225,10 @@ class FeatureStore:
     ) -> pa.Table:
         """Return the `k` nearest structures: distance, structure_id, formula, n_atoms, entries.
 
-        asked: an entry_id or structure_id, itself left out of the answer, or a vector (width,). checkpoint: any,
-        with its source model before it (`chgnet/atom_3`) where that is not the default; None: the deepest one of
-        the default's first kind. `dataset` restricts the search. Raises `StrataError` for unknown names.
+        asked: an entry_id or structure_id, itself left out of the answer, or a vector (width,). checkpoint:
+        any, with its source model before it (`chgnet/atom_3`) where that is not the default; None: the
+        deepest one of the default's first kind. `dataset` restricts the search. Raises `StrataError` for
+        unknown names.
         """
         chosen = self.one_checkpoint(checkpoint)
         name = f"{chosen.source_model}/{chosen.name}"
@@ -243,7 +244,8 @@ class FeatureStore:
     def join(self, feature_set: str, name: str = "chosen") -> None:
         """Make a view of chosen blocks side by side, one row per structure; columns `<source>__<checkpoint>`.
 
-        A view of that name is replaced. Raises `StrataError` for an unknown feature set or a name that is none.
+        A view of that name is replaced. Raises `StrataError` for an unknown feature set or a name that is
+        none.
         """
         check_name(name, "view")
         self.connection.execute(f'DROP VIEW IF EXISTS "{name}"')

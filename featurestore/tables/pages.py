@@ -36,8 +36,8 @@ class Page(NamedTuple):
 def plain_pages(file: int, chunk: Any, width: int) -> list[Page] | None:
     """Find the pages of one column chunk, or return None where it is of another form.
 
-    `file` is an open file's descriptor, `chunk` pyarrow's metadata of the column chunk, `width` the numbers per
-    row. Only page headers are read. Raises `CorruptPageError` where they and the footer do not agree.
+    `file` is an open file's descriptor, `chunk` pyarrow's metadata of the column chunk, `width` the numbers
+    per row. Only page headers are read. Raises `CorruptPageError` where they and the footer do not agree.
     """
     if (
         chunk.compression != "UNCOMPRESSED"

@@ -1,8 +1,9 @@
 """The contract of a backbone: the code that runs one kind of pretrained network.
 
 A backbone has two halves. The light one (`Backbone`) says what the network offers and turns structures into
-what it reads; it works in processes that never import torch. The heavy one (`Runner`) holds the weights and runs
-them. A module or package of `zoo/backbones/` names its light half as `BACKBONE`, and that names its runner.
+what it reads; it works in processes that never import torch. The heavy one (`Runner`) holds the weights and
+runs them. A module or package of `zoo/backbones/` names its light half as `BACKBONE`, and that names its
+runner.
 """
 
 from abc import ABC, abstractmethod
@@ -41,8 +42,8 @@ class Output(NamedTuple):
 class Backbone(ABC):
     """The light half: what a network offers, and structures as it reads them.
 
-    A subclass sets the class variables and writes `checkpoints`, `prepare` and `cost`. `architecture` and `graph`
-    come from the source model's card, `settings` from `extract.backbones` in params.yaml.
+    A subclass sets the class variables and writes `checkpoints`, `prepare` and `cost`. `architecture` and
+    `graph` come from the source model's card, `settings` from `extract.backbones` in params.yaml.
     """
 
     name: ClassVar[str]

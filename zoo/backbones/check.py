@@ -29,9 +29,9 @@ def examples() -> list[Structure]:
 def check_backbone(engine: Engine, structures: Sequence[Structure] | None = None) -> None:
     """Run the contract on a backbone in its engine; raises `StrataError` naming the first point that fails.
 
-    Checked are names, shapes and finiteness, the same result twice and alone as in a batch, input that is left as
-    it was, what the vectors may not depend on (the order of atoms, and what `invariances` claims), a choice of
-    checkpoints, and that a structure it cannot take becomes a reject and nothing worse.
+    Checked are names, shapes and finiteness, the same result twice and alone as in a batch, input that is
+    left as it was, what the vectors may not depend on (the order of atoms, and what `invariances` claims), a
+    choice of checkpoints, and that a structure it cannot take becomes a reject and nothing worse.
     """
     backbone = engine.backbone
     given = list(examples() if structures is None else structures)

@@ -1,7 +1,8 @@
 """From a backbone's name on a card to its code.
 
-A backbone is a module or package of `zoo/backbones/`, or of the folder that STRATA_BACKBONES names, which holds its
-class as `BACKBONE`. Putting it there is all: a card names a backbone, but never decides where code comes from.
+A backbone is a module or package of `zoo/backbones/`, or of the folder that STRATA_BACKBONES names, which
+holds its class as `BACKBONE`. Putting it there is all: a card names a backbone, but never decides where code
+comes from.
 """
 
 import os
