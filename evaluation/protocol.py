@@ -4,34 +4,27 @@ Per target and split the chosen transfer model (the lowest validation MAE among 
 networks), the scratch model and Base are scored on the test part, and nothing else (Gupta et al. 2024,
 Results). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes
 the choice itself: there is no call that takes a run and gives its test error. Every look leaves a row in
-`store/looks`, written before the targets are read.
+`store/looks` (featurestore/test_evaluations.py), written before the targets are read.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from core.errors import StrataError
 from core.params import Evaluate
 from evaluation import statistics
+from featurestore import test_evaluations
 from featurestore.query.store import FeatureStore
-from featurestore.tables.layout import StoreLayout
-from featurestore.tables.schema import LOOKS
-from featurestore.tables.writer import TableWriter
 
 BASE, CHOSEN, SCRATCH = "base", "chosen", "scratch"
 ROLE_OF = {"base": BASE, "features": CHOSEN, "finetune": CHOSEN, "scratch": SCRATCH}  # method → role
 ROLES = (CHOSEN, SCRATCH, BASE)
 SPLIT_KEY = ["scheme", "seed", "fold"]
 TARGET_KEY = ["dataset", "property", *SPLIT_KEY]
-_LOOK = ["run_id", *TARGET_KEY, "role", "among", "stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +172,8 @@ def look(
     for run in picked:
         run["among"] = ", ".join(str(run[name]) for name in within)
         run["stage"] = stage
-    _write_down(store, picked)
+    test_evaluations.record(store, [{**run, "n": run["n_test"]} for run in picked])
     return [_score(store, run, settings) for run in picked]
-
-
-def _write_down(store: FeatureStore, picked: Sequence[dict[str, Any]]) -> None:
-    """Add the looks that are new to `store/looks`."""
-    names = ", ".join(_LOOK)
-    known = set(store.sql(f"SELECT {names} FROM looks").fetchall())  # noqa: S608 - our own names
-    new = [run for run in picked if tuple(run[name] for name in _LOOK) not in known]
-    if not new:
-        return
-    now = datetime.now(UTC)
-    rows = [{name: run[name] for name in _LOOK} | {"n": run["n_test"], "looked_at": now} for run in new]
-    text = json.dumps([[str(run[name]) for name in _LOOK] for run in new])
-    with TableWriter(StoreLayout(store.path).looks, LOOKS, new[0]["stage"]) as writer:
-        writer.commit(f"looks-{hashlib.sha256(text.encode()).hexdigest()}", pa.Table.from_pylist(rows, LOOKS))
 
 
 def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scored:
