@@ -62,8 +62,8 @@ def _asked_for(runs: pd.DataFrame, table: Path, stage: str, dataset: str) -> pd.
     lost = sorted(wanted - set(runs["run_id"]))
     if lost:
         raise StrataError(
-            f"{table.parent / current.FILE} asks for {len(wanted)} runs of {dataset}, and {len(lost)} are not in "
-            f"the store (first: {lost[0]}); finish them with: strata {stage} {dataset}"
+            f"{table.parent / current.FILE} asks for {len(wanted)} runs of {dataset}, and {len(lost)} "
+            f"are not in the store (first: {lost[0]}); finish them with: strata {stage} {dataset}"
         )
     return runs[runs["run_id"].isin(wanted)]
 
