@@ -118,11 +118,13 @@ def train(
     learning_rate: float | None = typer.Option(None, help="Instead of finetune.learning_rate."),
     device: str | None = typer.Option(None, help="Instead of finetune.device."),
     minutes: float | None = typer.Option(None, help="Pause after so long; the same command goes on."),
-    publish: str | None = typer.Option(None, help="Put the network into the zoo under this name."),
+    publish: str | None = typer.Option(None, help="Make the network a source model of this name in models/."),
+    force: bool = typer.Option(False, "--force", help="Replace a model of one's own of that name."),
     store: Path = STORE,
 ) -> None:
     """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
     from core.params import load
+    from zoo.publish import check_free, publish_run
     from zoo.training.data import parse_split
     from zoo.training.finetune import train_one
     from zoo.training.loop import Paused
@@ -134,6 +136,8 @@ def train(
     settings = params.finetune.model_validate(params.finetune.model_dump() | changes | {"label": None})
     source = None if init == "scratch" else init
     graph_of = source or params.extract.default
+    if publish is not None:
+        check_free(publish, force)  # before the hours that a training may take
     ask = Ask(dataset, tuple(prop), parse_split(split), source, graph_of, settings)
     try:
         done = train_one(ask, store, None if minutes is None else minutes * 60)
@@ -142,9 +146,7 @@ def train(
         return
     _show_runs(dataset, done)
     if publish is not None:
-        from zoo.publish import publish_run
-
-        typer.echo(f"published: {publish_run(store, done[0].run_id, publish)}")
+        typer.echo(f"published: {publish_run(store, done[0].run_id, publish, force)}")
 
 
 def _show_runs(dataset: str, done: "list[Done]") -> None:
@@ -200,21 +202,24 @@ def predict(
 @app.command("train-source")
 def train_source(
     minutes: float | None = typer.Option(None, help="Pause after so long; the same command goes on."),
-    publish: str | None = typer.Option(None, help="Name in the zoo; reads the test part for the card."),
+    publish: str | None = typer.Option(None, help="Its name in models/; reads the test part for the card."),
     half: bool = typer.Option(False, "--half", help="Publish in float16."),
-    force: bool = typer.Option(False, "--force", help="Replace a model of that name that is as good."),
+    force: bool = typer.Option(False, "--force", help="Replace a model of one's own of that name."),
     store: Path = STORE,
 ) -> None:
     """Train a source model as the section source of params.yaml says; docs/training.md has the steps."""
     from core.params import load
     from core.text import number
     from featurestore.query.output import show
+    from zoo.publish import check_free
     from zoo.training.loop import Paused
     from zoo.training.source import prepare, publish_source
 
     def watch(done: int, of: int) -> None:
         typer.echo(f"graphs: {done:,} of {of:,}", err=True)
 
+    if publish is not None:
+        check_free(publish, force)
     training = prepare(load(), store, watch)
     try:
         trained = training.run(None if minutes is None else minutes * 60)

@@ -1,50 +1,61 @@
-"""A trained network becomes a source model: weights in zoo/weights/, a card in zoo/models/."""
+"""A trained network becomes a source model of one's own: a card and its weights in one's own folder."""
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 import yaml
+from safetensors.torch import save
+from torch import Tensor
 
-from core.atomic import remove
+from core.atomic import write_whole
 from core.errors import StrataError, check_name
 from featurestore import open_store
 from zoo import hub
 from zoo.backbones.alignn.graph import GraphSettings
+from zoo.backbones.alignn.inference import Architecture
 from zoo.hub import SourceCard, Target, Training, weights_hash
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from zoo.training.trained import TrainedModel
 
 MAX_BYTES = 20_000_000
 _WIDTH = 110
 _IN_FULL = ("architecture", "graph")
 
 
+def check_free(name: str, force: bool = False) -> None:
+    """Raise `StrataError` where a model may not be published under a name.
+
+    That is a name which is none, one of a built-in model, or, without `force`, of one's own that is there.
+    """
+    check_name(name, "source model")
+    if (hub.MODELS / f"{name}.yaml").exists():
+        raise StrataError(f"{name} is a built-in source model, which stays as it is; take another name")
+    path = hub.own_folder() / f"{name}.yaml"
+    if path.exists() and not force:
+        raise StrataError(f"{path} is there already; take another name, or replace that model with --force")
+
+
 def publish(
     name: str,
-    state: "Mapping[str, Tensor]",
+    state: Mapping[str, Tensor],
     targets: tuple[Target, ...],
     graph: GraphSettings,
     facts: Mapping[str, Any],
     half: bool = False,
+    force: bool = False,
 ) -> SourceCard:
-    """Write a model's weights, then its card; returns the card.
+    """Write a model's weights, then its card, into `hub.own_folder()`; returns the card.
 
     state: predicts `targets` in their units. facts: title, training, metrics, licence, note of the card.
-    half: float16, with which the model predicts a little otherwise. A model of that name is replaced.
+    half: float16, with which the model predicts a little otherwise. force: replaces a model of one's own.
 
-    Raises `StrataError` for a name that is none, and for a file over 20 MB.
+    Raises `StrataError` for a name that is taken (see `check_free`), a file over 20 MB, and a folder that
+    cannot be written.
     """
-    import torch
-    from safetensors.torch import save
-
-    from zoo.backbones.alignn.inference import Architecture
-
-    check_name(name, "source model")
+    check_free(name, force)
     kept = {n: t.half() if half and t.dtype == torch.float32 else t for n, t in state.items()}
     content = save({n: tensor.contiguous() for n, tensor in kept.items()})
     if len(content) > MAX_BYTES:
@@ -62,10 +73,15 @@ def publish(
         more_targets=targets[1:],
         **facts,
     )
-    hub.WEIGHTS.mkdir(exist_ok=True)
-    _replace(hub.WEIGHTS / f"{name}.safetensors", content)
+    folder = hub.own_folder()
     text = yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH)
-    _replace(hub.MODELS / f"{name}.yaml", text.encode())
+    try:
+        write_whole(folder / f"{name}.safetensors", content)
+        write_whole(folder / f"{name}.yaml", text)
+    except OSError as error:
+        raise StrataError(
+            f"{folder} cannot be written ({error.strerror}); name another in {hub.MODELS_VARIABLE}"
+        ) from None
     hub.load_source.cache_clear()
     return card
 
@@ -80,11 +96,11 @@ def _as_written(card: SourceCard) -> dict[str, Any]:
     }
 
 
-def publish_run(store_root: str | Path, run_id: str, name: str) -> Path:
-    """Publish the network of a run of `strata train` or `finetune`; returns the card's path."""
-    from etl.cards import load_card
-    from zoo.training.trained import TrainedModel
+def publish_run(store_root: str | Path, run_id: str, name: str, force: bool = False) -> Path:
+    """Publish the network of a run of `strata train` or `finetune`; returns the card's path.
 
+    See `publish` for force and what is raised.
+    """
     store = open_store(store_root)
     found = store.sql(
         "SELECT dataset, method, source_model, scheme, seed, fold, n_train, settings, model_path FROM runs "
@@ -96,7 +112,7 @@ def publish_run(store_root: str | Path, run_id: str, name: str) -> Path:
     dataset, method, source, *split, n_train, settings, path = found[0]
     model = TrainedModel.load(Path(store_root) / path)
     val = store.sql("SELECT property, val_mae FROM runs WHERE model_path = ?", [path]).fetchall()
-    of = load_card(dataset)
+    of = store.facts(dataset)
     start = f"from the weights of {source}" if method == "finetune" else "from random weights"
     publish(
         name,
@@ -116,8 +132,9 @@ def publish_run(store_root: str | Path, run_id: str, name: str) -> Path:
             "metrics": metrics(dict(val)),
             "licence": f"weights under the project's terms (Apache-2.0); data {of.licence}",
         },
+        force=force,
     )
-    return hub.MODELS / f"{name}.yaml"
+    return hub.own_folder() / f"{name}.yaml"
 
 
 def metrics(val_mae: Mapping[str, float]) -> dict[str, float]:
@@ -125,14 +142,3 @@ def metrics(val_mae: Mapping[str, float]) -> dict[str, float]:
     if len(val_mae) == 1:
         return {"val_mae": round(next(iter(val_mae.values())), 6)}
     return {f"val_mae_{name}": round(value, 6) for name, value in sorted(val_mae.items())}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise StrataError(f"{path} cannot be written ({error.strerror}); publish from a checkout") from None
-    finally:
-        remove(temporary)

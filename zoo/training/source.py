@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from core.errors import StrataError
 from core.params import Params, Source
-from etl.cards import load_card as dataset_card
-from featurestore import FeatureStore, open_store
+from featurestore import FeatureStore, open_store, test_evaluations
+from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
-from zoo.hub import SourceCard, Target, Training, list_models, load_source
-from zoo.publish import publish
+from zoo.backbones.engine import pick_device
+from zoo.hub import SourceCard, Target, Training, load_source
+from zoo.publish import check_free, publish
 from zoo.training.data import Rows, parse_split, read, with_graphs
 from zoo.training.examples import Examples, Scale
-from zoo.training.inference import predict
 from zoo.training.initial import initial
 from zoo.training.loop import Trained, train
 from zoo.training.run import CODE, TRAINING, keyed
+from zoo.training.trained import predict
 
 GRAPHS = {"invariant": INVARIANT, "published": PUBLISHED}
-BETTER = 0.9  # of the validation MAE of the model that is replaced
+ROLE, STAGE = "source", "train-source"  # in the audit of test parts
 _SIZES = ((1, 4), (5, 8), (9, 20), (21, 40), (41, 200))  # atoms a cell, as the card reports errors
 
 
@@ -95,27 +97,26 @@ def publish_source(
     half: bool = False,
     force: bool = False,
 ) -> SourceCard:
-    """Publish a finished training; only now, and once, the test part is read, for the card.
+    """Publish a finished training; only now the test part is read, for the card, and leaves a row in `looks`.
 
-    A model of that name with the same target is replaced only if the validation MAE of the new one, on the
-    same structures, is at least 10 % lower, or with `force`. Raises `StrataError` where it is not.
+    See `zoo.publish.publish` for half, force and what is raised; a name that is taken is told before.
     """
+    check_free(name, force)
+    store = open_store(store_root)
     rows, everything = training.rows, training.everything
     val = np.flatnonzero((rows.part == "val").any(axis=1))
-    new = _errors(trained.state, trained, training, val, rows.values[val])
-    if name in list_models() and not force:
-        _must_be_better(name, training, val, new)
+    on_val = _errors(trained.state, trained, training, val, rows.values[val])
     test = np.flatnonzero((rows.part == "test").any(axis=1))
-    values = _test_values(store_root, rows, test)
+    values = _test_values(store, training, test)
     errors = _errors(trained.state, trained, training, test, values)
     atoms = everything.graphs.atoms[everything.graph]  # type: ignore[attr-defined]
-    card = dataset_card(rows.dataset)
+    facts = store.facts(rows.dataset)
     metrics: dict[str, float] = {}
     for k, prop in enumerate(rows.names):
         ending = "" if len(rows.names) == 1 else f"_{prop}"
-        metrics |= {f"val_mae{ending}": _mean(new[:, k]), f"test_mae{ending}": _mean(errors[:, k])}
+        metrics |= {f"val_mae{ending}": _mean(on_val[:, k]), f"test_mae{ending}": _mean(errors[:, k])}
         small = atoms[val] <= 20
-        metrics[f"val_mae_to_20_atoms{ending}"] = _mean(new[small, k])
+        metrics[f"val_mae_to_20_atoms{ending}"] = _mean(on_val[small, k])
         for first, last in _SIZES:
             inside = (atoms[test] >= first) & (atoms[test] <= last)
             if inside.any():
@@ -126,7 +127,7 @@ def publish_source(
             Target(dataset=rows.dataset, property=prop, unit=unit)
             for prop, unit in zip(rows.names, rows.units, strict=True)
         ),
-        training.graph, _facts(training, trained, card, metrics), half,
+        training.graph, _facts(training, trained, facts, metrics), half, force,
     )  # fmt: skip
 
 
@@ -134,44 +135,22 @@ def _errors(
     state: Mapping, trained: Trained, training: SourceTraining, which: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """Absolute errors (rows, p), NaN where there is no value."""
-    import torch
-
-    from zoo.backbones.alignn.elements import atom_features
-    from zoo.backbones.engine import pick_device
-
     graphs = [training.everything.graphs[i] for i in training.everything.graph[which]]
     features = torch.from_numpy(atom_features())
     device = pick_device(training.section.device)
     return np.abs(predict(state, trained.architecture, features, graphs, device) - values)
 
 
-def _must_be_better(name: str, training: SourceTraining, val: np.ndarray, new: np.ndarray) -> None:
-    """Compare with the model that would be replaced, each on graphs by its own card."""
-    import torch
-
-    from zoo.backbones.alignn.elements import atom_features
-    from zoo.training.data import with_graphs
-
-    old = load_source(name)
-    if old.card.target.property not in training.rows.names and len(training.rows.names) == 1:
-        return
-    store = open_store(training.folder.parents[1])
-    kept = np.zeros(len(training.rows.entry_ids), bool)
-    kept[val] = True
-    rows, examples = with_graphs(store, training.rows.only(kept), old.card.graph)
-    graphs = [examples.graphs[i] for i in examples.graph]
-    found = predict(old.state, old.card.architecture, torch.from_numpy(atom_features()), graphs)
-    before, after = _mean(np.abs(found[:, :1] - rows.values[:, :1])), _mean(new[:, :1])
-    if after > BETTER * before:
-        raise StrataError(
-            f"{name} has a validation MAE of {before:.4f} {rows.units[0]}, the new one {after:.4f}: not 10 % "
-            "lower, so nothing was published; train on, take another name, or --force"
-        )
-
-
-def _test_values(store_root: str | Path, rows: Rows, test: np.ndarray) -> np.ndarray:
+def _test_values(store: FeatureStore, training: SourceTraining, test: np.ndarray) -> np.ndarray:
     """The targets of the test part: read here for the card of a model that is being published."""
-    store = open_store(store_root)
+    rows = training.rows
+    counts = (rows.part == "test").sum(axis=0)
+    about = {"run_id": training.key, "dataset": rows.dataset, **rows.split._asdict()}
+    about |= {"role": ROLE, "among": "", "stage": STAGE}
+    test_evaluations.record(
+        store,
+        [about | {"property": name, "n": int(n)} for name, n in zip(rows.names, counts, strict=True)],
+    )
     values = np.full((len(test), len(rows.names)), np.nan)
     for k, name in enumerate(rows.names):
         found = dict(
@@ -185,7 +164,7 @@ def _test_values(store_root: str | Path, rows: Rows, test: np.ndarray) -> np.nda
 
 
 def _facts(
-    training: SourceTraining, trained: Trained, card: Any, metrics: dict[str, float]
+    training: SourceTraining, trained: Trained, dataset: Any, metrics: dict[str, float]
 ) -> dict[str, Any]:
     section, n = training.section, int(training.examples.train.any(axis=1).sum())
     limit = f", of at most {section.max_cost} compressed angles" if section.max_cost else ""
@@ -203,10 +182,10 @@ def _facts(
                 f"{trained.best_epoch + 1} by validation MAE; from {start}, on symmetry classes, "
                 f"{trained.seconds / 3600:.1f} hours; made by strata train-source"
             ),
-            attribution=card.citation,
+            attribution=dataset.citation,
         ),
         "metrics": metrics,
-        "licence": f"weights under the project's terms (Apache-2.0); data {card.licence}",
+        "licence": f"weights under the project's terms (Apache-2.0); data {dataset.licence}",
         "note": "Never shown a molecule, a surface or a 2D material; no substitute for a computation by DFT.",
     }
 

@@ -16,7 +16,7 @@ from etl.ingest import ingest
 from evaluation.evaluate import evaluate
 from featurestore import SplitKey, StoreLayout, current
 from featurestore.splits.schemes import split_dataset
-from zoo.hub import load_card
+from zoo.hub import load_card, load_source
 from zoo.predict import predict
 from zoo.publish import publish_run
 from zoo.training import workers
@@ -228,19 +228,17 @@ def test_the_chosen_network_is_scored_beside_scratch_and_predicts_files(store, t
 
 
 def test_published_network_is_a_source_model(made, tmp_path, monkeypatch):
-    from zoo import hub
-
     root, done = made
-    monkeypatch.setattr(hub, "MODELS", tmp_path)
-    monkeypatch.setattr(hub, "WEIGHTS", tmp_path)
+    monkeypatch.setenv("STRATA_MODELS", str(tmp_path / "models"))
     path = publish_run(root / "store", done[0].run_id, "mine")
+    assert path == tmp_path / "models" / "mine.yaml"
     assert path.read_text(encoding="utf-8").startswith("name: mine\n")
     card = load_card("mine")
     assert card.target.model_dump() == {"dataset": DATASET, "property": "volume", "unit": "Å³/atom"}
     assert card.metrics == {"val_mae": pytest.approx(done[0].val_mae, abs=1e-5)}
     model = TrainedModel.load(StoreLayout(root / "store").trained("models", DATASET) / done[0].run_id)
-    assert all(torch.equal(hub.load_source("mine").state[k], t) for k, t in model.state.items())
-    hub.load_source.cache_clear()
+    assert all(torch.equal(load_source("mine").state[k], t) for k, t in model.state.items())
+    load_source.cache_clear()
 
 
 def test_settings_are_recorded(made):

@@ -1,7 +1,6 @@
 """train-source on a small store: steps that can be resumed, the card, and when a model may be replaced."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from core.errors import StrataError
 from core.params import Extract, Params, Source
 from etl.ingest import ingest
 from featurestore.splits.schemes import split_dataset
-from zoo import hub
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED
 from zoo.backbones.engine import Engine
 from zoo.hub import load_card, load_source
@@ -39,14 +37,12 @@ def params(**changes) -> Params:
 
 @pytest.fixture(autouse=True)
 def shelf(tmp_path, monkeypatch):
-    """A zoo of the test's own, that holds the project's model."""
-    for name in ("models", "weights"):
-        shutil.copytree(hub.ZOO / name, tmp_path / name)
-    monkeypatch.setattr(hub, "MODELS", tmp_path / "models")
-    monkeypatch.setattr(hub, "WEIGHTS", tmp_path / "weights")
+    """A folder of one's own models, empty."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv("STRATA_MODELS", str(folder))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield tmp_path
+    yield folder
     torch.set_num_threads(before)
     load_source.cache_clear()
 
@@ -88,7 +84,7 @@ def test_pauses_goes_on_and_publishes_a_card(store, shelf):
     assert re.search(data, card.training.data)
     assert "before epoch 1 of at most 20" in card.training.data
     assert {"val_mae", "test_mae", "val_mae_to_20_atoms", "test_mae_1_to_4_atoms"} <= card.metrics.keys()
-    assert (shelf / "weights" / "mine.safetensors").stat().st_size < 20e6
+    assert (shelf / "mine.safetensors").stat().st_size < 20e6
     assert load_source("mine").state["fc.weight"].dtype == torch.float32
     # the figure is that of the published network on the test part
     opened = featurestore.open(store)
@@ -106,24 +102,48 @@ def test_half_is_half_the_size_and_nearly_the_same(store, shelf):
     training = prepare(params(), store)
     trained = training.run()
     publish_source(training, trained, "half", store, half=True)
-    assert (shelf / "weights" / "half.safetensors").stat().st_size < 9e6
+    assert (shelf / "half.safetensors").stat().st_size < 9e6
     name = "gcn_layers.0.src_gate.weight"
     difference = load_source("half").state[name].float() - trained.state[name]
     assert 0 < difference.abs().max() < 1e-3
 
 
-def test_a_model_is_replaced_only_by_a_better_one(store, monkeypatch):
+def test_publishing_leaves_a_row_in_the_audit_before_the_test_part_is_read(store, monkeypatch):
+    training = prepare(params(), store)
+    trained = training.run()
+    select = "SELECT property, scheme, seed, fold, role, stage, n FROM looks WHERE run_id = ?"
+    read_first = []
+
+    def unrecorded(*_args):
+        read_first.append(True)
+        raise StrataError("the audit cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.training.source.test_evaluations.record", unrecorded)
+        patch.setattr("zoo.training.source.publish", lambda *_args: pytest.fail("published unrecorded"))
+        with pytest.raises(StrataError, match="audit cannot be written"):
+            publish_source(training, trained, "unseen", store)
+    assert read_first == [True]
+    publish_source(training, trained, "seen", store)
+    publish_source(training, trained, "seen", store, force=True)  # the same evaluation: no second row
+    counted = training.rows.part[:, 0].tolist().count("test")
+    found = featurestore.open(store).sql(select, [training.key]).fetchall()
+    assert found == [("volume", "random", 0, 0, "source", "train-source", counted)]
+
+
+def test_a_name_that_is_taken_is_told_before_the_test_part_is_read(store, monkeypatch):
     training = prepare(params(), store)
     trained = training.run()
     publish_source(training, trained, "mine", store)
     before = load_card("mine").weights_sha256
-    worse = prepare(params(seed=1), store)
-    other = worse.run()
-    monkeypatch.setattr("zoo.training.source.BETTER", 0.0)
-    with pytest.raises(StrataError, match=r"mine has a validation MAE of .*nothing was published"):
-        publish_source(worse, other, "mine", store)
+    other = prepare(params(seed=1), store)
+    found = other.run()
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.training.source._test_values", lambda *_args: pytest.fail("read the test part"))
+        with pytest.raises(StrataError, match=r"mine\.yaml is there already.*--force"):
+            publish_source(other, found, "mine", store)
     assert load_card("mine").weights_sha256 == before
-    publish_source(worse, other, "mine", store, force=True)
+    publish_source(other, found, "mine", store, force=True)
     assert load_card("mine").weights_sha256 != before
 
 
