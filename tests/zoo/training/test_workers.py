@@ -121,7 +121,7 @@ def _saved(store: Path) -> set[Path]:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 def _until(true) -> None:
