@@ -8,10 +8,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from core.errors import StrataError, check_name, unknown
-from core.experiment_params import Experiments
 from core.section import Section
 
 PARAMS_FILE = Path("params.yaml")
+S = TypeVar("S", bound=Section)
 
 
 class Ingest(Section):
@@ -138,7 +138,9 @@ class Params(Section):
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
     source: Source = Source()
-    experiments: Experiments = Experiments()
+    experiments: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="settings of each experiment, which checks its own"
+    )
 
 
 def load(path: str | Path = PARAMS_FILE) -> Params:

@@ -99,17 +99,17 @@ def experiment(
     Settings are under experiments in params.yaml. What was run is not run again; a stopped one goes on.
     """
     from core.params import load
-    from evaluation.experiments import EXPERIMENTS, find, run
+    from evaluation.experiments import experiments, find, run
     from featurestore.query.output import show
 
     if list_ or not names:
-        rows = [(e.name, e.question, e.paper) for e in EXPERIMENTS.values()]
+        rows = [(e.name, e.question, e.paper) for e in experiments().values()]
         show("Experiments", ("name", "question", "in the paper"), rows)
         return
     settings = load(params)
-    wanted = [find(name).name for name in (EXPERIMENTS if names == ["all"] else names)]
+    wanted = [find(name).name for name in (experiments() if names == ["all"] else names)]
     for name in wanted:
-        result = run(name, settings, store, out)
+        result = run(name, settings, store, out, str(params))
         table = result.tables["table"].drop(columns=[*_NOT_ON_SCREEN], errors="ignore")
         rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
         show(find(name).question, list(table.columns), rows)

@@ -1,57 +1,85 @@
-"""Table 1 of the paper: one head on each of the 38 feature sets.
+"""Table 1 of the paper: one head on each feature set.
 
 All sets compete on the validation part. Of each kind of features (atom, bond, angle, and their combinations)
 the best one looks at the test part, once; so does Base.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from core.params import Params
-from evaluation.experiments.frames import compare, scores_of
+from core.text import number
+from evaluation.experiments.base import Experiment, Shown
+from evaluation.experiments.figures import Figure, by_target, in_unit
+from evaluation.experiments.frames import TARGET, compare, nested, records, scores_of
 from evaluation.experiments.results import Result
+from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
+from evaluation.report.charts import Chart, Mark, Series, chart_spec
 from evaluation.statistics import corrected_t_test
 from featurestore.query.feature_sets import FEATURE_SETS
 
 NAME = "checkpoints"
-KINDS = ("atom", "bond", "angle", "atom_bond", "atom_bond_angle", "atom_bond_angle_last")
+_DEPTH = re.compile(r"_(\d+)(?=\+|$)")
+
+
+class Settings(Comparison):
+    """One head, so that the feature sets alone differ; `feature_sets` and `trained` are not read."""
+
+    heads: tuple[str, ...] = ("ridge",)
 
 
 def kind_of(feature_set: str) -> str:
     """Return the kind of a feature set: its name without the depth.
 
-    >>> kind_of("atom_bond_3"), kind_of("atom_bond_angle_last")
-    ('atom_bond', 'atom_bond_angle_last')
+    >>> kind_of("atom_bond_3"), kind_of("atom_bond_angle_last"), kind_of("atom_3+site_12")
+    ('atom_bond', 'atom_bond_angle_last', 'atom+site')
     """
-    return feature_set if feature_set.endswith("_last") else feature_set.rpartition("_")[0]
+    return _DEPTH.sub("", feature_set)
 
 
-def run(params: Params, store_root: Path, _out: Path) -> Result:
+def depth_of(feature_set: str) -> int | None:
+    """Return the depth that a feature set is read at; None of a set that has none or several.
+
+    >>> depth_of("atom_bond_3"), depth_of("atom_bond_angle_last")
+    (3, None)
+    """
+    depths = set(_DEPTH.findall(feature_set))
+    return int(depths.pop()) if len(depths) == 1 else None
+
+
+def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result:
     """Fit, choose by kind, look, and bring together over seeds."""
-    section = params.experiments.checkpoints
-    plan = section.model_copy(update={"feature_sets": tuple(FEATURE_SETS), "trained": {}})
+    return run_on(tuple(FEATURE_SETS), asked, params, store_root)
+
+
+def run_on(feature_sets: tuple[str, ...], asked: Settings, params: Params, store_root: Path) -> Result:
+    """Let these feature sets compete; kinds stand in the order of the sets."""
+    plan = asked.model_copy(update={"feature_sets": feature_sets, "trained": {}})
+    kinds = list(dict.fromkeys(map(kind_of, feature_sets)))
     workspace = Workspace(NAME, params, plan, store_root)
     runs = workspace.heads()
     is_base = runs["method"] == "base"
     # Base has no features: it stands once beside each kind
     heads = runs[~is_base].assign(kind=runs.loc[~is_base, "feature_set"].map(kind_of))
-    bases = pd.concat([runs[is_base].assign(kind=kind) for kind in KINDS])
+    bases = pd.concat([runs[is_base].assign(kind=kind) for kind in kinds])
     looks = workspace.score(pd.concat([heads, bases], ignore_index=True), within=["kind"])
     looks = looks.rename(columns={"among": "kind"})
     by = ["dataset", "property", "scheme", "kind"]
     table = compare(looks, by, params.evaluate.bootstrap, params.evaluate.seed)
     chosen = looks[looks["role"] == "chosen"].groupby(by)["feature_set"].agg(_most_often)
     table = table.merge(chosen.rename("feature_set"), left_on=by, right_index=True)
-    table["kind"] = pd.Categorical(table["kind"], KINDS, ordered=True)
+    table["kind"] = pd.Categorical(table["kind"], kinds, ordered=True)
     table = table.sort_values(by).astype({"kind": str}).drop(columns=["winner", "method"])
     table = table[[name for name in table.columns if not name.startswith("scratch")]]
     return Result(
         NAME,
         {"table": table, "validation": validation(heads), "scores": scores_of(looks)},
-        metrics=_metrics(table),
-        settings=section.model_dump(mode="json"),
+        metrics=nested(table, by, "transfer"),
         provenance=workspace.provenance(runs),
         notes=tuple(workspace.notes),
     )
@@ -74,9 +102,38 @@ def _most_often(names: pd.Series) -> str:
     return str(counts.idxmax())
 
 
-def _metrics(table: pd.DataFrame) -> dict:
-    found: dict = {}
-    for row in table.to_dict("records"):
-        place = found.setdefault(row["dataset"], {}).setdefault(row["property"], {})
-        place.setdefault(row["scheme"], {})[row["kind"]] = row["transfer"]
-    return found
+def figures(result: Result) -> Iterable[Figure]:
+    """Draw validation MAE against depth, a line a kind."""
+    for dataset, prop, unit, scheme, own in by_target(result.tables["validation"]):
+        deep = own.assign(depth=own["feature_set"].map(depth_of)).dropna(subset="depth")
+        series = [
+            Series(str(kind), tuple(_mark(row, unit) for row in records(rows.sort_values("depth"))))
+            for kind, rows in deep.groupby("kind", sort=True)
+        ]
+        title = f"{dataset}, {prop}, {scheme}"
+        spec = chart_spec(Chart(title, "depth (layer)", f"validation MAE ({in_unit(unit)})", tuple(series)))
+        yield Figure(f"checkpoints-{dataset}-{prop}-{scheme}", title, spec, (dataset, prop))
+
+
+def _mark(row: Mapping[str, Any], unit: str) -> Mark:
+    tip = f"{row['feature_set']}: {number(row['val_mae'])} {unit}"
+    return Mark(float(row["depth"]), row["val_mae"], tip, row["val_mae_low"], row["val_mae_high"])
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Checkpoints",
+    question="Which of the feature sets serves a head best?",
+    paper="table 1",
+    settings=Settings,
+    run=run,
+    tables={
+        "table": Shown((*TARGET, "kind", "feature_set", "base", "transfer", "base_change", "splits")),
+        "validation": Shown(
+            (*TARGET, "feature_set", "val_mae", "splits"),
+            "Validation MAE of every feature set; no test part in it.",
+        ),
+    },
+    figures=figures,
+    order=1,
+)

@@ -1,13 +1,14 @@
 """Supplementary table 10 of the paper: nine folds, and the corrected resampled t-test between two methods."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from core.params import Params
-from evaluation.experiments.frames import KEY, scores_of
+from evaluation.experiments.base import Experiment, Shown
+from evaluation.experiments.frames import KEY, TARGET, nested, scores_of
 from evaluation.experiments.results import Result
+from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.protocol import BASE, CHOSEN, SCRATCH
 from evaluation.statistics import corrected_t_test, quartiles
@@ -15,24 +16,24 @@ from evaluation.statistics import corrected_t_test, quartiles
 NAME = "cross_validation"
 
 
-def run(params: Params, store_root: Path, _out: Path) -> Result:
+class Settings(Comparison):
+    """Nine folds a seed."""
+
+    splits: tuple[str, ...] = ("kfold",)
+    seeds: tuple[int, ...] = (0,)
+
+
+def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result:
     """Train and fit on every fold, look, and test the differences of the folds."""
-    section = params.experiments.cross_validation
-    workspace = Workspace(NAME, params, section, store_root)
+    workspace = Workspace(NAME, params, asked, store_root)
     runs = workspace.all_runs()
     looks = workspace.score(runs)
     table = tests(looks)
-    metrics: dict[str, Any] = {}
-    for row in table.to_dict("records"):
-        place = metrics.setdefault(row["dataset"], {}).setdefault(row["property"], {})
-        place.setdefault(row["scheme"], {})[row["against"]] = {
-            name: row[name] for name in ("mean", "transfer", "difference", "low", "high", "p_value")
-        }
+    headline = ("mean", "transfer", "difference", "low", "high", "p_value")
     return Result(
         NAME,
         {"table": table, "scores": scores_of(looks)},
-        metrics=metrics,
-        settings=section.model_dump(mode="json"),
+        metrics=nested(table, ["dataset", "property", "scheme", "against"], headline),
         provenance=workspace.provenance(runs),
         notes=tuple(workspace.notes),
     )
@@ -79,3 +80,27 @@ def tests(looks: pd.DataFrame) -> pd.DataFrame:
 
 def _names(both: pd.DataFrame) -> pd.Series:
     return both["method_t"].where(both["method_t"] != "features", both["head_t"])
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Cross-validation",
+    question="Does the difference outlast another choice of parts?",
+    paper="supplementary table 10",
+    settings=Settings,
+    run=run,
+    tables={
+        "table": Shown(
+            (
+                *(*TARGET, "against", "folds", "mean", "transfer", "difference", "t", "p_value", "better"),
+                *("method", "label"),
+            ),
+            titles={
+                "p_value": "p (two-sided)",
+                "better": "Folds won",
+            },
+            intervals={"difference": ("low", "high")},
+        )
+    },
+    order=5,
+)

@@ -12,6 +12,9 @@ from evaluation.protocol import BASE, CHOSEN, SCRATCH, Scored
 from evaluation.statistics import corrected_t_test, paired_change, percent_change
 
 KEY = ["dataset", "property", "scheme", "seed", "fold"]
+TARGET = ("property", "dataset", "unit", "scheme")
+SIDES = ("base", "scratch", "transfer", "change", "base_change")
+FIT = ("mad_mae", "r2", "spearman")
 _FACTS = ("run_id", *KEY, "unit", "role", "among", "method", "head", "feature_set", "source_model", "label",
           "n_train", "n_val", "val_mae", "fit_seconds", "mad")  # fmt: skip
 
@@ -181,3 +184,26 @@ def points_of(looks: pd.DataFrame) -> pd.DataFrame:
             for entry, actual, predicted in json.loads(look["pairs"])
         ]
     return pd.DataFrame(rows)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a data frame as dictionaries, with None for whatever is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def nested(table: pd.DataFrame, levels: Sequence[str], values: str | Sequence[str]) -> dict[str, Any]:
+    """Lay the rows out as a dictionary a level, for metrics.json: of one column, or of several by name.
+
+    >>> nested(pd.DataFrame({"a": ["x", "x"], "b": [1, 2], "mae": [0.5, 0.25]}), ["a", "b"], "mae")
+    {'x': {'1': 0.5, '2': 0.25}}
+    """
+    found: dict[str, Any] = {}
+    *above, last = levels
+    for row in table.to_dict("records"):
+        place = found
+        for level in above:
+            place = place.setdefault(str(row[level]), {})
+        place[str(row[last])] = (
+            row[values] if isinstance(values, str) else {name: row[name] for name in values}
+        )
+    return found

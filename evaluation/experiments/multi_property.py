@@ -6,14 +6,15 @@ others' values of it either, so that a joint network has fewer rows; the table s
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from core.errors import StrataError
 from core.params import Params
-from evaluation.experiments.frames import compare, scores_of
+from evaluation.experiments.base import Experiment, Shown
+from evaluation.experiments.frames import SIDES, TARGET, compare, nested, scores_of
 from evaluation.experiments.results import Result
+from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.protocol import BASE
 from zoo.training.finetune import train_all
@@ -23,18 +24,23 @@ NAME = "multi_property"
 SINGLE, JOINT = "single", "joint"
 
 
-def run(params: Params, store_root: Path, _out: Path) -> Result:
+class Settings(Comparison):
+    """Networks alone: `trained` is not read."""
+
+    heads: tuple[str, ...] = ()
+
+
+def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result:
     """Train every property alone and all together, from scratch and fine-tuned; each looks once."""
-    section = params.experiments.multi_property
-    for dataset, names in section.targets.items():
+    for dataset, names in asked.targets.items():
         if len(names) < 2:
             raise StrataError(
                 f"params.yaml, experiments.multi_property: {dataset} names {len(names)} properties; "
                 "joint training takes two or more"
             )
-    if not section.targets:
+    if not asked.targets:
         raise StrataError("params.yaml, experiments.multi_property: name a dataset and two of its properties")
-    workspace = Workspace(NAME, params, section, store_root)
+    workspace = Workspace(NAME, params, asked, store_root)
     networks = _train(workspace)
     base = workspace.heads()
     base = base[base["method"] == BASE]
@@ -43,17 +49,10 @@ def run(params: Params, store_root: Path, _out: Path) -> Result:
     looks = workspace.score(runs, within=["training"]).rename(columns={"among": "training"})
     by = ["dataset", "property", "scheme", "training"]
     table = compare(looks, by, params.evaluate.bootstrap, params.evaluate.seed)
-    metrics: dict[str, Any] = {}
-    for row in table.to_dict("records"):
-        place = metrics.setdefault(row["dataset"], {}).setdefault(row["property"], {})
-        place.setdefault(row["scheme"], {})[row["training"]] = {
-            name: row[name] for name in ("scratch", "transfer")
-        }
     return Result(
         NAME,
         {"table": table, "scores": scores_of(looks)},
-        metrics=metrics,
-        settings=section.model_dump(mode="json"),
+        metrics=nested(table, by, ("scratch", "transfer")),
         provenance=workspace.provenance(runs),
         notes=tuple(workspace.notes),
     )
@@ -80,3 +79,16 @@ def _train(workspace: Workspace) -> pd.DataFrame:
 
 def _training(settings: str) -> str:
     return JOINT if len(json.loads(settings)["properties"]) > 1 else SINGLE
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Several properties at once",
+    question="Does one network for several properties beat one network each?",
+    paper="supplementary table 11",
+    settings=Settings,
+    run=run,
+    tables={"table": Shown((*TARGET, "training", "n_train", *SIDES, "label", "splits"))},
+    is_training=True,
+    order=7,
+)

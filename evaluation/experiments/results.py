@@ -17,7 +17,10 @@ _DIGITS = 8
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Result:
-    """The tables of one experiment by name, its headline numbers, and what to know before reading them."""
+    """The tables of one experiment by name, its headline numbers, and what to know before reading them.
+
+    key: of what it was made from, where another experiment reads it as long as that is so.
+    """
 
     name: str
     tables: Mapping[str, pd.DataFrame]
@@ -25,6 +28,7 @@ class Result:
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    key: str = ""
 
 
 def write(result: Result, out: Path) -> Path:
@@ -53,6 +57,7 @@ def write(result: Result, out: Path) -> Path:
         "settings": result.settings,
         "provenance": result.provenance,
         "notes": list(result.notes),
+        "key": result.key,
     }
     _write_json(folder / FACTS, facts)
     return folder
@@ -70,7 +75,8 @@ def read(name: str, out: Path) -> Result:
         tables = {table: pd.read_parquet(folder / f"{table}.parquet") for table in facts["tables"]}
     except FileNotFoundError as error:
         raise StrataError(f"{error.filename} is missing; make it with: strata experiment {name}") from None
-    return Result(name, tables, metrics, facts["settings"], facts["provenance"], tuple(facts["notes"]))
+    notes = tuple(facts["notes"])
+    return Result(name, tables, metrics, facts["settings"], facts["provenance"], notes, facts.get("key", ""))
 
 
 def _plain(value: Any) -> Any:

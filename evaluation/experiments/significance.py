@@ -4,14 +4,21 @@ Read off what `transfer` looked at; nothing is looked at again.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import Field
 
-from core.params import Params
+from core.params import Params, Section
+from core.text import number
+from evaluation.experiments.base import Experiment, Shown
+from evaluation.experiments.figures import Figure
+from evaluation.experiments.frames import nested, records
 from evaluation.experiments.results import Result
-from evaluation.experiments.transferred import transferred
+from evaluation.experiments.transfer import transferred
+from evaluation.report.ranks import ranks_spec
 from evaluation.statistics import CriticalDifference, critical_difference, sign_test, wilcoxon
 
 NAME = "significance"
@@ -20,32 +27,32 @@ _NOT_INDEPENDENT = (
 )
 
 
-def run(params: Params, store_root: Path, out: Path) -> Result:
+class Settings(Section):
+    """What is read off the results of the experiment `transfer`."""
+
+    alpha: float = Field(0.05, gt=0, lt=1, description="level of the critical difference")
+
+
+def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
     """Test transfer against scratch and against Base, for each way of splitting."""
-    section = params.experiments.significance
     source = transferred(params, store_root, out)
     table, validation = source.tables["table"], source.tables["validation"]
     tests = pair_tests(table)
     ranks = pd.concat(
         [
-            rank_table(_by_test(table), "test", section.alpha),
-            rank_table(_by_validation(validation), "validation", section.alpha),
+            rank_table(_by_test(table), "test", asked.alpha),
+            rank_table(_by_validation(validation), "validation", asked.alpha),
         ],
         ignore_index=True,
     )
-    metrics: dict[str, Any] = {}
-    for row in tests.to_dict("records"):
-        metrics.setdefault(row["scheme"], {})[row["against"]] = {
-            name: row[name] for name in ("targets", "gains", "losses", "sign_p", "wilcoxon_p")
-        }
+    facts = ("targets", "gains", "losses", "sign_p", "wilcoxon_p")
     tables = {"table": tests}
     if len(ranks):
         tables["ranks"] = ranks
     return Result(
         NAME,
         tables,
-        metrics,
-        settings=section.model_dump(mode="json"),
+        nested(tests, ["scheme", "against"], facts),
         provenance=source.provenance,
         notes=(_NOT_INDEPENDENT,),
     )
@@ -132,3 +139,54 @@ def _rows(found: CriticalDifference, scheme: str, part: str, over: str) -> list[
         }
         for method, rank in zip(found.methods, found.ranks, strict=True)
     ]
+
+
+def figures(result: Result) -> Iterable[Figure]:
+    """Draw the critical-difference diagrams."""
+    if "ranks" not in result.tables:
+        return
+    for (scheme, part, over), own in result.tables["ranks"].groupby(["scheme", "part", "over"], sort=True):
+        rows = records(own.sort_values("rank", kind="stable"))
+        numbers = sorted({int(i) for row in rows for i in str(row["groups"] or "").split()})
+        groups = [
+            [row["method"] for row in rows if str(i) in str(row["groups"] or "").split()] for i in numbers
+        ]
+        ranks = [(row["method"], row["rank"]) for row in rows]
+        spec = ranks_spec(f"{scheme}, {part}", ranks, rows[0]["distance"], groups)
+        caption = (
+            f"{scheme}, by {part} MAE over {over} ({rows[0]['targets']}); a bar joins what cannot "
+            f"be told apart at {number(rows[0]['alpha'])}"
+        )
+        yield Figure(f"ranks-{scheme}-{part}-{str(over).replace(' ', '-')}", caption, spec)
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Significance",
+    question="Could as many gains over all targets have come by chance?",
+    paper="Discussion",
+    settings=Settings,
+    run=run,
+    tables={
+        "table": Shown(
+            (
+                *("scheme", "against", "targets", "gains", "losses", "ties", "share", "sign_p"),
+                "wilcoxon_p",
+            ),
+            titles={"share": "Share of gains", "sign_p": "p, sign test", "wilcoxon_p": "p, Wilcoxon"},
+        ),
+        "ranks": Shown(
+            ("method", "scheme", "part", "over", "rank", "targets", "distance", "friedman_p"),
+            "Average ranks, 1 is best.",
+            {
+                "method": "Method",
+                "part": "By MAE of",
+                "rank": "Average rank",
+                "distance": "Critical difference",
+                "friedman_p": "p, Friedman",
+            },
+        ),
+    },
+    figures=figures,
+    order=6,
+)

@@ -1,35 +1,43 @@
 """Supplementary figures 2 and 3 of the paper: the % change against the number of rows, and its histogram."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from core.params import Params
+from core.params import Params, Section
+from core.text import number
+from evaluation.experiments.base import Experiment, Shown
+from evaluation.experiments.figures import Figure
+from evaluation.experiments.frames import nested, records
 from evaluation.experiments.results import Result
-from evaluation.experiments.transferred import transferred
+from evaluation.experiments.transfer import transferred
+from evaluation.report.charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
 from evaluation.statistics import quartiles, spearman
 
 NAME = "size_effect"
 
 
-def run(params: Params, store_root: Path, out: Path) -> Result:
+class Settings(Section):
+    """How the gain of transfer hangs on the number of rows."""
+
+    bins: int = Field(12, ge=2, description="of the histogram")
+
+
+def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
     """Summarise the changes that `transfer` found, against scratch and against Base."""
-    section = params.experiments.size_effect
     source = transferred(params, store_root, out)
     points = changes(source.tables["table"])
-    summary, bars = summaries(points), histogram(points, section.bins)
-    metrics: dict[str, Any] = {}
-    for row in summary.to_dict("records"):
-        place = metrics.setdefault(row["scheme"], {})
-        place[row["against"]] = {k: v for k, v in row.items() if k not in ("scheme", "against")}
+    summary, bars = summaries(points), histogram(points, asked.bins)
+    levels = ["scheme", "against"]
+    facts = [name for name in summary.columns if name not in levels]
     return Result(
         NAME,
         {"table": summary, "points": points, "histogram": bars},
-        metrics,
-        settings=section.model_dump(mode="json"),
+        nested(summary, levels, facts),
         provenance=source.provenance,
     )
 
@@ -70,3 +78,62 @@ def histogram(points: pd.DataFrame, bins: int) -> pd.DataFrame:
             for n, a, b in zip(counts, edges[:-1], edges[1:], strict=True)
         ]
     return pd.DataFrame(rows)
+
+
+def figures(result: Result) -> Iterable[Figure]:
+    """Draw supplementary figures 2 and 3: change against rows, a series a winner, and the histogram."""
+    bars = result.tables["histogram"]
+    for (scheme, against), own in result.tables["points"].groupby(["scheme", "against"], sort=True):
+        series = [
+            Series(
+                str(method),
+                tuple(
+                    Mark(
+                        row["rows"],
+                        row["change"],
+                        f"{row['dataset']} {row['property']}, {row['rows']} rows: "
+                        f"{number(row['change'], 3)} % "
+                        f"({number(row['change_low'], 3)} to {number(row['change_high'], 3)})",
+                        row["change_low"],
+                        row["change_high"],
+                    )
+                    for row in records(rows)
+                ),
+                line=False,
+            )
+            for method, rows in own.assign(by=own["method"].str.partition(",")[0]).groupby("by", sort=True)
+        ]
+        title = f"{scheme}, against {against}"
+        chart = Chart(title, "rows (count)", "change of test MAE (%)", tuple(series), "log", zero=True)
+        yield Figure(f"size-effect-{scheme}-{against}", title, chart_spec(chart))
+        steps = bars[(bars["scheme"] == scheme) & (bars["against"] == against)]
+        drawn = [Step(row["start"], row["stop"], int(row["count"])) for row in records(steps)]
+        spec = histogram_spec(title, "change of test MAE (%)", drawn)
+        yield Figure(f"size-histogram-{scheme}-{against}", f"{title}: how the changes are spread", spec)
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Size of the dataset",
+    question="Is the gain larger where there are fewer rows?",
+    paper="supplementary figures 2 and 3",
+    settings=Settings,
+    run=run,
+    tables={
+        "table": Shown(
+            (
+                *("scheme", "against", "n", "mean", "sd", "minimum", "q1", "median", "q3", "maximum"),
+                "rho_rows",
+            ),
+            titles={
+                "n": "Targets",
+                "sd": "sd",
+                "q1": "1st quartile",
+                "q3": "3rd quartile",
+                "rho_rows": "ρ with rows",
+            },
+        )
+    },
+    figures=figures,
+    order=8,
+)

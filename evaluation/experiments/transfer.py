@@ -4,43 +4,34 @@ Transfer is whatever has the lowest validation MAE among the heads and the fine-
 networks of their own are compared with Base alone.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core.params import Params
+from core.text import number
 from etl.cards import list_cards, load_card
-from evaluation.experiments.frames import compare, scores_of
-from evaluation.experiments.results import Result
+from evaluation.experiments.base import Experiment, Shown
+from evaluation.experiments.frames import FIT, SIDES, TARGET, compare, scores_of
+from evaluation.experiments.published import CITATION, beside
+from evaluation.experiments.results import FACTS, Result, read, write
+from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 
 NAME = "transfer"
 BY = ["dataset", "property", "scheme"]
+_PUBLISHED = (("rows", "rows"), ("base", "Base"), ("scratch", "scratch"), ("transfer", "transfer"))
 
 
-_kept: dict[tuple[str, Path, int], Result] = {}  # the last result of this process
+class Settings(Comparison):
+    """Heads, and networks for some of the targets."""
 
 
-def run(params: Params, store_root: Path, _out: Path) -> Result:
-    """Train, fit, choose, look, and lay the methods side by side.
-
-    What this process made before with the same settings, from a store that has not changed since, is
-    returned.
-    """
-    workspace = Workspace(NAME, params, params.experiments.transfer, store_root)
-    settings = params.model_dump_json()
-    key = settings, workspace.root.resolve(), workspace.version
-    if key not in _kept:
-        result = _make(params, workspace)
-        _kept.clear()
-        _kept[settings, workspace.root.resolve(), workspace.version] = result
-        return result
-    return _kept[key]
-
-
-def _make(params: Params, workspace: Workspace) -> Result:
-    section = params.experiments.transfer
+def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result:
+    """Train, fit, choose, look, and lay the methods side by side."""
+    workspace = Workspace(NAME, params, asked, store_root)
     runs = workspace.all_runs()
     looks = workspace.score(runs)
     table = compare(looks, BY, params.evaluate.bootstrap, params.evaluate.seed)
@@ -54,10 +45,21 @@ def _make(params: Params, workspace: Workspace) -> Result:
         NAME,
         tables,
         metrics=headline(table),
-        settings=section.model_dump(mode="json"),
         provenance=workspace.provenance(runs),
         notes=tuple(workspace.notes),
+        key=workspace.key,
     )
+
+
+def transferred(params: Params, store_root: Path, out: Path) -> Result:
+    """Return what is written under `out` while settings and store are those it was made from; else run.
+
+    Runs that exist are not made again, so that running costs seconds where `transfer` ran before.
+    """
+    workspace = Workspace(NAME, params, EXPERIMENT.asked(params), store_root)
+    if not (out / NAME / FACTS).exists() or read(NAME, out).key != workspace.key:
+        write(EXPERIMENT.make(params, store_root, out), out)
+    return read(NAME, out)
 
 
 def group_of(dataset: str) -> str:
@@ -130,3 +132,49 @@ def headline(table: pd.DataFrame) -> dict[str, Any]:
             }
         found[str(scheme)] = block
     return found
+
+
+def words(result: Result) -> Iterable[str]:
+    """Say in a sentence a split how often, and by how much, transfer is better."""
+    for scheme, found in result.metrics.items():
+        text = (
+            f"{scheme}: transfer is below Base for {found['below_base']} of {found['targets']} targets, "
+            f"in the median by {number(-found['median_base_change'], 3)} %"
+        )
+        if found["with_scratch"]:
+            text += (
+                f"; below scratch for {found['below_scratch']} of {found['with_scratch']}, in the median "
+                f"{number(found['median_change'], 3)} %"
+            )
+        yield text + "."
+
+
+def in_short(row: Mapping[str, Any]) -> str:
+    """Say of one target its MAE."""
+    return f"transfer {number(row['transfer'])} {row['unit']}, {row['scheme']}"
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Transfer",
+    question="How much does transfer learning gain over training from scratch, and over Base?",
+    paper="tables 2 to 6",
+    settings=Settings,
+    run=run,
+    tables={
+        "table": Shown((*TARGET, "group", "rows", *SIDES, "method", "winner", "label", *FIT, "splits")),
+        "published": Shown(
+            (
+                *("property", "dataset", "unit", "rows", "base", "scratch", "transfer", "label"),
+                *("published_rows", "published_base", "published_scratch", "published_transfer"),
+            ),
+            f"Beside it what {CITATION} report: with other parts, epochs and source model, and not compared "
+            "here.",
+            {f"published_{name}": f"Published: {title}" for name, title in _PUBLISHED},
+        ),
+    },
+    beside=lambda result: {"published": beside(result.tables["table"])},
+    words=words,
+    headline=in_short,
+    order=2,
+)

@@ -5,6 +5,7 @@ that are not; an experiment asks for others. So it works in `store/experiments/<
 targets, structures, vectors and graphs are links to the main store's, and calls the very same stages there.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ import pandas as pd
 
 import featurestore
 from core.errors import StrataError, check_name
-from core.experiment_params import Comparison, Targets
 from core.params import Finetune, Fit, Params, Split
 from evaluation.evaluate import runs_of
 from evaluation.experiments.frames import frame_of
+from evaluation.experiments.settings import Comparison, Targets
 from evaluation.protocol import look
 from featurestore.query.store import FeatureStore
 from featurestore.splits.draws import TooFewRows
@@ -119,10 +120,12 @@ class Workspace:
         return featurestore.open(self.root)
 
     @property
-    def version(self) -> int:
-        """Return the number of commits to all tables of the experiment's store, linked ones included."""
-        ((number,),) = self.store.sql("SELECT coalesce(max(n), 0) FROM log").fetchall()
-        return int(number)
+    def key(self) -> str:
+        """Return a hash of what results hang on: all settings, and every shard of the store."""
+        shards = self.store.sql("SELECT sha256 FROM shards ORDER BY sha256").fetchall()
+        settings = self.params.model_dump(mode="json", exclude={"experiments"})
+        text = json.dumps([settings, self.plan.model_dump(mode="json"), shards], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def provenance(self, runs: pd.DataFrame) -> dict[str, Any]:
         """Say what the runs were made from and with."""

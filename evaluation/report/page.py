@@ -18,6 +18,7 @@ from core.errors import StrataError, check_name
 from core.params import Params
 from etl.cards import DatasetCard, load_card
 from evaluation.evaluate import current_runs
+from evaluation.experiments.frames import records
 from evaluation.protocol import BASE, CHOSEN, split_label
 from evaluation.report.blocks import Block, blocks
 from evaluation.report.data import DatasetFacts, data_report
@@ -199,11 +200,6 @@ def gather(
         blocks=blocks(results) if results is not None else (),
         facts=tuple(data_report(store_root, params.datasets, params.extract.default)),
     )
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a data frame as dictionaries, with None for whatever is missing."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def _run(row: Mapping[str, Any], look: Mapping[str, Any]) -> Run:

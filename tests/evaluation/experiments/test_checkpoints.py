@@ -3,12 +3,15 @@
 import pytest
 
 from evaluation.experiments import run
-from evaluation.experiments.checkpoints import KINDS, kind_of
+from evaluation.experiments.checkpoints import depth_of, kind_of
 from featurestore.query.feature_sets import FEATURE_SETS
 
 
-def test_every_set_has_a_kind():
-    assert {kind_of(name) for name in FEATURE_SETS} == set(KINDS)
+def test_kinds_are_read_off_the_names_of_the_sets():
+    named = ["net/site_1+net/edge_1", "net/site_10", "last", "net/site_2"]
+    assert [kind_of(name) for name in named] == ["net/site+net/edge", "net/site", "last", "net/site"]
+    assert [depth_of(name) for name in named] == [1, 10, None, 2]
+    assert depth_of("site_1+edge_2") is None
 
 
 def test_sets_compete_on_validation_and_one_of_each_kind_looks(synthetic, ask, tmp_path):
@@ -16,7 +19,8 @@ def test_sets_compete_on_validation_and_one_of_each_kind_looks(synthetic, ask, t
     result = run("checkpoints", ask(checkpoints=section), synthetic, tmp_path)
     validation, table, scores = (result.tables[name] for name in ("validation", "table", "scores"))
     assert set(validation["feature_set"]) == set(FEATURE_SETS)
-    assert table["kind"].tolist() == list(KINDS)
+    assert table["kind"].tolist() == list(dict.fromkeys(map(kind_of, FEATURE_SETS)))
+    assert table["kind"].nunique() == 6
     chosen = scores[scores["role"] == "chosen"]
     assert len(chosen) == 6 * 2
     assert chosen.groupby(["kind", "seed"]).size().max() == 1

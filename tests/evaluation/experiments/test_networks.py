@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import StrataError
-from evaluation.experiments import EXPERIMENTS, find, run
+from evaluation.experiments import run
 from evaluation.experiments.transfer import group_of, headline
 from featurestore.tables.log import snapshot
 
@@ -66,23 +66,6 @@ def test_several_properties_at_once(elements, ask_elements, tmp_path):
 def test_one_property_is_not_several(elements, ask_elements, tmp_path):
     with pytest.raises(StrataError, match="ase_elements names 1 properties; joint training takes two"):
         run("multi_property", ask_elements(multi_property={"targets": VOLUME}), elements, tmp_path)
-
-
-def test_every_experiment_has_a_section_a_module_and_a_page():
-    from pathlib import Path
-
-    from core.experiment_params import Experiments
-
-    assert list(EXPERIMENTS) == list(Experiments.model_fields)
-    docs = Path(__file__).parents[3] / "docs" / "experiments"
-    for experiment in EXPERIMENTS.values():
-        assert callable(experiment.run)
-        assert (docs / f"{experiment.name.replace('_', '-')}.md").is_file()
-
-
-def test_an_unknown_experiment_names_the_nearest():
-    with pytest.raises(StrataError, match=r"unknown experiment 'tranfer'.*did you mean 'transfer'"):
-        find("tranfer")
 
 
 def test_groups_come_from_the_cards():

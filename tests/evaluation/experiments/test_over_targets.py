@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from evaluation.experiments import run
+from evaluation.experiments.results import read
 from evaluation.experiments.significance import pair_tests, rank_table
 from evaluation.experiments.size_effect import changes, histogram, summaries
 from evaluation.experiments.workspace import Workspace
@@ -85,14 +86,26 @@ def test_both_run_on_what_transfer_finds(synthetic, ask, tmp_path):
     assert size.tables["histogram"]["count"].sum() == 4
 
 
-def test_transfer_is_not_laid_out_twice_while_nothing_changes(synthetic, ask, tmp_path, monkeypatch):
+def test_what_transfer_wrote_is_read_while_settings_and_store_are_the_same(
+    synthetic, ask, tmp_path, monkeypatch
+):
     section = {"targets": {"alpha": ["energy"]}, "heads": ["ridge"], "seeds": [0]}
     params = ask(transfer=section)
     first = run("transfer", params, synthetic, tmp_path)
     split_dataset(synthetic / "experiments" / "transfer", "alpha", ("random",), (7,))
-    again = run("transfer", params, synthetic, tmp_path)  # the store is another now
-    monkeypatch.setattr(Workspace, "all_runs", lambda _self: pytest.fail("laid out again"))
-    run("size_effect", params, synthetic, tmp_path)
+    again = run("transfer", params, synthetic, tmp_path)  # draws its own splits again
     assert first.tables["table"].equals(again.tables["table"])
-    with pytest.raises(pytest.fail.Exception):
-        run("transfer", ask(transfer=section | {"seeds": [1]}), synthetic, tmp_path)
+    assert first.key == again.key == read("transfer", tmp_path).key != ""
+    with monkeypatch.context() as patched:
+        patched.setattr(Workspace, "all_runs", lambda _self: pytest.fail("laid out again"))
+        run("size_effect", params, synthetic, tmp_path)
+        run("significance", ask(transfer=section, significance={"alpha": 0.1}), synthetic, tmp_path)
+        with pytest.raises(pytest.fail.Exception):
+            run("size_effect", ask(transfer=section | {"seeds": [1]}), synthetic, tmp_path)
+        with pytest.raises(pytest.fail.Exception):
+            run("size_effect", params, synthetic, tmp_path / "elsewhere")
+        split_dataset(synthetic / "experiments" / "transfer", "alpha", ("random",), (8,))
+        with pytest.raises(pytest.fail.Exception):
+            run("size_effect", params, synthetic, tmp_path)
+    run("size_effect", params, synthetic, tmp_path)
+    assert read("transfer", tmp_path).key == again.key

@@ -4,7 +4,7 @@ import pytest
 
 import featurestore
 from core.errors import StrataError
-from core.experiment_params import Comparison
+from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.log import snapshot

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from evaluation.evaluate import evaluate
+from evaluation.experiments.base import Shown
 from evaluation.experiments.results import Result, write
 from evaluation.experiments.significance import pair_tests, rank_table
 from evaluation.experiments.size_effect import changes, histogram, summaries
@@ -104,7 +105,7 @@ def test_blocks_stand_in_the_order_of_the_registry(made):
 
 def test_numbers_carry_their_intervals():
     table = sides([{"dataset": "d", "property": "p_q", "base": 4.0, "scratch": 2.0, "transfer": 3.0}])
-    found = grid("t", "", table, ["property", "transfer", "change", "label", "missing"])
+    found = grid("t", table, Shown(("property", "transfer", "change", "label", "missing")))
     assert [title for title, _ in found.columns] == ["Property", "Transfer MAE", "% change", "Label"]
     ((name, mae, change, label),) = found.rows
     assert (name.text, mae.text, change.text, label.text) == ("p q", "3 (2.7 – 3.3)", "50 (45 – 55)", "demo")

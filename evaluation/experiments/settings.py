@@ -1,12 +1,13 @@
-"""The section `experiments` of `params.yaml`: what each experiment runs on (docs/experiments.md)."""
+"""What several experiments' sections of `params.yaml` have in common."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from core.section import Section
+from core.params import Section
 
 Targets = dict[str, tuple[str, ...]]
+FEATURE_SETS = ("atom_bond_angle_last",)  # where a section names none
 
 
 class Training(Section):
@@ -32,7 +33,7 @@ class Comparison(Section):
     heads: tuple[str, ...] = Field(
         ("ridge", "lightgbm", "nn17"), description="beside Base, which always runs"
     )
-    feature_sets: tuple[str, ...] = ("atom_bond_angle_last",)
+    feature_sets: tuple[str, ...] = FEATURE_SETS
     trained: Targets = Field(
         default_factory=dict, description="dataset → properties that also get networks of their own"
     )
@@ -40,35 +41,3 @@ class Comparison(Section):
     trained_seeds: tuple[int, ...] = Field((), description="those of `seeds`; none named: all of them")
     methods: tuple[Literal["scratch", "finetune"], ...] = ("scratch", "finetune")
     training: Training = Training()
-
-
-class SourceModels(Comparison):
-    """The same heads on the vectors of several source models."""
-
-    source_models: tuple[str, ...] = Field((), description="cards in zoo/models/; none: extract.source_model")
-
-
-class FromTransfer(Section):
-    """What is read off the results of the experiment `transfer`."""
-
-    alpha: float = Field(0.05, gt=0, lt=1, description="level of the critical difference")
-
-
-class SizeEffect(Section):
-    """How the gain of transfer hangs on the number of rows."""
-
-    bins: int = Field(12, ge=2, description="of the histogram")
-
-
-class Experiments(Section):
-    """The experiments, a section each; `strata experiment NAME` runs one."""
-
-    checkpoints: Comparison = Comparison(heads=("ridge",))
-    transfer: Comparison = Comparison()
-    learning_curve: Comparison = Comparison(splits=("ladder",))
-    extrapolation: Comparison = Comparison(splits=("extrapolation", "random"))
-    cross_validation: Comparison = Comparison(splits=("kfold",), seeds=(0,))
-    significance: FromTransfer = FromTransfer()
-    multi_property: Comparison = Comparison(heads=())
-    size_effect: SizeEffect = SizeEffect()
-    source_models: SourceModels = SourceModels()
