@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 import featurestore
 from core.errors import StrataError, check_name
@@ -85,8 +86,6 @@ def evaluate(params: Params, store_root: str | Path = "store", out: str | Path =
 
 
 def _write_scores(store_root: str | Path, scored: Iterable[Scored]) -> None:
-    import pyarrow as pa
-
     rows = [
         {
             "run_id": s.run_id,
@@ -124,7 +123,6 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
                 "change": significant(percent_change(scratch.score.mae, s.score.mae)),
             }
         )
-        scratch = found.get((dataset, prop, split, SCRATCH))
         metrics.setdefault(dataset, {}).setdefault(prop, {})[split] = {
             "mae": significant(s.score.mae),
             "mae_low": significant(s.score.mae_low),
@@ -142,7 +140,6 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
             "head": s.head,
             "label": s.label,
             "feature_set": s.feature_set,
-            **({"scratch_mae": significant(scratch.score.mae)} if scratch else {}),
         }
         bars.append((dataset, prop, split, f"{dataset} {prop}", significant(ratio)))
         parity += [

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from core.errors import StrataError
 from core.params import Evaluate
@@ -82,8 +83,6 @@ def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed
     >>> score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0]), resamples=0)
     TestScore(mae=1.0, mae_low=None, mae_high=None, r2=-3.5, spearman=1.0, n=3)
     """
-    from scipy import stats
-
     actual = np.asarray(actual, dtype=np.float64)
     predicted = np.asarray(predicted, dtype=np.float64)
     if actual.shape != predicted.shape or actual.ndim != 1 or actual.size == 0:
