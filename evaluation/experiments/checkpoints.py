@@ -21,7 +21,8 @@ from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.report.charts import Chart, Mark, Series, chart_spec
 from evaluation.statistics import corrected_t_test
-from featurestore.query.feature_sets import FEATURE_SETS
+from featurestore.query.feature_sets import named_sets
+from featurestore.query.store import open_store
 
 NAME = "checkpoints"
 _DEPTH = re.compile(r"_(\d+)(?=\+|$)")
@@ -54,7 +55,8 @@ def depth_of(feature_set: str) -> int | None:
 
 def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result:
     """Fit, choose by kind, look, and bring together over seeds."""
-    return run_on(tuple(FEATURE_SETS), asked, params, store_root)
+    source = open_store(store_root).need_source(params.extract.default)
+    return run_on(tuple(named_sets(source.checkpoints)), asked, params, store_root)
 
 
 def run_on(feature_sets: tuple[str, ...], asked: Settings, params: Params, store_root: Path) -> Result:

@@ -7,7 +7,7 @@ from pydantic import Field
 from core.params import Section
 
 Targets = dict[str, tuple[str, ...]]
-FEATURE_SETS = ("atom_bond_angle_last",)  # where a section names none
+FEATURE_SETS = ("last",)  # where a section names none
 
 
 class Training(Section):

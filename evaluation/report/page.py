@@ -22,8 +22,9 @@ from evaluation.experiments.frames import records
 from evaluation.protocol import BASE, CHOSEN, split_label
 from evaluation.report.blocks import Block, blocks
 from evaluation.report.data import DatasetFacts, data_report
-from evaluation.report.plots import Bar, Point
+from evaluation.report.plots import Bar, Checkpoint, Point
 from featurestore.query.store import FeatureStore
+from featurestore.tables.schema import CHECKPOINTS, WIDTH
 
 MODELS = Path(__file__).parents[2] / "zoo" / "models"
 
@@ -142,6 +143,7 @@ class Page:
     params_text: str
     blocks: tuple[Block, ...] = ()  # the experiments whose results are there
     facts: tuple[DatasetFacts, ...] = ()  # what the datasets hold
+    checkpoints: tuple[Checkpoint, ...] = ()  # of the source model
 
     @property
     def targets(self) -> list[Target]:
@@ -199,6 +201,7 @@ def gather(
         params_text=params_file.read_text(encoding="utf-8"),
         blocks=blocks(results) if results is not None else (),
         facts=tuple(data_report(store_root, params.datasets, params.extract.default)),
+        checkpoints=_checkpoints(store, fitted),
     )
 
 
@@ -279,6 +282,21 @@ def _extractions(store: FeatureStore, wanted: set[str]) -> Iterable[Extraction]:
             facts = json.loads(provenance or "{}")
             text = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
             yield Extraction(extraction_id, source_model, structures, text, _model_card(source_model))
+
+
+def _checkpoints(store: featurestore.FeatureStore, fitted: pd.DataFrame) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints of all source models, and whether a run on the page reads them."""
+    used = set()
+    known = fitted.dropna(subset=["feature_set", "source_model"])
+    for name, source in set(zip(known["feature_set"], known["source_model"], strict=True)):
+        if set(source.split("+")) <= store.sources.keys():
+            blocks = store.feature_set(name, source.partition("+")[0]).blocks
+            used |= {(block.source, block.checkpoint) for block in blocks}
+    return tuple(
+        Checkpoint(source.name, *checkpoint, is_used=(source.name, checkpoint.name) in used)
+        for source in store.sources.values()
+        for checkpoint in source.checkpoints
+    )
 
 
 def _model_card(name: str) -> str:

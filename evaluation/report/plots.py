@@ -39,6 +39,18 @@ class Bar:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place in a source model where vectors of `width` numbers were read; used: by the runs shown."""
+
+    source: str
+    name: str
+    kind: str
+    depth: int
+    width: int
+    is_used: bool = False
+
+
 def thin(points: Sequence[Point], limit: int = SHOWN_POINTS, worst: int = WORST_POINTS) -> list[Point]:
     """Keep at most `limit` points: the `worst` largest errors and a fixed-seed draw of the others.
 
@@ -94,10 +106,19 @@ def ratio_limit(bars: Sequence[Bar]) -> float:
     return min(2.0, max([1.0, *(bar.ratio if bar.high is None else bar.high for bar in bars)]))
 
 
-def checkpoint_svg(used: Sequence[str]) -> str:
-    """Draw the 23 checkpoints as a column of layers; those in `used` ("atom_8", …) are filled."""
+def checkpoint_svg(checkpoints: Sequence[Checkpoint]) -> str:
+    """Draw the checkpoints as layers, one column per source model and kind; those that are used are filled."""
+    kinds: dict[str, list[Checkpoint]] = {}
+    several = len({checkpoint.source for checkpoint in checkpoints}) > 1
+    for checkpoint in checkpoints:
+        name = f"{checkpoint.kind}, {checkpoint.source}" if several else checkpoint.kind
+        kinds.setdefault(name, []).append(checkpoint)
     return (
         environment()
         .get_template("checkpoints.svg.jinja")
-        .render(used=frozenset(used), kinds=(("atom", 9), ("bond", 9), ("angle", 5)))
+        .render(
+            kinds=kinds,
+            deepest=max((checkpoint.depth for checkpoint in checkpoints), default=0),
+            widths=sorted({checkpoint.width for checkpoint in checkpoints}),
+        )
     )

@@ -18,7 +18,6 @@ from evaluation.report.blocks import Drill, drills
 from evaluation.report.page import Page, Target, gather
 from evaluation.report.scores import parity_spec, ratio_spec, result_spec
 from evaluation.report.svg import alone, inline, png, svg
-from featurestore.query.feature_sets import FEATURE_SETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,6 @@ def render(page: Page) -> str:
         for dataset, own in bars
         if own
     ]
-    used = _checkpoints(page)
     # the page's policy lets this one script run, by its hash, and no other: a second wall behind escaping
     script = (plots.TEMPLATES / "page.js").read_text(encoding="utf-8")
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -108,8 +106,8 @@ def render(page: Page) -> str:
             facts=summarise(page.targets),
             parity=parity,
             ratios=ratios,
-            column=Markup(plots.checkpoint_svg(used)),  # noqa: S704
-            n_used=len(used),
+            column=Markup(plots.checkpoint_svg(page.checkpoints)),  # noqa: S704
+            n_used=sum(checkpoint.is_used for checkpoint in page.checkpoints),
             shown=plots.SHOWN_POINTS,
             worst=plots.WORST_POINTS,
             drills=drills(page.blocks),
@@ -184,8 +182,3 @@ def _first_split(page: Page, target: Target) -> str:
 
 def _name(page: Page, target: Target) -> str:
     return f"{target.chosen.name}, {target.chosen.split}" if len(page.splits) > 1 else target.chosen.name
-
-
-def _checkpoints(page: Page) -> list[str]:
-    sets = {run.feature_set for run in page.runs} & FEATURE_SETS.keys()
-    return sorted({checkpoint for name in sets for checkpoint in FEATURE_SETS[name]})

@@ -8,6 +8,7 @@ from core.errors import StrataError
 from evaluation.evaluate import evaluate
 from evaluation.report.page import gather, read_parity
 from featurestore import Reject, TableWriter
+from featurestore.query.feature_sets import FEATURE_SETS
 from featurestore.tables.schema import ENTRIES
 
 
@@ -41,6 +42,12 @@ def test_points_carry_the_formula(page):
     assert len(points) == 10
     assert points[-1].name == "e59 (Al)"
     assert points[-1].predicted - points[-1].actual == 4.0
+
+
+def test_checkpoints_that_heads_read_are_marked(page):
+    used = [checkpoint.name for checkpoint in page.checkpoints if checkpoint.is_used]
+    assert used == list(FEATURE_SETS["atom_bond_angle_last"])
+    assert len(page.checkpoints) > len(used)
 
 
 def test_provenance(page):

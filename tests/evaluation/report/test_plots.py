@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
-from evaluation.report.plots import SHOWN_POINTS, Point, checkpoint_svg, thin
+from evaluation.report.plots import SHOWN_POINTS, Checkpoint, Point, checkpoint_svg, thin
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -21,11 +21,13 @@ def test_many_points_are_thinned_alike_each_time():
     assert set(worst) <= set(kept)
 
 
-def test_column_shows_23_checkpoints_and_fills_those_used():
-    rects = marks(checkpoint_svg(["atom_8", "bond_8", "angle_4"]), "rect")
-    assert len(rects) == 23
-    assert [rect.get("class") for rect in rects if "used" in rect.get("class")] == [
-        "atom used",
-        "bond used",
-        "angle used",
-    ]
+def test_columns_show_the_checkpoints_of_any_network_and_fill_those_used():
+    places = [("site", 0, 64), ("site", 1, 64), ("edge", 0, 32), ("edge", 3, 32)]
+    made = [Checkpoint(f"{k}_{d}", k, d, width, is_used=d == 1) for k, d, width in places]
+    drawn = checkpoint_svg(made)
+    rects = marks(drawn, "rect")
+    assert [rect.get("class") for rect in rects] == ["kind-0", "kind-0 used", "kind-1", "kind-1"]
+    assert len({rect.get("x") for rect in rects}) == 2
+    said = [text.text for text in marks(drawn, "text")]
+    assert {"site", "edge", "0", "3", "depth ↓ · 32 or 64 numbers each"} <= set(said)
+    assert "The 4 checkpoints" in drawn
