@@ -1,7 +1,7 @@
 """Table 1 of the paper: one head on each feature set.
 
-All sets compete on the validation part. Of each kind of features (atom, bond, angle, and their combinations)
-the best one looks at the test part, once; so does Base.
+All sets compete on the validation part. Of each kind of features (those that differ by depth alone) the best
+one looks at the test part, once; so does Base.
 """
 
 import re
@@ -37,16 +37,21 @@ class Settings(Comparison):
 def kind_of(feature_set: str) -> str:
     """Return the kind of a feature set: its name without the depth.
 
-    >>> kind_of("atom_bond_3"), kind_of("atom_bond_angle_last"), kind_of("atom_3+site_12")
-    ('atom_bond', 'atom_bond_angle_last', 'atom+site')
+    >>> kind_of("site_edge_3"), kind_of("last"), kind_of("site_3+edge_12")
+    ('site_edge', 'last', 'site+edge')
     """
     return _DEPTH.sub("", feature_set)
+
+
+def kinds_of(feature_sets: Iterable[str]) -> list[str]:
+    """Return the kinds of these sets, each once, in the order of the sets."""
+    return list(dict.fromkeys(map(kind_of, feature_sets)))
 
 
 def depth_of(feature_set: str) -> int | None:
     """Return the depth that a feature set is read at; None of a set that has none or several.
 
-    >>> depth_of("atom_bond_3"), depth_of("atom_bond_angle_last")
+    >>> depth_of("site_edge_3"), depth_of("last")
     (3, None)
     """
     depths = set(_DEPTH.findall(feature_set))
@@ -54,15 +59,11 @@ def depth_of(feature_set: str) -> int | None:
 
 
 def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result:
-    """Fit, choose by kind, look, and bring together over seeds."""
+    """Fit, choose by kind, look, and bring together over seeds; kinds stand in the order of the sets."""
     source = open_store(store_root).need_source(params.extract.default)
-    return run_on(tuple(named_sets(source.checkpoints)), asked, params, store_root)
-
-
-def run_on(feature_sets: tuple[str, ...], asked: Settings, params: Params, store_root: Path) -> Result:
-    """Let these feature sets compete; kinds stand in the order of the sets."""
+    feature_sets = tuple(named_sets(source.checkpoints))
     plan = asked.model_copy(update={"feature_sets": feature_sets, "trained": {}})
-    kinds = list(dict.fromkeys(map(kind_of, feature_sets)))
+    kinds = kinds_of(feature_sets)
     workspace = Workspace(NAME, params, plan, store_root)
     runs = workspace.heads()
     is_base = runs["method"] == "base"

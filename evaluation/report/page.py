@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 import featurestore
-from core.errors import StrataError, check_name
+from core.errors import StrataError
 from core.params import Params
 from etl.cards import DatasetCard, load_card
 from evaluation.evaluate import current_runs
@@ -24,9 +24,7 @@ from evaluation.report.blocks import Block, blocks
 from evaluation.report.data import DatasetFacts, data_report
 from evaluation.report.plots import Bar, Checkpoint, Point
 from featurestore.query.store import FeatureStore
-from featurestore.tables.schema import CHECKPOINTS, WIDTH
-
-MODELS = Path(__file__).parents[2] / "zoo" / "models"
+from zoo.hub import card_path, list_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +282,7 @@ def _extractions(store: FeatureStore, wanted: set[str]) -> Iterable[Extraction]:
             yield Extraction(extraction_id, source_model, structures, text, _model_card(source_model))
 
 
-def _checkpoints(store: featurestore.FeatureStore, fitted: pd.DataFrame) -> tuple[Checkpoint, ...]:
+def _checkpoints(store: FeatureStore, fitted: pd.DataFrame) -> tuple[Checkpoint, ...]:
     """Return the checkpoints of all source models, and whether a run on the page reads them."""
     used = set()
     known = fitted.dropna(subset=["feature_set", "source_model"])
@@ -300,8 +298,7 @@ def _checkpoints(store: featurestore.FeatureStore, fitted: pd.DataFrame) -> tupl
 
 
 def _model_card(name: str) -> str:
-    path = MODELS / f"{check_name(name, 'source model')}.yaml"
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return card_path(name).read_text(encoding="utf-8") if name in list_models() else ""
 
 
 def _versions(texts: Iterable[str]) -> dict[str, str]:

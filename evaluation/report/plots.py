@@ -107,7 +107,7 @@ def ratio_limit(bars: Sequence[Bar]) -> float:
 
 
 def checkpoint_svg(checkpoints: Sequence[Checkpoint]) -> str:
-    """Draw the checkpoints as layers, one column per source model and kind; those that are used are filled."""
+    """Draw the checkpoints as layers, one column per kind; those that are used are filled."""
     kinds: dict[str, list[Checkpoint]] = {}
     several = len({checkpoint.source for checkpoint in checkpoints}) > 1
     for checkpoint in checkpoints:

@@ -3,13 +3,13 @@
 import pytest
 
 from evaluation.experiments import run
-from evaluation.experiments.checkpoints import depth_of, kind_of
+from evaluation.experiments.checkpoints import depth_of, kinds_of
 from featurestore.query.feature_sets import FEATURE_SETS
 
 
 def test_kinds_are_read_off_the_names_of_the_sets():
     named = ["net/site_1+net/edge_1", "net/site_10", "last", "net/site_2"]
-    assert [kind_of(name) for name in named] == ["net/site+net/edge", "net/site", "last", "net/site"]
+    assert kinds_of(named) == ["net/site+net/edge", "net/site", "last"]
     assert [depth_of(name) for name in named] == [1, 10, None, 2]
     assert depth_of("site_1+edge_2") is None
 
@@ -19,7 +19,7 @@ def test_sets_compete_on_validation_and_one_of_each_kind_looks(synthetic, ask, t
     result = run("checkpoints", ask(checkpoints=section), synthetic, tmp_path)
     validation, table, scores = (result.tables[name] for name in ("validation", "table", "scores"))
     assert set(validation["feature_set"]) == set(FEATURE_SETS)
-    assert table["kind"].tolist() == list(dict.fromkeys(map(kind_of, FEATURE_SETS)))
+    assert table["kind"].tolist() == kinds_of(FEATURE_SETS)
     assert table["kind"].nunique() == 6
     chosen = scores[scores["role"] == "chosen"]
     assert len(chosen) == 6 * 2

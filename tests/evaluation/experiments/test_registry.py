@@ -103,3 +103,17 @@ def test_a_module_is_all_that_an_experiment_takes(small, tmp_path, monkeypatch):
     for part in ("What do rows weigh?", "They weigh something.", "Weight sum", "All sums", "weighs 63"):
         assert part in page
     assert page.index('id="x-weighing"') < page.index('id="f-weighing-sums"')
+
+
+def test_the_experiment_in_the_document_runs(synthetic, ask, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    (tmp_path / "kinship.py").write_text(text.partition("```python\n")[2].partition("```")[0])
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    section = {"targets": {"alpha": ["energy"]}, "splits": ["random"], "heads": ["ridge"], "seeds": [0]}
+    result = run("kinship", ask(kinship=section), synthetic, tmp_path / "results")
+    assert result.tables["table"]["property"].tolist() == ["energy"]
+    assert result.settings["feature_sets"]
+    with pytest.raises(
+        StrataError, match=r"'split' in params.yaml, experiments.kinship; did you mean 'splits'"
+    ):
+        run("kinship", ask(kinship={"split": ["random"]}), synthetic, tmp_path / "results")
