@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from core.lazy import need
 from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 
@@ -98,10 +99,8 @@ def _heights(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
 def _reduced(
     lattice: NDArray[np.float64], frac: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from ase.geometry import minkowski_reduce
-
     try:
-        cell, operation = minkowski_reduce(lattice)
+        cell, operation = need("ase.geometry", "data").minkowski_reduce(lattice)
     except RuntimeError as error:
         raise InvalidStructure("zero_volume", f"the lattice cannot be reduced: {error}") from None
     return np.asarray(cell), frac @ np.linalg.inv(operation)

@@ -30,10 +30,11 @@ def distances(
         raise unknown("metric", metric, METRICS)
     if metric == "euclidean":
         apart = kept - asked
-        return np.sqrt(np.einsum("ij,ij->i", apart, apart, dtype=np.float64))
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", apart, apart, dtype=np.float64)
+        return np.sqrt(squares)
     lengths = np.sqrt(np.einsum("ij,ij->i", kept, kept, dtype=np.float64)) * float(np.linalg.norm(asked))
     products = (kept @ asked).astype(np.float64)
-    cosine = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    cosine: NDArray[np.float64] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     return 1 - np.clip(cosine, -1, 1)
 
 

@@ -134,7 +134,10 @@ def _by(rows: Rows, group_of: Callable[[Structure], str]) -> NDArray[np.int64]:
 
 
 def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
-    return pa.array(names, pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
+    numbers: NDArray[np.int64] = (
+        pa.array(names, pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
+    )
+    return numbers
 
 
 SCHEMES: dict[str, Callable[[Rows, int], list[Parts]]] = {
