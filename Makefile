@@ -1,4 +1,4 @@
-# make repro   set up .venv and run the pipeline          make lint      style and types
+# make repro   set up .venv and run the pipeline          make lint      style, types, imports
 # make test    set up .venv and run the tests             make test-all  the slow tests too
 .DEFAULT_GOAL := help
 .PHONY: help venv repro test test-all lint clean
@@ -46,6 +46,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 # Removes what can be made again; the store and the DVC cache stay.
 clean:

@@ -12,6 +12,8 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from core.errors import StrataError
+
 if TYPE_CHECKING:
     import typer
 
@@ -92,8 +94,6 @@ def _copy(group: "typer.Typer") -> "typer.Typer":
 
 def main() -> None:
     """Run the command line; ends with 2 on a `StrataError`, 130 on Ctrl-C and 143 on SIGTERM."""
-    from core.errors import StrataError
-
     signal.signal(signal.SIGTERM, _terminate)
     try:
         command()()
