@@ -109,17 +109,24 @@ def _not_json(path: Path, error: json.JSONDecodeError) -> StrataError:
     return StrataError(f"{path}: not JSON: {error}; the file is damaged, fetch it again")
 
 
-def read_members(path: Path, wanted: Callable[[str], bool], max_bytes: int | None = None) -> dict[str, bytes]:
+def read_members(
+    path: Path,
+    wanted: Callable[[str], bool],
+    max_bytes: int | None = None,
+    *,
+    by_path: bool = False,
+    max_members: int = MAX_MEMBERS,
+) -> dict[str, bytes]:
     """Read the members of a zip whose base name is wanted, by base name, within the limits of `read_json`.
 
-    Nothing is unpacked to disk. Raises `StrataError` as `read_json` does, for members that unpack to
-    more than `max_bytes` together, and for two of one base name.
+    by_path: names are whole paths in the zip. Nothing is unpacked to disk. Raises `StrataError` as `read_json`
+    does, for members that unpack to more than `max_bytes` together, and for two of one name.
     """
     found: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in _members(path, archive):
-                name = member.filename.rpartition("/")[2]
+            for member in _members(path, archive, max_members):
+                name = member.filename if by_path else member.filename.rpartition("/")[2]
                 if not wanted(name):
                     continue
                 if name in found:
@@ -134,13 +141,11 @@ def read_members(path: Path, wanted: Callable[[str], bool], max_bytes: int | Non
     return found
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _members(path: Path, archive: zipfile.ZipFile, most: int = MAX_MEMBERS) -> list[zipfile.ZipInfo]:
     """The members of a zip; raises for too many, and for one that would leave the folder."""
     members = archive.infolist()
-    if len(members) > MAX_MEMBERS:
-        raise StrataError(
-            f"{path}: {len(members)} members in the archive, at most {MAX_MEMBERS} are accepted"
-        )
+    if len(members) > most:
+        raise StrataError(f"{path}: {len(members)} members in the archive, at most {most} are accepted")
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         is_link = (member.external_attr >> 16) & 0o170000 == 0o120000

@@ -249,10 +249,11 @@ def list_() -> None:
 
     rows = []
     for card in map(load_card, list_models()):
-        targets = ", ".join(f"{t.property} ({t.unit})" for t in (card.target, *card.more_targets))
+        targets = ", ".join(f"{t.property} ({t.unit})" for t in card.targets)
         errors = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items() if "atoms" not in name)
-        here = card.weights_sha256[:12] if card.weights_sha256 else "to be fetched"
-        rows.append((card.name, f"{targets} of {card.target.dataset}", errors, card.licence, here))
+        of = f"{targets} of {card.target.dataset}" if card.target else "nothing"
+        here = card.weights_sha256[:12] if card.is_here else "to be fetched"
+        rows.append((card.name, of, errors, card.licence, here))
     show("Source models", ("name", "predicts", "its own errors", "licence", "weights"), rows)
 
 
@@ -271,13 +272,13 @@ def show_(name: str = typer.Argument(help="A source model: strata zoo list.")) -
 @zoo.command("fetch")
 def fetch(
     names: list[str] = typer.Argument(help="Published source models: strata zoo list."),
-    file: Path | None = typer.Option(None, help="A zip that is here already, of one model."),
+    file: Path | None = typer.Option(None, help="A zip or wheel that is here already, of one model."),
 ) -> None:
     """Download published source models into the cache, checked and kept without pickles."""
     from zoo.fetch import fetch as run
 
     if file is not None and len(names) != 1:
-        raise StrataError("--file is the zip of one model: name one")
+        raise StrataError("--file is the zip or wheel of one model: name one")
     for name in names:
         card = run(name, file)
         typer.echo(f"{name}: fetched; weights {card.weights_sha256}; {card.licence}")
@@ -291,5 +292,5 @@ def verify(
     from zoo.fetch import verify as run
     from zoo.hub import list_models, load_card
 
-    for name in names or [name for name in list_models() if load_card(name).weights_sha256]:
+    for name in names or [name for name in list_models() if load_card(name).is_here]:
         typer.echo(f"{name}: {run(name)}")

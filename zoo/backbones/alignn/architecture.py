@@ -26,7 +26,9 @@ MODULES: dict[str, tuple[str, int]] = {
 class Architecture(Section):
     """Sizes of the network, under the names of alignn's `config.json`."""
 
-    name: Literal["alignn"] = "alignn"
+    name: Literal["alignn", "alignn_atomwise"] = Field(
+        "alignn", description="normalised over batches, or (alignn_atomwise) row by row"
+    )
     alignn_layers: Literal[4] = Field(4, description="4 give the 23 checkpoints their meaning")
     gcn_layers: Literal[4] = 4
     atom_input_features: Literal[92] = 92
@@ -55,30 +57,30 @@ class Architecture(Section):
             "edge_embedding.0.centers": (self.edge_input_features,),
             "angle_embedding.0.centers": (self.triplet_input_features,),
         }
-        found |= _mlp_shapes("atom_embedding", self.atom_input_features, wide)
+        found |= self._mlp_shapes("atom_embedding", self.atom_input_features, wide)
         for kind, bins in (("edge", self.edge_input_features), ("angle", self.triplet_input_features)):
-            found |= _mlp_shapes(f"{kind}_embedding.1", bins, narrow)
-            found |= _mlp_shapes(f"{kind}_embedding.2", narrow, wide)
+            found |= self._mlp_shapes(f"{kind}_embedding.1", bins, narrow)
+            found |= self._mlp_shapes(f"{kind}_embedding.2", narrow, wide)
         for prefix in conv_names(self):
             for linear in ("src_gate", "dst_gate", "edge_gate", "src_update", "dst_update"):
                 found |= {f"{prefix}.{linear}.weight": (wide, wide), f"{prefix}.{linear}.bias": (wide,)}
-            found |= _norm_shapes(f"{prefix}.bn_edges", wide) | _norm_shapes(f"{prefix}.bn_nodes", wide)
+            found |= self._norm_shapes(f"{prefix}.bn_edges", wide)
+            found |= self._norm_shapes(f"{prefix}.bn_nodes", wide)
         return found | {"fc.weight": (self.output_features, wide), "fc.bias": (self.output_features,)}
+
+    def _mlp_shapes(self, prefix: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+        linear = {f"{prefix}.layer.0.weight": (outputs, inputs), f"{prefix}.layer.0.bias": (outputs,)}
+        return linear | self._norm_shapes(f"{prefix}.layer.1", outputs)
+
+    def _norm_shapes(self, prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {f"{prefix}.weight": (width,), f"{prefix}.bias": (width,)}
+        if self.name == "alignn_atomwise":  # layer norm keeps no statistics
+            return found
+        statistics = {f"{prefix}.{name}": (width,) for name in ("running_mean", "running_var")}
+        return found | statistics | {f"{prefix}.num_batches_tracked": ()}
 
 
 def conv_names(architecture: Architecture) -> list[str]:
     layers = [f"alignn_layers.{i}" for i in range(architecture.alignn_layers)]
     updates = [f"{layer}.{part}" for layer in layers for part in ("node_update", "edge_update")]
     return updates + [f"gcn_layers.{i}" for i in range(architecture.gcn_layers)]
-
-
-def _mlp_shapes(prefix: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    linear = {f"{prefix}.layer.0.weight": (outputs, inputs), f"{prefix}.layer.0.bias": (outputs,)}
-    return linear | _norm_shapes(f"{prefix}.layer.1", outputs)
-
-
-def _norm_shapes(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
-    vectors: dict[str, tuple[int, ...]] = {
-        f"{prefix}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")
-    }
-    return vectors | {f"{prefix}.num_batches_tracked": ()}

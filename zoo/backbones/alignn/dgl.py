@@ -15,16 +15,14 @@ from zoo.backbones.alignn.inference import Output
 
 
 class DglNetwork:
-    """alignn's `ALIGNN` module with a hook at each checkpoint; inference mode, CPU, no compression."""
+    """alignn's own module with a hook at each checkpoint; inference mode, CPU, no compression."""
 
     def __init__(
         self, state: Mapping[str, torch.Tensor], architecture: Architecture, graph: GraphSettings
     ) -> None:
         self._dgl = need("dgl", "dgl")
         self._graphs = need("alignn.graphs", "dgl")
-        alignn = need("alignn.models.alignn", "dgl")
-        config = alignn.ALIGNNConfig(**architecture.model_dump())
-        self.model = alignn.ALIGNN(config)
+        self.model = _model(architecture)
         self.model.load_state_dict(dict(state), strict=True)
         self.model.eval()
         self._settings = graph
@@ -68,7 +66,20 @@ class DglNetwork:
         finally:
             for hook in hooks:
                 hook.remove()
+        if isinstance(prediction, dict):  # the network that knows forces, too
+            prediction = prediction["out"]
         return Output(prediction.reshape(len(prepared), -1), vectors)
+
+
+def _model(architecture: Architecture) -> torch.nn.Module:
+    """alignn's module of these sizes; the layer-norm network without what it does beyond an energy."""
+    sizes = architecture.model_dump()
+    if architecture.name == "alignn":
+        alignn = need("alignn.models.alignn", "dgl")
+        return alignn.ALIGNN(alignn.ALIGNNConfig(**sizes))
+    atomwise = need("alignn.models.alignn_atomwise", "dgl")
+    energy_only = {"gradwise_weight": 0.0, "energy_mult_natoms": False, "use_penalty": False, "lg_on_fly": False}
+    return atomwise.ALIGNNAtomWise(atomwise.ALIGNNAtomWiseConfig(**sizes, **energy_only))
 
 
 def _means(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

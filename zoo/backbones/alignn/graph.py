@@ -6,10 +6,10 @@ whole shell of the k-th kept, and every bond is stored in both directions.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from core.lazy import need
 from core.params import Section
@@ -35,6 +35,15 @@ class GraphSettings(Section):
         "once", description="a bond to an atom's own image is stored twice, as alignn does, or once"
     )
     max_bond: float | None = Field(None, gt=0, description="Å; longer bonds are dropped; none keeps all")
+    chosen_twice: Literal["once", "twice"] = Field(
+        "once", description="a bond that both of its atoms chose counts once, or twice (use_canonize: false)"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `chosen_twice` where it is the default: keys made before it was there stay."""
+        found: dict[str, Any] = handler(self)
+        return {name: value for name, value in found.items() if (name, value) != ("chosen_twice", "once")}
 
 
 PUBLISHED = GraphSettings(shell_tolerance=0.0, self_image="alignn", max_bond=None)
@@ -74,8 +83,8 @@ def build(structure: Structure, settings: GraphSettings = INVARIANT) -> Graph:
     """Build the k-nearest-neighbour graph of a validated structure.
 
     With `shell_tolerance` 0 the edges are alignn's own, bit for bit: the same (src, dst, vector) as
-    `Graph.atom_dgl_multigraph(cutoff=8, max_neighbors=12, use_canonize=True)` of alignn 2026.8.11. The
-    k nearest do not depend on the cutoff of the search, which is therefore chosen for speed.
+    `Graph.atom_dgl_multigraph(cutoff=8, max_neighbors=12, use_canonize=True)` of alignn 2026.8.11, and with
+    `chosen_twice` "twice" those of `use_canonize=False`. The k nearest do not depend on the cutoff of the search, which is therefore chosen for speed.
 
     Raises `InvalidStructure` (`volume_per_atom`) if an atom has fewer than k neighbours within 1,000 Å.
     """
@@ -87,7 +96,9 @@ def build(structure: Structure, settings: GraphSettings = INVARIANT) -> Graph:
     keep = distance <= (_kth(i, distance, n, k) + settings.shell_tolerance)[i]
     if settings.max_bond is not None:
         keep &= distance <= settings.max_bond + settings.shell_tolerance  # one of just that length is kept
-    i, j, image = _undirected(i[keep], j[keep], image[keep], n, once=settings.self_image == "once")
+    i, j, image = i[keep], j[keep], image[keep]
+    if settings.chosen_twice == "once":
+        i, j, image = _undirected(i, j, image, n, once=settings.self_image == "once")
     frac = structure.frac_coords
     lattice = np.around(structure.lattice, _PUBLISHED_DECIMALS) if published else structure.lattice
     vector = _row_times_matrix((frac[j] + image) - frac[i], lattice)

@@ -2,7 +2,8 @@
 
 Choudhary & DeCost 2021: four layers that update atoms from bonds and bonds from angles, then four that update
 atoms from bonds. State dictionaries of alignn 2026.8.11 load strictly. Nothing here scatters: edges are
-sorted by target, so every sum is over contiguous rows.
+sorted by target, so every sum is over contiguous rows. Rows are normalised by the statistics of the training
+(`alignn`) or each by its own (`alignn_atomwise`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from core.errors import StrataError, unknown
 from zoo.backbones.alignn.architecture import Architecture, conv_names
 from zoo.backbones.alignn.batch import Batch, Pool, Rows
 
-_BN_EPSILON = 1e-5
+_NORM_EPSILON = 1e-5  # of both normalisations, torch's own default
 _GATE_EPSILON = 1e-6
 
 
@@ -27,14 +28,35 @@ class Output(NamedTuple):
     vectors: Tensor
 
 
-class _Mlp(NamedTuple):
-    weight: Tensor  # (out, in), batch normalisation folded in
-    bias: Tensor
+class _BatchNorm(NamedTuple):
+    """Batch normalisation by the running statistics, which makes it linear."""
 
-
-class _Norm(NamedTuple):
     scale: Tensor
     shift: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Normalise in place."""
+        return torch.addcmul(self.shift, rows, self.scale, out=rows)
+
+
+class _LayerNorm(NamedTuple):
+    """Layer normalisation: each row by its own mean and variance."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Normalise into new memory."""
+        return F.layer_norm(rows, self.bias.shape, self.weight, self.bias, _NORM_EPSILON)
+
+
+_Norm = _BatchNorm | _LayerNorm
+
+
+class _Mlp(NamedTuple):
+    weight: Tensor  # (out, in)
+    bias: Tensor
+    norm: _Norm | None = None  # none: batch normalisation, folded into weight and bias
 
 
 class _Conv(NamedTuple):
@@ -51,7 +73,7 @@ def check_state(state: Mapping[str, Tensor], architecture: Architecture, where: 
     missing, extra = sorted(set(shapes) - set(state)), sorted(set(state) - set(shapes))
     if missing or extra:
         raise StrataError(
-            f"{where}: not the state of a plain ALIGNN: "
+            f"{where}: not the state of a plain {architecture.name}: "
             f"{len(missing)} tensors missing ({', '.join(missing[:3])}…), "
             f"{len(extra)} unexpected ({', '.join(extra[:3])}…)"
         )
@@ -86,9 +108,9 @@ class Network:
         state = {name: tensor.to(self.device, torch.float32) for name, tensor in state.items()}
         self._bond_centers = state["edge_embedding.0.centers"]
         self._angle_centers = state["angle_embedding.0.centers"]
-        self._bond = [_fold(state, f"edge_embedding.{i}") for i in (1, 2)]
-        self._angle = [_fold(state, f"angle_embedding.{i}") for i in (1, 2)]
-        self._atoms = _run(_fold(state, "atom_embedding"), features.to(self.device, torch.float32))
+        self._bond = [_mlp(state, f"edge_embedding.{i}") for i in (1, 2)]
+        self._angle = [_mlp(state, f"angle_embedding.{i}") for i in (1, 2)]
+        self._atoms = _run(_mlp(state, "atom_embedding"), features.to(self.device, torch.float32))
         self._convs = {prefix: _stack(state, prefix) for prefix in conv_names(self.architecture)}
         self._fc = _Mlp(state["fc.weight"], state["fc.bias"])
 
@@ -156,8 +178,8 @@ def _gated(
     message = parts.index_select(0, src + 2).mul_(sigma)
     total = _segments(message, rows).div_(_segments(sigma, rows).add_(_GATE_EPSILON))
     total += parts.view(count, 4, width)[:, 3]
-    new_nodes = F.silu(_normed(total, conv.node_norm), inplace=True).add_(nodes)
-    return new_nodes, edges.add_(F.silu(_normed(gate, conv.edge_norm), inplace=True))
+    new_nodes = F.silu(conv.node_norm(total), inplace=True).add_(nodes)
+    return new_nodes, edges.add_(F.silu(conv.edge_norm(gate), inplace=True))
 
 
 def _segments(values: Tensor, rows: Rows) -> Tensor:
@@ -172,10 +194,6 @@ def _pooled(values: Tensor, pool: Pool, index: Tensor | None = None) -> Tensor:
     return F.embedding_bag(order, values, pool.start, mode="sum", per_sample_weights=pool.weight)
 
 
-def _normed(values: Tensor, norm: _Norm) -> Tensor:
-    return torch.addcmul(norm.shift, values, norm.scale, out=values)
-
-
 def _embed(values: Tensor, centers: Tensor, layers: Sequence[_Mlp]) -> Tensor:
     """Radial basis functions of a length or cosine, then two layers."""
     gamma = 1 / (centers[1:] - centers[:-1]).mean()
@@ -186,18 +204,25 @@ def _embed(values: Tensor, centers: Tensor, layers: Sequence[_Mlp]) -> Tensor:
 
 
 def _run(layer: _Mlp, rows: Tensor) -> Tensor:
-    return F.silu(F.linear(rows, layer.weight, layer.bias), inplace=True)
+    out = F.linear(rows, layer.weight, layer.bias)
+    return F.silu(out if layer.norm is None else layer.norm(out), inplace=True)
 
 
 def _norm(state: Mapping[str, Tensor], prefix: str) -> _Norm:
-    scale = state[f"{prefix}.weight"] / torch.sqrt(state[f"{prefix}.running_var"] + _BN_EPSILON)
-    return _Norm(scale, state[f"{prefix}.bias"] - state[f"{prefix}.running_mean"] * scale)
+    """The normalisation whose tensors are there: only that of batches has running statistics."""
+    weight, bias = state[f"{prefix}.weight"], state[f"{prefix}.bias"]
+    if f"{prefix}.running_var" not in state:
+        return _LayerNorm(weight, bias)
+    scale = weight / torch.sqrt(state[f"{prefix}.running_var"] + _NORM_EPSILON)
+    return _BatchNorm(scale, bias - state[f"{prefix}.running_mean"] * scale)
 
 
-def _fold(state: Mapping[str, Tensor], prefix: str) -> _Mlp:
-    """A linear layer with the batch normalisation behind it folded in."""
+def _mlp(state: Mapping[str, Tensor], prefix: str) -> _Mlp:
+    """A linear layer and the normalisation behind it, folded in where that is linear."""
     norm = _norm(state, f"{prefix}.layer.1")
     weight, bias = state[f"{prefix}.layer.0.weight"], state[f"{prefix}.layer.0.bias"]
+    if isinstance(norm, _LayerNorm):
+        return _Mlp(weight, bias, norm)
     return _Mlp(weight * norm.scale[:, None], bias * norm.scale + norm.shift)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.errors import StrataError
 from zoo.backbones.alignn.batch import Batch
 from zoo.backbones.alignn.inference import Architecture, check_state
 from zoo.backbones.alignn.layers import Edges, Kinds, aggregate, edges, gate, kinds, norm_silu, spread
@@ -139,6 +140,11 @@ class Alignn(nn.Module):
     def __init__(self, features: Tensor, architecture: Architecture | None = None) -> None:
         super().__init__()
         a = self.architecture = architecture or Architecture()
+        if a.name != "alignn":
+            raise StrataError(
+                f"networks of the kind {a.name} (layer norm) run but cannot be trained yet; start from a source model "
+                "of the kind alignn, such as alignn_mp_eform, or from scratch"
+            )
         wide, narrow = a.hidden_features, a.embedding_features
         self.register_buffer("features", features.float(), persistent=False)
         self.atom_embedding = Mlp(a.atom_input_features, wide)

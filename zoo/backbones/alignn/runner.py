@@ -54,5 +54,5 @@ class AlignnRunner(Runner):
 
     @classmethod
     def read_published(cls, path: Path, card: Any) -> tuple[dict[str, Tensor], Architecture]:
-        """Read weights and architecture from a published zip (see `published.read_archive`)."""
+        """Read weights and architecture from a published zip or wheel (see `published.read_archive`)."""
         return read_archive(path, card)
