@@ -119,8 +119,8 @@ def read_members(
 ) -> dict[str, bytes]:
     """Read the members of a zip whose base name is wanted, by base name, within the limits of `read_json`.
 
-    by_path: names are whole paths in the zip. Nothing is unpacked to disk. Raises `StrataError` as `read_json`
-    does, for members that unpack to more than `max_bytes` together, and for two of one name.
+    by_path: names are whole paths in the zip. Nothing is unpacked to disk. Raises `StrataError` as
+    `read_json` does, for members that unpack to more than `max_bytes` together, and for two of one name.
     """
     found: dict[str, bytes] = {}
     try:

@@ -1,7 +1,7 @@
 """Source models that others published: their files, fetched, checked and kept as safetensors.
 
-The SHA-256 of a wheel is on the card; that of an archive's first download is recorded beside it, and enforced from
-then on.
+The SHA-256 of a wheel is on the card; that of an archive's first download is recorded beside it, and enforced
+from then on.
 """
 
 import hashlib
@@ -40,9 +40,9 @@ MAX_BYTES = 512 * 2**20  # a plain ALIGNN with its optimizer is 50 MB
 def fetch(name: str, archive: Path | None = None, progress: Progress | None = None) -> SourceCard:
     """Bring a published model into the cache and return its card, hashes filled in.
 
-    archive: a zip or wheel that is on this machine already. Raises `StrataError` for a card that names none, for
-    what downloads raise, for what the backbone's reader refuses, and for tensors that hash to another value than
-    the card's; nothing is kept then.
+    archive: a zip or wheel that is on this machine already. Raises `StrataError` for a card that names none,
+    for what downloads raise, for what the backbone's reader refuses, and for tensors that hash to another
+    value than the card's; nothing is kept then.
     """
     card = load_card(name)
     if not card.is_fetched:

@@ -136,8 +136,8 @@ class SourceCard(Section):
         wanted = 1 if find(self.backbone).has_weights else 0
         if sum(ways) != wanted or (self.weights is not None and not own):
             raise ValueError(
-                "a card names either weights with file_sha256 and weights_sha256, or published, or installed or "
-                "wheel with weights_sha256; none of them where its backbone has no weights"
+                "a card names either weights with file_sha256 and weights_sha256, or published, or installed "
+                "or wheel with weights_sha256; none of them where its backbone has no weights"
             )
         return self
 

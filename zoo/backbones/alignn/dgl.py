@@ -78,7 +78,12 @@ def _model(architecture: Architecture) -> torch.nn.Module:
         alignn = need("alignn.models.alignn", "dgl")
         return alignn.ALIGNN(alignn.ALIGNNConfig(**sizes))
     atomwise = need("alignn.models.alignn_atomwise", "dgl")
-    energy_only = {"gradwise_weight": 0.0, "energy_mult_natoms": False, "use_penalty": False, "lg_on_fly": False}
+    energy_only = {
+        "gradwise_weight": 0.0,
+        "energy_mult_natoms": False,
+        "use_penalty": False,
+        "lg_on_fly": False,
+    }
     return atomwise.ALIGNNAtomWise(atomwise.ALIGNNAtomWiseConfig(**sizes, **energy_only))
 
 

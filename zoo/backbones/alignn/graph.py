@@ -83,8 +83,9 @@ def build(structure: Structure, settings: GraphSettings = INVARIANT) -> Graph:
     """Build the k-nearest-neighbour graph of a validated structure.
 
     With `shell_tolerance` 0 the edges are alignn's own, bit for bit: the same (src, dst, vector) as
-    `Graph.atom_dgl_multigraph(cutoff=8, max_neighbors=12, use_canonize=True)` of alignn 2026.8.11, and with
-    `chosen_twice` "twice" those of `use_canonize=False`. The k nearest do not depend on the cutoff of the search, which is therefore chosen for speed.
+    `Graph.atom_dgl_multigraph(cutoff=8, max_neighbors=12, use_canonize=True)` of alignn 2026.8.11, or, with
+    `chosen_twice` "twice", those of `use_canonize=False`. The k nearest do not depend on the cutoff of the
+    search, which is therefore chosen for speed.
 
     Raises `InvalidStructure` (`volume_per_atom`) if an atom has fewer than k neighbours within 1,000 Å.
     """

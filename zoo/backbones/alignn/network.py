@@ -142,8 +142,8 @@ class Alignn(nn.Module):
         a = self.architecture = architecture or Architecture()
         if a.name != "alignn":
             raise StrataError(
-                f"networks of the kind {a.name} (layer norm) run but cannot be trained yet; start from a source model "
-                "of the kind alignn, such as alignn_mp_eform, or from scratch"
+                f"a network of the kind {a.name} (layer norm) cannot be trained yet; start from scratch, "
+                "or from a source model of the kind alignn, such as alignn_mp_eform"
             )
         wide, narrow = a.hidden_features, a.embedding_features
         self.register_buffer("features", features.float(), persistent=False)

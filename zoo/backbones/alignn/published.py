@@ -1,7 +1,7 @@
 """Published ALIGNN models: weights and configuration read from their archives, running nothing of them.
 
-A zip holds a checkpoint (`checkpoint_300.pt`, a dictionary with the key `model`) and alignn's `config.json`; for a
-wheel the card names both.
+A zip holds a checkpoint (`checkpoint_300.pt`, a dictionary with the key `model`) and alignn's `config.json`;
+for a wheel the card names both.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ class _Files(NamedTuple):
 def read_archive(path: Path, card: Any) -> tuple[dict[str, Tensor], Architecture]:
     """Read weights and architecture from a published zip or wheel, strictly.
 
-    Raises `StrataError`: an archive that is damaged, too large or points outside itself; no checkpoint or config;
-    another model or other graph settings than the card's; a pickle that holds anything but tensors and plain data,
-    which is not run; a missing, misshapen or not finite tensor.
+    Raises `StrataError`: an archive that is damaged, too large or points outside itself; no checkpoint or
+    config; another model or other graph settings than the card's; a pickle that holds anything but tensors
+    and plain data, which is not run; a missing, misshapen or not finite tensor.
     """
     files = _of_zip(path, card) if card.wheel is None else _of_wheel(path, card)
     architecture = _architecture(files.config, files.config_in, card)
@@ -91,7 +91,8 @@ def _architecture(text: bytes, where: str, card: Any) -> Architecture:
         raise StrataError(f"{where}: not a config.json of alignn ({error})") from None
     if model.get("name") != card.architecture.name:
         raise StrataError(
-            f"{where}: the model is {model.get('name')!r}, the card of {card.name} says {card.architecture.name!r}"
+            f"{where}: the model is {model.get('name')!r}, "
+            f"the card of {card.name} says {card.architecture.name!r}"
         )
     for key, allowed in _GRAPH.items():
         if (value := config.get(key, allowed[0])) not in allowed:

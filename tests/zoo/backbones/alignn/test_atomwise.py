@@ -1,0 +1,176 @@
+"""The layer-norm network: against its equations written plainly, and against alignn's own class."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.errors import StrataError
+from core.params import Extract
+from core.structure import Structure
+from tests.atomwise import ATOMWISE, atomwise_source, random_state
+from tests.crystals import random_structure, varied_structures
+from zoo.backbones.alignn.architecture import Architecture
+from zoo.backbones.alignn.backbone import ALIGNN
+from zoo.backbones.alignn.elements import atom_features
+from zoo.backbones.alignn.graph import GraphSettings, build, line_graph
+from zoo.backbones.alignn.inference import check_state
+from zoo.backbones.alignn.network import Alignn
+from zoo.backbones.check import check_backbone
+from zoo.backbones.engine import Engine, Extracted
+from zoo.hub import SourceModel, backbone_of
+
+NAMES = [checkpoint.name for checkpoint in ATOMWISE.checkpoints]
+
+
+def structures() -> list[Structure]:
+    return varied_structures() + [random_structure(np.random.default_rng(seed)) for seed in range(16, 20)]
+
+
+def extracted(source: SourceModel, **settings) -> Extracted:
+    backbone = backbone_of(source.card, {"alignn": settings})
+    return Engine(backbone, source.state, Extract(device="cpu", threads=1))(structures())
+
+
+@pytest.fixture(scope="module", params=["random", "real"])
+def source(request) -> SourceModel:
+    return atomwise_source(request.param)
+
+
+@pytest.fixture(scope="module")
+def ours(source) -> Extracted:
+    return extracted(source)
+
+
+def worst(found: Extracted, expected: Extracted) -> dict[str, float]:
+    """Largest difference over largest value of a structure, by checkpoint."""
+    return {
+        name: float((np.abs(found.vectors[name] - v).max(axis=1) / np.abs(v).max(axis=1)).max())
+        for name, v in expected.vectors.items()
+    }
+
+
+# --- the equations of Choudhary & DeCost 2021 with layer norm, a row a bond, in float64 ---
+
+
+def plain(source: SourceModel, structure: Structure) -> tuple[float, dict[str, np.ndarray]]:
+    """Prediction and pooled vectors of one structure by sums that scatter; nothing is compressed."""
+    state = {name: tensor.double() for name, tensor in source.state.items()}
+    graph = build(structure, source.card.graph)
+    line = line_graph(graph, source.card.graph)
+    bonds, angles = ((torch.from_numpy(g.src), torch.from_numpy(g.dst)) for g in (graph, line))
+    vectors: dict[str, np.ndarray] = {}
+
+    def linear(name: str, rows: Tensor) -> Tensor:
+        return rows @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def normed(name: str, rows: Tensor) -> Tensor:
+        centred = rows - rows.mean(dim=1, keepdim=True)
+        rows = centred / torch.sqrt((centred**2).mean(dim=1, keepdim=True) + 1e-5)
+        return F.silu(rows * state[f"{name}.weight"] + state[f"{name}.bias"])
+
+    def mlp(name: str, rows: Tensor) -> Tensor:
+        return normed(f"{name}.layer.1", linear(f"{name}.layer.0", rows))
+
+    def embedded(kind: str, values: np.ndarray) -> Tensor:
+        centers = state[f"{kind}_embedding.0.centers"]
+        rows = torch.exp(-((torch.from_numpy(values)[:, None] - centers) ** 2) / (centers[1] - centers[0]))
+        return mlp(f"{kind}_embedding.2", mlp(f"{kind}_embedding.1", rows))
+
+    def conv(name: str, x: Tensor, y: Tensor, rows: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        src, dst = rows
+        gate = linear(f"{name}.src_gate", x)[src] + linear(f"{name}.dst_gate", x)[dst]
+        gate = gate + linear(f"{name}.edge_gate", y)
+        sigma, message = torch.sigmoid(gate), linear(f"{name}.dst_update", x)[src]
+        total = torch.zeros_like(x).index_add(0, dst, sigma * message)
+        total = total / (torch.zeros_like(x).index_add(0, dst, sigma) + 1e-6)
+        new = x + normed(f"{name}.bn_nodes", linear(f"{name}.src_update", x) + total)
+        return new, y + normed(f"{name}.bn_edges", gate)
+
+    def keep(depth: int, **rows: Tensor) -> None:
+        vectors.update({f"{kind}_{depth}": values.mean(dim=0).numpy() for kind, values in rows.items()})
+
+    features = torch.from_numpy(atom_features()).double()
+    x = mlp("atom_embedding", features[graph.numbers.astype(np.int64)])
+    y, z = embedded("edge", graph.length), embedded("angle", line.cosine)
+    keep(0, atom=x, bond=y, angle=z)
+    for i in range(4):
+        x, y = conv(f"alignn_layers.{i}.node_update", x, y, bonds)
+        y, z = conv(f"alignn_layers.{i}.edge_update", y, z, angles)
+        keep(i + 1, atom=x, bond=y, angle=z)
+    for i in range(4):
+        x, y = conv(f"gcn_layers.{i}", x, y, bonds)
+        keep(i + 5, atom=x, bond=y)
+    return float(linear("fc", x.mean(dim=0, keepdim=True))), vectors
+
+
+@pytest.fixture(scope="module")
+def by_equations(source) -> Extracted:
+    found = [plain(source, structure) for structure in structures()]
+    vectors = {name: np.stack([v[name] for _, v in found]) for name in NAMES}
+    return Extracted({}, np.array([p for p, _ in found]), vectors, {})
+
+
+def test_all_23_vectors_and_the_prediction_are_those_of_the_equations(ours, by_equations):
+    assert len(ours.prediction) >= 40
+    assert set(ours.vectors) == set(by_equations.vectors)
+    assert len(ours.vectors) == 23
+    assert {name: w for name, w in worst(ours, by_equations).items() if not w <= 1e-4} == {}
+    np.testing.assert_allclose(ours.prediction, by_equations.prediction, atol=1e-4)
+
+
+def test_symmetry_classes_change_nothing(source, ours, by_equations):
+    uncompressed = extracted(source, compression=False)
+    assert (ours.counts["n_distinct_angles"] < uncompressed.counts["n_distinct_angles"]).sum() > 10
+    spread = by_equations.prediction.std()
+    np.testing.assert_allclose(ours.prediction, uncompressed.prediction, atol=1e-5 * spread)
+    assert {name: w for name, w in worst(ours, uncompressed).items() if not w <= 1e-4} == {}
+
+
+def test_all_23_vectors_and_the_prediction_are_those_of_alignns_own_class(source, ours):
+    pytest.importorskip("dgl", reason="the reference backend needs the extra `dgl`")
+    reference = extracted(source, backend="dgl")
+    assert {name: w for name, w in worst(ours, reference).items() if not w <= 1e-4} == {}
+    np.testing.assert_allclose(ours.prediction, reference.prediction, atol=1e-4)
+    for name in ("n_bonds", "n_angles"):
+        np.testing.assert_array_equal(ours.counts[name], reference.counts[name])
+
+
+def test_the_comparison_can_fail(ours, by_equations):
+    moved = {**by_equations.vectors, "angle_2": by_equations.vectors["angle_2"] * 1.001}
+    assert [n for n, w in worst(ours, by_equations._replace(vectors=moved)).items() if w > 1e-4] == ["angle_2"]
+
+
+def test_the_contract_of_a_backbone_holds(source):
+    engine = Engine(backbone_of(source.card), source.state, Extract(device="cpu", threads=1))
+    check_backbone(engine)
+
+
+def test_the_contract_holds_on_graphs_of_whole_shells_too():
+    graph = GraphSettings(self_image="once", max_bond=8.0, chosen_twice="twice")
+    backbone = ALIGNN(ATOMWISE, graph)
+    assert backbone.invariances == {"rotation", "cell"}
+    check_backbone(Engine(backbone, random_state(), Extract(device="cpu", threads=1)))
+
+
+# --- what its state is ---
+
+
+def test_a_state_holds_no_statistics_of_batches():
+    shapes = ATOMWISE.shapes()
+    assert len(shapes) == 192
+    assert not [name for name in shapes if "running" in name or "num_batches" in name]
+    assert set(shapes) < set(Architecture().shapes())
+
+
+@pytest.mark.parametrize(("architecture", "other"), [(ATOMWISE, Architecture()), (Architecture(), ATOMWISE)])
+def test_the_two_kinds_are_told_apart_by_their_tensors(architecture, other):
+    state = {name: torch.zeros(shape) for name, shape in other.shapes().items()}
+    with pytest.raises(StrataError, match=rf"here: not the state of a plain {architecture.name}: "):
+        check_state(state, architecture, "here")
+
+
+def test_training_it_is_refused_until_it_can_be_done():
+    with pytest.raises(StrataError, match="alignn_atomwise .layer norm. cannot be trained yet; start from"):
+        Alignn(torch.from_numpy(atom_features()), ATOMWISE)
