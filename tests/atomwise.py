@@ -1,4 +1,4 @@
-"""The layer-norm network with random weights, so that its tests need no wheel; and the real one where it is."""
+"""The layer-norm network with random weights, so that its tests need no wheel, and the real one."""
 
 import functools
 from collections.abc import Mapping

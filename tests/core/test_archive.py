@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from core import archive
-from core.archive import check, read_json, read_records
+from core.archive import check, read_json, read_members, read_records
 from core.errors import StrataError
 
 ROWS = [{"id": "a", "x": 1.5}, {"id": "å", "x": None}]
@@ -130,3 +130,14 @@ def test_check_reads_to_the_end_and_looks_at_the_beginning(tmp_path, text, good)
     path.write_bytes(gzip.compress(b"[1, 2]" * 100)[:-4])
     with pytest.raises(StrataError, match="damaged"):
         check(path, ".gz")
+
+
+def test_members_by_path_and_more_of_them_where_that_is_allowed(tmp_path):
+    others = [(f"a/{k}.py", "") for k in range(archive.MAX_MEMBERS)]
+    path = make_zip(tmp_path / "a.zip", [("a/x.pt", "one"), ("a/b/x.pt", "two"), *others])
+    with pytest.raises(StrataError, match="66 members in the archive, at most 64 are accepted"):
+        read_members(path, lambda name: name == "x.pt")
+    with pytest.raises(StrataError, match=r"two members are named x\.pt"):
+        read_members(path, lambda name: name == "x.pt", max_members=66)
+    found = read_members(path, lambda name: name == "a/b/x.pt", by_path=True, max_members=66)
+    assert found == {"a/b/x.pt": b"two"}

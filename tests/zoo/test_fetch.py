@@ -173,7 +173,10 @@ def test_wrong_tensors_are_named(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model": {"name": "alignn_atomwise"}}, "'alignn_atomwise', the card of mp_e_form_alignn says 'alignn'"),
+        (
+            {"model": {"name": "alignn_atomwise"}},
+            "'alignn_atomwise', the card of mp_e_form_alignn says 'alignn'",
+        ),
         ({"model": {"name": "alignn", "hidden_features": 64}}, "model.hidden_features"),
         ({"model": {"name": "alignn", "classification": True}}, "classification is True; that is no plain"),
         ({"use_canonize": False}, "use_canonize is False, the card of mp_e_form_alignn says True"),

@@ -1,5 +1,8 @@
 """The layer-norm network: against its equations written plainly, and against alignn's own class."""
 
+import json
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,7 @@ from tests.crystals import random_structure, varied_structures
 from zoo.backbones.alignn.architecture import Architecture
 from zoo.backbones.alignn.backbone import ALIGNN
 from zoo.backbones.alignn.elements import atom_features
-from zoo.backbones.alignn.graph import GraphSettings, build, line_graph
+from zoo.backbones.alignn.graph import PUBLISHED, GraphSettings, build, line_graph
 from zoo.backbones.alignn.inference import check_state
 from zoo.backbones.alignn.network import Alignn
 from zoo.backbones.check import check_backbone
@@ -139,7 +142,9 @@ def test_all_23_vectors_and_the_prediction_are_those_of_alignns_own_class(source
 
 def test_the_comparison_can_fail(ours, by_equations):
     moved = {**by_equations.vectors, "angle_2": by_equations.vectors["angle_2"] * 1.001}
-    assert [n for n, w in worst(ours, by_equations._replace(vectors=moved)).items() if w > 1e-4] == ["angle_2"]
+    assert [n for n, w in worst(ours, by_equations._replace(vectors=moved)).items() if w > 1e-4] == [
+        "angle_2"
+    ]
 
 
 def test_the_contract_of_a_backbone_holds(source):
@@ -152,6 +157,49 @@ def test_the_contract_holds_on_graphs_of_whole_shells_too():
     backbone = ALIGNN(ATOMWISE, graph)
     assert backbone.invariances == {"rotation", "cell"}
     check_backbone(Engine(backbone, random_state(), Extract(device="cpu", threads=1)))
+
+
+# --- its graphs: a bond that both of its atoms chose counts twice ---
+
+TWICE = PUBLISHED.model_copy(update={"chosen_twice": "twice"})
+
+
+def bonds(structure: Structure, rule: GraphSettings) -> Counter:
+    graph = build(structure, rule)
+    vector = graph.vector.round(6) + 0.0
+    return Counter(zip(graph.src.tolist(), graph.dst.tolist(), map(tuple, vector.tolist()), strict=True))
+
+
+def test_the_bonds_are_those_of_alignn_bit_for_bit():
+    pytest.importorskip("dgl", reason="alignn's graph builder needs the extra `dgl`")
+    from alignn.graphs import build_undirected_edgedata, nearest_neighbor_edges
+    from jarvis.core.atoms import Atoms
+
+    for structure in varied_structures():
+        atoms = Atoms.from_dict(structure.to_jarvis_dict())
+        edges, _ = nearest_neighbor_edges(atoms=atoms, cutoff=8.0, max_neighbors=12, use_canonize=False)
+        u, v, r, _ = build_undirected_edgedata(atoms, edges)
+        graph = build(structure, TWICE)
+        theirs = np.column_stack([u.numpy(), v.numpy(), r.numpy().view(np.int32)])
+        ours = np.column_stack([graph.src, graph.dst, graph.vector.astype(np.float32).view(np.int32)])
+        assert sorted(map(tuple, theirs)) == sorted(map(tuple, ours)), structure.formula
+
+
+def test_bonds_are_the_same_and_count_once_or_twice():
+    often: Counter = Counter()
+    for structure in varied_structures():
+        if structure.n_atoms > 1:  # an atom alone is both ends of its bonds
+            once, twice = (bonds(structure, rule) for rule in (PUBLISHED, TWICE))
+            assert set(once) == set(twice)
+            often.update(count for key, count in twice.items() if key[0] != key[1])
+    assert set(often) == {1, 2}
+
+
+def test_keys_made_before_there_was_a_choice_stay():
+    before = {"cutoff", "max_neighbours", "shell_tolerance", "self_image", "max_bond"}
+    assert set(PUBLISHED.model_dump(mode="json")) == set(json.loads(PUBLISHED.model_dump_json())) == before
+    assert TWICE.model_dump(mode="json") == PUBLISHED.model_dump(mode="json") | {"chosen_twice": "twice"}
+    assert GraphSettings.model_validate(TWICE.model_dump(mode="json")) == TWICE
 
 
 # --- what its state is ---
@@ -172,5 +220,5 @@ def test_the_two_kinds_are_told_apart_by_their_tensors(architecture, other):
 
 
 def test_training_it_is_refused_until_it_can_be_done():
-    with pytest.raises(StrataError, match="alignn_atomwise .layer norm. cannot be trained yet; start from"):
+    with pytest.raises(StrataError, match=r"alignn_atomwise \(layer norm\) cannot be trained yet; start from"):
         Alignn(torch.from_numpy(atom_features()), ATOMWISE)
