@@ -1,10 +1,12 @@
 """ALIGNN-FF: our forward pass against its own package's model through DGL, on the same graphs.
 
     STRATA_RAW=... python bench/alignn_ff.py --structures 150 [--json]
+    STRATA_RAW=... python bench/alignn_ff.py --agreement     # its output beside total_energy, on three graphs
 
-Needs the weights (`strata zoo fetch alignn_ff`) and the extra dgl. One structure at a time in one process, on the
-same threads, the two in turns; medians over repeats. Graphs are made before, by our builder, for both; for ours the
-search for symmetry classes is therefore told apart, and the batches that an extraction runs are given beside.
+Needs the weights (`strata zoo fetch alignn_ff`) and the extra dgl. One structure at a time in one process,
+on the same threads, the two in turns; medians over repeats. Graphs are made before, by our builder, for both;
+for ours the search for symmetry classes is therefore told apart, and the batches that an extraction runs are
+given beside.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import torch
 from core.archive import read_json
 from core.params import Extract
 from core.structure import Structure
+from zoo.backbones.alignn.backbone import ALIGNN
 from zoo.backbones.alignn.dgl import DglNetwork
 from zoo.backbones.alignn.graph import build, line_graph
 from zoo.backbones.engine import Engine
@@ -40,10 +43,11 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="of either side; an extraction's worker has one"
     )
+    parser.add_argument("--agreement", action="store_true", help="instead: its output beside total_energy")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    result = measure(options.structures, options.repeats)
+    result = agreement() if options.agreement else measure(options.structures, options.repeats)
     if options.json:
         print(json.dumps(result))
         return
@@ -106,14 +110,46 @@ def measure(count: int, repeats: int) -> dict[str, float | int | str]:
     }
 
 
+def agreement() -> dict[str, float | int | str]:
+    """Compare its output with the total energies of the raw file, in eV/atom, on three kinds of graphs."""
+    found = [r for r in records() if r["optb88vdw_total_energy"] != "na"]
+    structures = [Structure.from_jarvis(record["atoms"]) for record in found]
+    energy = np.array([record["optb88vdw_total_energy"] for record in found], float)
+    source = load_source("alignn_ff")
+    own = source.card.graph
+    rules = {
+        "own": own,
+        "counted_once": own.model_copy(update={"chosen_twice": "once"}),
+        "whole_shells": own.model_copy(update={"shell_tolerance": 1e-4, "self_image": "once"}),
+    }
+    result: dict[str, float | int | str] = {"structures": len(found)}
+    for name, rule in rules.items():
+        engine = Engine(ALIGNN(source.card.architecture, rule), source.state, Extract(device="cpu"))
+        start = time.perf_counter()
+        error = engine(structures, ()).prediction - energy
+        result |= {
+            f"{name}_correlation": float(np.corrcoef(error + energy, energy)[0, 1]),
+            f"{name}_median_error": float(np.median(np.abs(error))),
+            f"{name}_mean_error": float(np.abs(error).mean()),
+            f"{name}_median_difference": float(np.median(error)),
+            f"{name}_structures_per_s": len(found) / (time.perf_counter() - start),
+        }
+    return result
+
+
 def sample(count: int) -> list[Structure]:
     """Structures drawn at random from the raw `jarvis_3d` file."""
+    found = records()
+    chosen = np.random.default_rng(0).choice(len(found), count, replace=False)
+    return [Structure.from_jarvis(found[i]["atoms"]) for i in chosen]
+
+
+def records() -> list[dict]:
+    """Read the raw `jarvis_3d` file."""
     folder = os.environ.get("STRATA_RAW")
     if not folder:
         sys.exit(f"set STRATA_RAW to the folder that holds {FILE}")
-    records = read_json(Path(folder) / FILE)
-    chosen = np.random.default_rng(0).choice(len(records), count, replace=False)
-    return [Structure.from_jarvis(records[i]["atoms"]) for i in chosen]
+    return read_json(Path(folder) / FILE)
 
 
 def seconds(step: Callable[[], object]) -> float:

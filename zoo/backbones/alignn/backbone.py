@@ -1,7 +1,7 @@
 """ALIGNN's light half: from a structure to the compressed graph that the network reads, without torch."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field
 
@@ -25,6 +25,11 @@ class Settings(Section):
     max_angles: int = Field(MAX_ANGLES, ge=1, description="a structure with more angles is rejected")
 
 
+# inside the class below, these names are its attributes
+_Architecture: TypeAlias = Architecture
+_Settings: TypeAlias = Settings
+
+
 class Prepared(NamedTuple):
     """A structure's graph and its quotient, with the sizes that the store records."""
 
@@ -35,7 +40,10 @@ class Prepared(NamedTuple):
 
 
 class ALIGNN(Backbone):
-    """The atomistic line graph neural network (Choudhary & DeCost 2021, npj Comput. Mater. 7, 185)."""
+    """The atomistic line graph neural network (Choudhary & DeCost 2021, npj Comput. Mater. 7, 185).
+
+    With batch normalisation, or (`alignn_atomwise`) layer normalisation in its place.
+    """
 
     name = "alignn"
     runner = "zoo.backbones.alignn.runner:AlignnRunner"
@@ -43,9 +51,9 @@ class ALIGNN(Backbone):
     Graph = GraphSettings
     Settings = Settings
     counts = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
-    architecture: Architecture
+    architecture: _Architecture
     graph: GraphSettings
-    settings: Settings
+    settings: _Settings
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
