@@ -78,6 +78,7 @@ def command() -> "typer.Typer":
         for entry in commands.registered_groups:
             if entry.name in groups:  # a later room's commands join those of the group's first room
                 groups[entry.name].add_typer(entry.typer_instance)
+                groups[entry.name].info.help = groups[entry.name].info.help or entry.typer_instance.info.help
             else:
                 groups[entry.name] = whole = _copy(entry.typer_instance)
                 app.add_typer(whole, name=entry.name, rich_help_panel=heading)

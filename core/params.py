@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import StrataError, check_name, unknown
-from core.section import Section
 
 PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """A part of `params.yaml` or of a card: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 S = TypeVar("S", bound=Section)
 
 

@@ -63,7 +63,7 @@ class ExtractReport:
 def extract(
     params: Params, store_root: str | Path, source_models: Sequence[str] | None = None
 ) -> list[ExtractReport]:
-    """Extract what the datasets of `params` lack, by each of `source_models` (default: all that the params name).
+    """Extract what the datasets of `params` lack, by `source_models` (default: all that the params name).
 
     Committed chunks survive anything and are not run again. Raises `StrataError` for an unknown dataset or
     source model, damaged weights, or a store that another process is writing to.
@@ -202,7 +202,7 @@ def _rejected(store: FeatureStore, name: str, datasets: Sequence[str]) -> dict[s
 def _collisions(
     store: FeatureStore, backbone: Backbone, datasets: Sequence[str]
 ) -> dict[str, list[tuple[str, ...]]]:
-    """Find the elements of each dataset that the network cannot tell apart; datasets without such are left out."""
+    """Find elements of each dataset that the network cannot tell apart; datasets without are left out."""
     found = store.sql(
         """
         SELECT dataset, list_distinct(flatten(list(numbers)))

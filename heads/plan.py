@@ -104,8 +104,8 @@ def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureS
         tf32 = store.sources[source].provenance.get("tf32", "false") == "true"
         if tf32 != settings.tf32:
             raise StrataError(
-                f"the store's vectors by {source} were made with tf32: {str(tf32).lower()}, and params.yaml says "
-                f"{str(settings.tf32).lower()}; run: strata extract {source}"
+                f"the store's vectors by {source} were made with tf32: {str(tf32).lower()}, and params.yaml "
+                f"says {str(settings.tf32).lower()}; run: strata extract {source}"
             )
     return found
 

@@ -176,6 +176,7 @@ def predict(
     from core.params import load
     from core.text import number
     from featurestore.query.output import show
+    from featurestore.query.store import open_store
     from zoo.predict import predict as run
 
     model, found = run(files, dataset, prop, load(), store)

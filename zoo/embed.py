@@ -161,8 +161,8 @@ def vector_of_file(
     here, there = extraction_id(load_card(source), settings.tf32), chosen.extraction_id
     if here != there:
         raise StrataError(
-            f"{store.path} has vectors by {source} under extraction {there}, and {source} gives {here} here: they are "
-            f"not comparable; run: strata extract {source}"
+            f"{store.path} has vectors by {source} under extraction {there}, and {source} gives {here} here: "
+            f"they are not comparable; run: strata extract {source}"
         )
     validate(found[0][1], limits)
     result = make_engine(source, settings)([found[0][1]], [block.checkpoint])

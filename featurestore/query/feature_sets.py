@@ -150,10 +150,7 @@ def _resolve_one(name: str, source: Source, text: str) -> tuple[str, tuple[Check
         return ALL, tuple(source.checkpoints)
     if name == LAST:
         kinds = kinds_of(source.checkpoints)
-        if len(kinds) > 1:
-            name = f"{'_'.join(kinds)}_{LAST}"
-        else:
-            name = source.checkpoints[-1].name
+        name = f"{'_'.join(kinds)}_{LAST}" if len(kinds) > 1 else source.checkpoints[-1].name
     if name not in sets:
         where = f"feature set {text!r}, source model {source.name}"
         raise unknown("feature set", name, [*sets, LAST, ALL], where)

@@ -7,9 +7,20 @@ from featurestore.query.feature_sets import FeatureSet, kinds_of
 from featurestore.query.sources import Source
 from featurestore.tables.schema import Checkpoint
 
+# Names in a statement are checked ones: they came through `check_name`, or from a backbone's own code.
+_IDS = "structure_id, extraction_id, source_model"
+_NO_IDS = "'' AS structure_id, '' AS extraction_id, '' AS source_model"
+_NOTHING = {
+    "stored_features": f"{_NO_IDS}, 0::FLOAT AS prediction",
+    "features": f"{_NO_IDS}, 0::FLOAT AS prediction",
+    "vectors": f"{_NO_IDS}, '' AS kind, 0 AS depth, []::FLOAT[] AS vector, '' AS checkpoint",
+    "joined": "'' AS structure_id",
+    "checkpoints": "'' AS source_model, '' AS checkpoint, '' AS kind, 0 AS depth, 0 AS width",
+}
+
 
 def statements(sources: Mapping[str, Source]) -> list[str]:
-    """Return the CREATE statements: stored_features, features, features_<source>, vectors, joined, checkpoints.
+    """Return the CREATE statements of the views that depend on which source models there are.
 
     Expected are the relations `stored_features_<source>` over each source model's shards. `features` is the
     default source model's; `vectors` has all vectors, one row per vector.
@@ -17,10 +28,8 @@ def statements(sources: Mapping[str, Source]) -> list[str]:
     found = [_wide(source) for source in sources.values()]
     default = next(iter(sources), None)
     if default is None:
-        return [*_EMPTY]
-    found.append(
-        f"-- The default source model's vectors.\nCREATE VIEW features AS SELECT * FROM {view_of(default)}"
-    )
+        return [f"CREATE VIEW {name} AS SELECT {columns} LIMIT 0" for name, columns in _NOTHING.items()]
+    found.append(f"CREATE VIEW features AS SELECT * FROM {view_of(default)}")  # noqa: S608
     found.append("CREATE VIEW stored_features AS " + " UNION ALL ".join(map(_narrow, sources.values())))
     found.append("CREATE VIEW vectors AS " + " UNION ALL ".join(map(_long, sources.values())))
     found.append(joined("joined", _last_of_each(sources)))
@@ -29,10 +38,8 @@ def statements(sources: Mapping[str, Source]) -> list[str]:
         for source in sources.values()
         for c in source.checkpoints
     )
-    found.append(
-        "CREATE VIEW checkpoints AS SELECT * FROM (VALUES "
-        f"{rows}) t(source_model, checkpoint, kind, depth, width)"
-    )
+    columns = "source_model, checkpoint, kind, depth, width"
+    found.append(f"CREATE VIEW checkpoints AS SELECT * FROM (VALUES {rows}) t({columns})")  # noqa: S608
     return found
 
 
@@ -51,7 +58,7 @@ def joined(name: str, chosen: Mapping[str, tuple[str, list[tuple[str, int]]]]) -
     for number, (source, (extraction, checkpoints)) in enumerate(chosen.items()):
         alias = f"t{number}"
         columns += [f'{alias}."{column}" AS "{source}__{column}"' for column, _ in checkpoints]
-        table = f"(SELECT * FROM {view_of(source)} WHERE extraction_id = '{extraction}') {alias}"
+        table = f"(SELECT * FROM {view_of(source)} WHERE extraction_id = '{extraction}') {alias}"  # noqa: S608
         tables.append(table if number == 0 else f"FULL JOIN {table} USING (structure_id)")
     return f"CREATE VIEW {name} AS SELECT structure_id, {', '.join(columns)} FROM {' '.join(tables)}"  # noqa: S608 - checked names
 
@@ -78,10 +85,8 @@ def _wide(source: Source) -> str:
     """The view of one source model; lists become arrays of fixed size, for DuckDB's distance functions."""
     counts = "".join(f'"{name}", ' for name in source.counts)
     vectors = ", ".join(f'"{c.name}"::FLOAT[{c.width}] AS "{c.name}"' for c in source.checkpoints)
-    return (
-        f"CREATE VIEW {view_of(source.name)} AS SELECT structure_id, extraction_id, source_model, "
-        f"{counts}prediction, {vectors} FROM {stored(source.name)}"
-    )
+    columns = f"{_IDS}, {counts}prediction, {vectors}"
+    return f"CREATE VIEW {view_of(source.name)} AS SELECT {columns} FROM {stored(source.name)}"  # noqa: S608
 
 
 def stored(source: str) -> str:
@@ -90,7 +95,7 @@ def stored(source: str) -> str:
 
 
 def _narrow(source: Source) -> str:
-    return f"SELECT structure_id, extraction_id, source_model, prediction FROM {stored(source.name)}"  # noqa: S608
+    return f"SELECT {_IDS}, prediction FROM {stored(source.name)}"  # noqa: S608
 
 
 def _long(source: Source) -> str:
@@ -102,16 +107,3 @@ def _one(source: Source, c: Checkpoint) -> str:
         f"SELECT structure_id, extraction_id, '{c.kind}' AS kind, {c.depth} AS depth, "  # noqa: S608
         f"\"{c.name}\"::FLOAT[] AS vector, source_model, '{c.name}' AS checkpoint FROM {stored(source.name)}"
     )
-
-
-_IDS = "structure_id, extraction_id, source_model"
-_EMPTY = (
-    "CREATE VIEW stored_features AS SELECT '' AS structure_id, '' AS extraction_id, '' AS source_model, "
-    "0::FLOAT AS prediction LIMIT 0",
-    f"CREATE VIEW features AS SELECT {_IDS}, prediction FROM stored_features",
-    "CREATE VIEW vectors AS SELECT structure_id, extraction_id, '' AS kind, 0 AS depth, []::FLOAT[] AS vector, "
-    "source_model, '' AS checkpoint FROM stored_features",
-    "CREATE VIEW joined AS SELECT structure_id FROM stored_features",
-    "CREATE VIEW checkpoints AS SELECT source_model, '' AS checkpoint, '' AS kind, 0 AS depth, 0 AS width "
-    "FROM stored_features",
-)

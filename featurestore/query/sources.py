@@ -33,21 +33,24 @@ class Source:
 
 def read_sources(snapshots: Iterable[Snapshot]) -> dict[str, Source]:
     """Read the rows of the tables `extractions`, the default source model first, then by name."""
-    found = []
-    for snapshot in snapshots:
-        for path in snapshot.paths:
-            for row in read_columns(path, EXTRACTIONS.names).to_pylist():
-                found.append(
-                    Source(
-                        row["source_model"],
-                        row["extraction_id"],
-                        row["backbone"],
-                        row["is_default"],
-                        tuple(row["counts"]),
-                        tuple(Checkpoint(**checkpoint) for checkpoint in row["checkpoints"]),
-                        json.loads(row["provenance"]),
-                    )
-                )
+    rows = (
+        row
+        for snapshot in snapshots
+        for path in snapshot.paths
+        for row in read_columns(path, EXTRACTIONS.names).to_pylist()
+    )
+    found = [
+        Source(
+            row["source_model"],
+            row["extraction_id"],
+            row["backbone"],
+            row["is_default"],
+            tuple(row["counts"]),
+            tuple(Checkpoint(**checkpoint) for checkpoint in row["checkpoints"]),
+            json.loads(row["provenance"]),
+        )
+        for row in rows
+    ]
     found.sort(key=lambda source: (not source.is_default, source.name))
     return {source.name: source for source in found}
 
@@ -56,6 +59,6 @@ def refuse_older_layout(layout: StoreLayout) -> None:
     """Raise `StrataError` for a store whose vectors still lie in one table for all source models."""
     if layout.older_features.is_dir():
         raise StrataError(
-            f"{layout.root} was made by an earlier version of Strata, which kept the vectors of all source models "
-            "in one table; bring it up to date, without computing anything again, by: strata store migrate"
+            f"{layout.root} was made by an earlier version, which kept the vectors of all source "
+            "models in one table; bring it up to date, without computing anything, by: strata store migrate"
         )

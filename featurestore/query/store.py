@@ -105,7 +105,7 @@ class FeatureStore:
 
     @property
     def default_source(self) -> str:
-        """The source model that is meant where none is named. Raises `StrataError` where there are no vectors."""
+        """The source model that is meant where none is named; without vectors, `StrataError` is raised."""
         if not self.sources:
             raise StrataError(f"{self.path} has no vectors yet; run: strata extract")
         return next(iter(self.sources))
@@ -141,7 +141,7 @@ class FeatureStore:
         return resolve(name, sources, default)
 
     def one_checkpoint(self, name: str | None = None) -> FeatureSet:
-        """Find a feature set of one checkpoint; None: the deepest of the default source model's first kind."""
+        """Find a set of one checkpoint; None: the deepest of the default source model's first kind."""
         return one_checkpoint(name, self.sources, self.default_source)
 
     def _source_of(self, extraction: str) -> str:

@@ -68,7 +68,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "params.yaml"
     durable.write_whole(path, "größe: 1\n")
     assert path.read_text(encoding="utf-8") == "größe: 1\n"
-    with pytest.raises(StrataError, match="no"), durable.whole_file(path) as temporary:
+    with pytest.raises(StrataError, match="no"), durable.whole_file(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise StrataError("no")
     assert path.read_text(encoding="utf-8") == "größe: 1\n"
@@ -89,7 +89,7 @@ def test_a_folder_is_filled_whole_and_replaces_what_was_there(tmp_path):
         (folder / "inside" / "old").write_text("1")
         assert not path.exists()
     assert (path / "inside" / "old").read_text() == "1"
-    with pytest.raises(StrataError, match="no"), durable.whole_folder(path) as folder:
+    with pytest.raises(StrataError, match="no"), durable.whole_folder(path) as folder:  # noqa: PT012
         (folder / "half").write_text("2")
         raise StrataError("no")
     assert [found.name for found in path.iterdir()] == ["inside"]

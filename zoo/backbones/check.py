@@ -13,7 +13,7 @@ _TURN = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
 
 
 def examples() -> list[Structure]:
-    """Return small crystals that any network of inorganic materials takes: salts, an oxide, a carbide, a metal."""
+    """Return small crystals that any network of inorganic materials takes."""
     fcc = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
     pair = [[0, 0, 0], [0.5, 0.5, 0.5]]
     oxide = [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]
@@ -73,7 +73,7 @@ def check_backbone(engine: Engine, structures: Sequence[Structure] | None = None
 
 
 def _check_rejects(engine: Engine, demand) -> None:  # type: ignore[no-untyped-def]
-    """An isolated atom, atoms far apart, and a heavy element are extracted or rejected, never anything else."""
+    """An isolated atom and a heavy element are extracted or rejected, never anything else."""
     lone = Structure(np.eye(3) * 40, [2], [[0, 0, 0]])
     heavy = Structure(np.eye(3) * 3.5, [100], [[0, 0, 0]])
     for structure in (lone, heavy):
@@ -93,7 +93,9 @@ def _doubled(structure: Structure) -> Structure:
     """The same crystal in a cell twice as long."""
     lattice = structure.lattice * np.array([[2], [1], [1]])
     half = structure.frac_coords * [0.5, 1, 1]
-    return Structure(lattice, np.tile(structure.numbers, 2), np.concatenate([half, half + [0.5, 0, 0]]))
+    return Structure(
+        lattice, np.tile(structure.numbers, 2), np.concatenate([half, half + np.array([0.5, 0, 0])])
+    )
 
 
 def _joined(found: Sequence[Extracted]) -> Extracted:

@@ -29,7 +29,7 @@ class Extracted(NamedTuple):
 
 
 class Engine:
-    """A backbone with its weights and the settings of the `extract` section, ready for any number of structures.
+    """A backbone with its weights and the settings of the section `extract`, ready to run.
 
     Deterministic on one machine. How it is run changes the vectors by float32 rounding only.
     """

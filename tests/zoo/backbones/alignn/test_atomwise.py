@@ -220,5 +220,7 @@ def test_the_two_kinds_are_told_apart_by_their_tensors(architecture, other):
 
 
 def test_training_it_is_refused_until_it_can_be_done():
-    with pytest.raises(StrataError, match=r"alignn_atomwise \(layer norm\) cannot be trained yet; start from"):
+    with pytest.raises(
+        StrataError, match=r"alignn_atomwise \(layer norm\) cannot be trained yet; start from"
+    ):
         Alignn(torch.from_numpy(atom_features()), ATOMWISE)
