@@ -149,9 +149,8 @@ def _results(
             parts.append(part)
         offsets = np.cumsum([0, *lengths])
         errors = {int(offsets[k]) + i: e for k, part in enumerate(parts) for i, e in part.errors.items()}
-        counts, vectors = (
-            {name: np.concatenate([part[k][name] for part in parts]) for name in parts[0][k]} for k in (0, 2)
-        )
+        counts = {name: np.concatenate([p.counts[name] for p in parts]) for name in parts[0].counts}
+        vectors = {name: np.concatenate([p.vectors[name] for p in parts]) for name in parts[0].vectors}
         prediction = np.concatenate([part.prediction for part in parts])
         yield list(chunk), Extracted(counts, prediction, vectors, errors)
 

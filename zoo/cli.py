@@ -8,6 +8,9 @@ import typer
 from core.errors import StrataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from zoo.training.finetune import Done
 
 app = typer.Typer(no_args_is_help=True)
@@ -93,7 +96,7 @@ def near(
     if source_model is not None:
         checkpoint = f"{source_model}/{checkpoint or ''}"
     chosen = opened.one_checkpoint(checkpoint)
-    asked: object = what
+    asked: str | NDArray[np.float32] = what
     if Path(what).is_file():
         params = load() if PARAMS_FILE.exists() else Params()
         asked = vector_of_file(opened, Path(what), chosen, params.extract, params.ingest)

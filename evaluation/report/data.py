@@ -187,9 +187,10 @@ def _properties(layout: StoreLayout, name: str, entries: Snapshot) -> list[Prope
 
 
 def _training_set(layout: StoreLayout, source_model: str | None) -> tuple[str | None, set[str]]:
-    if source_model is None:
+    target = None if source_model is None else load_card(source_model).target
+    if target is None:
         return None, set()
-    dataset = load_card(source_model).target.dataset
+    dataset = target.dataset
     folder = layout.entries(dataset)
     if folder not in layout.tables("entries"):
         return None, set()

@@ -77,7 +77,7 @@ def named_sets(checkpoints: Sequence[Checkpoint]) -> dict[str, tuple[Checkpoint,
     """
     kinds = kinds_of(checkpoints)
     by_depth = {kind: {c.depth: c for c in checkpoints if c.kind == kind} for kind in kinds}
-    found = {checkpoint.name: (checkpoint,) for checkpoint in checkpoints}
+    found: dict[str, tuple[Checkpoint, ...]] = {c.name: (c,) for c in checkpoints}
     for count in range(2, len(kinds) + 1):
         joined = kinds[:count]
         depths = sorted(set.intersection(*(set(by_depth[kind]) for kind in joined)))

@@ -22,7 +22,7 @@ def vector_type(width: int) -> pa.DataType:
 
 def is_vector(kind: pa.DataType) -> bool:
     """Tell whether a column's type is that of vectors."""
-    return pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type)
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type))
 
 
 def _schema(*fields: pa.Field, optional: tuple[pa.Field, ...] = ()) -> pa.Schema:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
-from core.errors import unknown
+from core.errors import StrataError, unknown
 from zoo.backbones.alignn.elements import atom_features
+from zoo.backbones.alignn.graph import GraphSettings
 from zoo.backbones.alignn.inference import Architecture
 from zoo.backbones.alignn.network import Alignn, Norm
-from zoo.hub import SourceModel
+from zoo.hub import SourceCard, SourceModel
 from zoo.training.examples import Scale, standardise
 
 _EMBEDDINGS = ("atom_embedding", "edge_embedding", "angle_embedding")
@@ -22,6 +23,19 @@ PLANS: dict[str, str] = {
 }
 
 
+def alignn_of(card: SourceCard) -> tuple[Architecture, GraphSettings]:
+    """Return sizes and graph settings of a source model that is an ALIGNN; only those can be trained on.
+
+    Raises `StrataError` for a source model of another kind.
+    """
+    if not (isinstance(card.architecture, Architecture) and isinstance(card.graph, GraphSettings)):
+        raise StrataError(
+            f"source model {card.name} is of the kind {card.backbone}, and networks are trained from ALIGNNs; "
+            "name one of those (strata zoo list) as init, or first in extract.source_models"
+        )
+    return card.architecture, card.graph
+
+
 def initial(
     source: SourceModel | None, units: Sequence[str], scale: Scale, seed: int, plan: str = "none"
 ) -> Alignn:
@@ -30,13 +44,13 @@ def initial(
     The source model's head is kept where its target has the same unit, scaled to the standardised target;
     else the head is drawn at random, as all layers are without a source model.
     """
-    architecture = source.card.architecture if source else Architecture()
+    architecture = alignn_of(source.card)[0] if source else Architecture()
     one = architecture.model_copy(update={"output_features": len(units), "link": "identity"})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Alignn(torch.from_numpy(atom_features()), one)
     if source is not None:
-        keeps = list(units) == [source.card.target.unit] and architecture == one
+        keeps = list(units) == [target.unit for target in source.card.targets[:1]] and architecture == one
         own = {} if keeps else {name: t for name, t in network.state_dict().items() if name.startswith("fc.")}
         network.load({name: tensor.float() for name, tensor in source.state.items()} | own, source.card.name)
         if keeps:

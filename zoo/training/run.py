@@ -15,7 +15,7 @@ from zoo.backbones.alignn.graph import GraphSettings
 from zoo.hub import SourceModel, load_card, load_source
 from zoo.training.data import Rows, read, with_graphs
 from zoo.training.examples import Scale
-from zoo.training.initial import initial
+from zoo.training.initial import alignn_of, initial
 from zoo.training.loop import train
 from zoo.training.trained import TrainedModel, predict, write_history
 from zoo.training.watch import Show
@@ -79,7 +79,7 @@ def key_of(store: FeatureStore, ask: Ask) -> str:
     """Return the hash of what decides a training's outcome. Raises `StrataError` for unknown names."""
     source = load_source(ask.source) if ask.source else None
     rows = read(store, ask.dataset, ask.properties, ask.split)
-    return _key(ask, rows, load_card(ask.graph_of).graph, source)
+    return _key(ask, rows, alignn_of(load_card(ask.graph_of))[1], source)
 
 
 def learn(
@@ -96,7 +96,7 @@ def learn(
     """
     ask = job.ask
     source = load_source(ask.source) if ask.source else None
-    graph = load_card(ask.graph_of).graph
+    _, graph = alignn_of(load_card(ask.graph_of))
     rows, examples = with_graphs(store, read(store, ask.dataset, ask.properties, ask.split), graph)
     freeze = ask.settings.freeze if source else "none"
     network = initial(source, rows.units, Scale.of(examples), ask.settings.seed, freeze)

@@ -20,7 +20,7 @@ from zoo.hub import SourceCard, Target, Training, load_source
 from zoo.publish import check_free, publish
 from zoo.training.data import Rows, parse_split, read, with_graphs
 from zoo.training.examples import Examples, Scale
-from zoo.training.initial import initial
+from zoo.training.initial import alignn_of, initial
 from zoo.training.loop import Trained, train
 from zoo.training.run import CODE, TRAINING, keyed
 from zoo.training.trained import predict
@@ -86,7 +86,7 @@ def _graph(section: Source) -> GraphSettings:
         return GRAPHS[section.graph]
     if section.init == "scratch":
         raise StrataError("source.graph is `source`, and source.init names no model to take the rules from")
-    return load_source(section.init).card.graph
+    return alignn_of(load_source(section.init).card)[1]
 
 
 def publish_source(

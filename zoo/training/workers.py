@@ -18,6 +18,7 @@ from featurestore import FeatureStore, open_store
 from zoo.backbones.engine import pick_device
 from zoo.hub import load_card
 from zoo.training.data import make_graphs, read
+from zoo.training.initial import alignn_of
 from zoo.training.run import Ask, Job, Learned, learn
 from zoo.training.watch import leave, shown_on, stoppable
 
@@ -92,7 +93,9 @@ def _side_by_side(
 def _make_graphs(store: FeatureStore, asks: Sequence[Ask]) -> None:
     """Make what all workers read, so that none makes it twice."""
     for ask in {(ask.properties, ask.graph_of): ask for ask in asks}.values():
-        make_graphs(store, read(store, ask.dataset, ask.properties, ask.split), load_card(ask.graph_of).graph)
+        make_graphs(
+            store, read(store, ask.dataset, ask.properties, ask.split), alignn_of(load_card(ask.graph_of))[1]
+        )
 
 
 @contextmanager
