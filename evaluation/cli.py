@@ -72,20 +72,6 @@ def report(
         typer.echo(f"{picture}: drawn")
 
 
-# columns of an experiment that only its files have
-_NOT_ON_SCREEN = (
-    "base_low",
-    "base_high",
-    "n_train",
-    "n_test",
-    "r2",
-    "spearman",
-    "mad_mae",
-    "interval",
-    "group",
-)
-
-
 @app.command()
 def experiment(
     names: list[str] = typer.Argument(None, metavar="[NAME]...", help="Which; all of them: all."),
@@ -100,6 +86,7 @@ def experiment(
     """
     from core.params import load
     from evaluation.experiments import experiments, find, run
+    from evaluation.report.blocks import grid
     from featurestore.query.output import show
 
     if list_ or not names:
@@ -110,9 +97,9 @@ def experiment(
     wanted = [find(name).name for name in (experiments() if names == ["all"] else names)]
     for name in wanted:
         result = run(name, settings, store, out, str(params))
-        table = result.tables["table"].drop(columns=[*_NOT_ON_SCREEN], errors="ignore")
-        rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
-        show(find(name).question, list(table.columns), rows)
+        found = grid(name, result.tables["table"], find(name).tables["table"])
+        cells = [[cell.text for cell in row] for row in found.rows]
+        show(find(name).question, [title for title, _ in found.columns], cells)
         for note in result.notes:
             typer.echo(note)
         typer.echo(f"{out / name}: {', '.join(result.tables)}")

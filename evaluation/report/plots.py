@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-SHOWN_POINTS = 300  # a plot; keeps the page of a hundred targets small enough to mail
+SHOWN_POINTS = 150  # a plot; keeps the page of a hundred targets small enough to mail
 WORST_POINTS = 10  # of them always the largest errors: what one wants to look at
 
 
