@@ -18,7 +18,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-S = TypeVar("S", bound=Section)
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class Ingest(Section):
@@ -167,10 +167,10 @@ def load(path: str | Path = PARAMS_FILE) -> Params:
     return parse(raw, str(path))
 
 
-S = TypeVar("S", bound=Section)
+SectionT = TypeVar("SectionT", bound=Section)
 
 
-def section(cls: type[S], raw: Any, where: str) -> S:
+def section(cls: type[SectionT], raw: Any, where: str) -> SectionT:
     """Check one section that a room of its own keeps, such as an experiment's or a backbone's.
 
     Raises `StrataError` naming the key and the nearest valid one, or the bad value.
