@@ -32,8 +32,9 @@ def downloaded(wheel: "Wheel") -> "Iterator[Path]":
         raise StrataError(f"{sys.executable} has no pip to download {name} with; install pip, {by_hand}")
     with TemporaryDirectory(prefix="strata-wheel-") as folder:
         options = ["--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
+        # -P: a pip.py in the current folder is not what runs
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "download", *options, "-d", folder, name],
+            [sys.executable, "-P", "-m", "pip", "download", *options, "-d", folder, name],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from typer.testing import CliRunner
@@ -207,6 +208,20 @@ def test_a_pickle_of_more_than_tensors_is_refused_and_not_run(folder):
 def test_tensors_of_another_hash_are_refused(folder):
     make(folder, weights_sha256="2" * 64)
     refused(folder, rf"its tensors hash to {weights_hash(random_state())}, the card says 2{{64}}")
+
+
+def test_other_tensors_in_the_cache_are_refused_even_with_a_record_of_them(folder):
+    make(folder)
+    fetch(NAME)
+    kept = fetched_folder(NAME)
+    other = random_state() | {"fc.bias": torch.ones(1)}
+    content = safetensors.torch.save(other)
+    (kept / "weights.safetensors").write_bytes(content)
+    record = json.loads((kept / "record.json").read_text())
+    record |= {"file_sha256": hashlib.sha256(content).hexdigest(), "weights_sha256": weights_hash(other)}
+    (kept / "record.json").write_text(json.dumps(record))
+    with pytest.raises(StrataError, match=rf"hash to {weights_hash(other)}, the card says"):
+        verify(NAME)
 
 
 def test_weights_that_lack_a_tensor_are_refused(folder):
