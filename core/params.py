@@ -167,9 +167,6 @@ def load(path: str | Path = PARAMS_FILE) -> Params:
     return parse(raw, str(path))
 
 
-SectionT = TypeVar("SectionT", bound=Section)
-
-
 def section(cls: type[SectionT], raw: Any, where: str) -> SectionT:
     """Check one section that a room of its own keeps, such as an experiment's or a backbone's.
 

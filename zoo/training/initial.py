@@ -30,7 +30,7 @@ def alignn_of(card: SourceCard) -> tuple[Architecture, GraphSettings]:
     """
     if not (isinstance(card.architecture, Architecture) and isinstance(card.graph, GraphSettings)):
         raise StrataError(
-            f"source model {card.name} is of the kind {card.backbone}, and networks are trained from ALIGNNs; "
+            f"source model {card.name} is a {card.backbone}, and networks are trained from ALIGNNs; "
             "name one of those (strata zoo list) as init, or first in extract.source_models"
         )
     return card.architecture, card.graph
