@@ -274,7 +274,7 @@ def installed_path(installed: Installed) -> Path:
     except metadata.PackageNotFoundError:
         raise StrataError(
             f"this needs the weights that the package {installed.distribution} carries, and it is not "
-            f"installed; install it with: pip install 'strata-materials[{installed.extra}]'"
+            f"installed; install it with: pip install 'strata[{installed.extra}]'"
         ) from None
     if distribution.version != installed.version:
         raise StrataError(
