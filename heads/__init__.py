@@ -8,11 +8,10 @@ if TYPE_CHECKING:
     from heads.lightgbm import LightGBM
     from heads.mean import Mean
     from heads.nn17 import NN17
-    from heads.registry import BUILT_IN, HeadSpec, load_head, resolve
+    from heads.registry import HeadSpec, built_in, load_head, resolve
     from heads.ridge import Ridge
 
 __all__ = [
-    "BUILT_IN",
     "NN17",
     "Head",
     "HeadSpec",
@@ -21,6 +20,7 @@ __all__ = [
     "Mean",
     "NotApplicable",
     "Ridge",
+    "built_in",
     "check_head",
     "load_head",
     "resolve",
@@ -31,7 +31,7 @@ _MODULES = {
     "lightgbm": ("LightGBM",),
     "mean": ("Mean",),
     "nn17": ("NN17",),
-    "registry": ("BUILT_IN", "HeadSpec", "load_head", "resolve"),
+    "registry": ("HeadSpec", "built_in", "load_head", "resolve"),
     "ridge": ("Ridge",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -34,11 +34,11 @@ def heads(params: Path = PARAMS) -> None:
     from rich.table import Table
 
     from core.params import Params, load
-    from heads.registry import BUILT_IN, resolve
+    from heads.registry import built_in, resolve
 
     asked = load(params) if params.exists() else Params()
     table = Table("head", "fitted", "what it is", "settings", show_lines=True)
-    for name in dict.fromkeys([*BUILT_IN, *asked.fit.heads, *asked.heads]):
+    for name in dict.fromkeys([*built_in(), *asked.fit.heads, *asked.heads]):
         spec = resolve(name, asked.heads, str(params))
         settings = "\n".join(f"{key}: {value}" for key, value in spec.settings.items())
         label = f"{name} ({spec.label})" if spec.label else name

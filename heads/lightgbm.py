@@ -107,3 +107,6 @@ class LightGBM(Head):
         if not path.exists():
             raise StrataError(f"{path} is missing; fit the head again")
         self.booster_ = need("lightgbm", "lightgbm").Booster(model_str=path.read_text(encoding="utf-8"))
+
+
+HEAD = LightGBM

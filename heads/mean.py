@@ -29,3 +29,6 @@ class Mean(Head):
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True  # by design: it is what the others are compared with
         return tags
+
+
+HEAD = Mean

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from core.errors import StrataError
 from core.lazy import need
 from heads.base import Head
-from heads.scaling import standardiser
 
 MODEL_FILE = "model.keras"
 LAYERS = (*[1024] * 4, *[512] * 3, *[256] * 3, *[128] * 3, *[64] * 2, 32)  # and one output: 17 in all
@@ -116,7 +116,8 @@ class NN17(Head):
 
     def _set_scales(self, X: np.ndarray, y: np.ndarray) -> None:
         if self.standardise:
-            self.x_mean_, self.x_scale_ = standardiser(X)
+            scaler = StandardScaler().fit(X)
+            self.x_mean_, self.x_scale_ = scaler.mean_, scaler.scale_
             self.y_mean_, self.y_scale_ = float(y.mean()), float(y.std())
         else:
             self.x_mean_, self.x_scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
@@ -242,3 +243,6 @@ class Trainer:
 def _trainer(width: int, layers: tuple[int, ...], learning_rate: float) -> Trainer:
     tf, keras = tensorflow()
     return Trainer(tf, network(keras, width, layers), learning_rate)
+
+
+HEAD = NN17

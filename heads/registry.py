@@ -1,27 +1,29 @@
-"""From the names in `params.yaml` to heads: built-in ones, and a user's own by import path."""
+"""From the names in `params.yaml` to heads: built-in ones, and a user's own by import path.
+
+A built-in head is a module of `heads/` that names its class as `HEAD`; the module's name is the head's.
+"""
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
+import heads
 from core.errors import StrataError, check_name, unknown
 from core.params import Params
 from heads.base import Head, class_path, read_facts
 
-BUILT_IN: dict[str, str] = {
-    "mean": "heads.mean.Mean",
-    "ridge": "heads.ridge.Ridge",
-    "lightgbm": "heads.lightgbm.LightGBM",
-    "nn17": "heads.nn17.NN17",
-}
 # Keys of a head's section that are no settings of its class.
 CLASS, PRESET, PRESETS = "class", "preset", "presets"
 Sections = Mapping[str, Mapping[str, Any]]
+_NAMED = re.compile(r"^HEAD = (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,19 @@ class HeadSpec:
     @property
     def built_in(self) -> bool:
         """Tell whether the class is one of this project's."""
-        return class_path(self.cls) in BUILT_IN.values()
+        return class_path(self.cls) in built_in().values()
+
+
+def built_in() -> dict[str, str]:
+    """Return the import path of every built-in head's class by name; nothing is imported for it."""
+    found = {}
+    for module in iter_modules(heads.__path__):
+        spec = PathFinder.find_spec(module.name, heads.__path__)
+        if spec is not None and spec.origin is not None:
+            named = _NAMED.search(Path(spec.origin).read_text(encoding="utf-8"))
+            if named is not None:
+                found[module.name] = f"{heads.__name__}.{module.name}.{named[1]}"
+    return found
 
 
 def resolve(name: str, sections: Sections | None = None, where: str = "params.yaml") -> HeadSpec:
@@ -57,9 +71,10 @@ def resolve(name: str, sections: Sections | None = None, where: str = "params.ya
     check_name(name, "head")
     section = dict(sections.get(name) or {})
     target = section.pop(CLASS, name)
-    if target not in BUILT_IN and "." not in str(target):
-        raise unknown("head", target, {*BUILT_IN, *sections} - {target}, f"{where}, heads")
-    cls = _import(BUILT_IN.get(target, target), f"{where}, heads.{name}")
+    ours = built_in()
+    if target not in ours and "." not in str(target):
+        raise unknown("head", target, {*ours, *sections} - {target}, f"{where}, heads")
+    cls = _import(ours.get(target, target), f"{where}, heads.{name}")
     given, label = _settings(name, section, f"{where}, heads.{name}")
     defaults = cls().get_params(deep=False)
     for key in given:
@@ -75,12 +90,13 @@ def resolve(name: str, sections: Sections | None = None, where: str = "params.ya
 
 def check_sections(sections: Sections, where: str = "params.yaml") -> None:
     """Refuse a section of `heads` that no head could read; a user's class is not imported for it."""
+    ours = built_in()
     for name, section in sections.items():
         target = section.get(CLASS, name)
-        if target in BUILT_IN:
+        if target in ours:
             resolve(name, sections, where)
         elif "." not in str(target):
-            raise unknown("head", target, BUILT_IN, f"{where}, heads")
+            raise unknown("head", target, ours, f"{where}, heads")
 
 
 def load_head(folder: str | Path, params: Params | None = None) -> Head:
@@ -92,7 +108,7 @@ def load_head(folder: str | Path, params: Params | None = None) -> Head:
     path = read_facts(Path(folder))["class"]
     asked = params or Params()
     named = {*asked.fit.heads, *(str(section.get(CLASS, name)) for name, section in asked.heads.items())}
-    if path not in {*BUILT_IN.values(), *named}:
+    if path not in {*built_in().values(), *named}:
         raise StrataError(
             f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
         )

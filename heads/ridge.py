@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from core.errors import StrataError
 from heads.base import Head
-from heads.scaling import standardiser
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 
@@ -30,7 +30,8 @@ class Ridge(Head):
         alphas = np.asarray(self.alphas, dtype=np.float64)
         if alphas.ndim != 1 or not alphas.size or not (np.isfinite(alphas) & (alphas > 0)).all():
             raise StrataError(f"ridge: alphas must be a list of positive numbers, got {self.alphas!r}")
-        mean, scale = standardiser(X)
+        scaler = StandardScaler().fit(X)
+        mean, scale = scaler.mean_, scaler.scale_
         Z, target = (X - mean) / scale, y - y.mean()
         if X.shape[0] > X.shape[1]:
             values, vectors = np.linalg.eigh(Z.T @ Z)  # ZᵀZ = V Λ Vᵀ
@@ -53,3 +54,6 @@ class Ridge(Head):
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return X @ self.coef_ + self.intercept_
+
+
+HEAD = Ridge

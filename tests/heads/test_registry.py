@@ -1,12 +1,14 @@
 """Names, sections, presets, a user's own classes, and loading what was saved."""
 
+import subprocess
 import sys
 
 import pytest
 
+import heads
 from core.errors import StrataError
 from core.params import load, parse
-from heads import BUILT_IN, Ridge, check_head, load_head, resolve
+from heads import Ridge, built_in, check_head, load_head, resolve
 from heads.registry import check_sections
 from tests.conftest import ROOT
 
@@ -35,7 +37,7 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("own_heads", None)
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", built_in())
 def test_every_built_in_name_is_a_head(name):
     spec = resolve(name)
     assert spec.built_in
@@ -127,7 +129,7 @@ def test_a_file_does_not_decide_which_code_runs(own_module, tmp_path):
 def test_params_yaml_spells_out_both_presets_and_every_setting():
     params = load(ROOT / "params.yaml")
     check_sections(params.heads)
-    for name in BUILT_IN:
+    for name in built_in():
         section = params.heads[name]
         chosen = section.get("presets", {}).get(section.get("preset"), {})
         assert {*section, *chosen} - {"preset", "presets"} == set(resolve(name).settings), name
@@ -141,3 +143,42 @@ def test_the_paper_preset_is_the_class_as_it_is():
     default = dict(resolve("nn17").settings)
     assert dict(paper.settings) | {"layers": None} == default | {"layers": None}
     assert paper.settings["layers"] == list(default["layers"])
+
+
+def test_built_in_heads_are_the_modules_that_name_one():
+    assert built_in() == {
+        "lightgbm": "heads.lightgbm.LightGBM",
+        "mean": "heads.mean.Mean",
+        "nn17": "heads.nn17.NN17",
+        "ridge": "heads.ridge.Ridge",
+    }
+
+
+def test_finding_the_built_in_heads_imports_none():
+    code = (
+        "import sys; from heads.registry import built_in; "
+        "print({f'heads.{name}' for name in built_in()} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_built_in_head_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "lowest.py").write_text(
+        "from heads.mean import Mean\n\n\n"
+        "class Lowest(Mean):\n"
+        '    """The lowest training target."""\n\n'
+        "    def _fit(self, X, y, X_val, y_val):\n"
+        "        self.mean_ = float(y.min())\n\n\n"
+        "HEAD = Lowest\n"
+    )
+    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(tmp_path)])
+    try:
+        spec = resolve("lowest")
+        assert spec.built_in
+        spec.make().fit([[0.0], [1.0]], [2.0, 3.0]).save(tmp_path / "model")
+        assert load_head(tmp_path / "model").predict([[5.0]]).tolist() == [2.0]
+        with pytest.raises(StrataError, match="did you mean 'lowest'"):
+            resolve("lowst")
+    finally:
+        sys.modules.pop("heads.lowest", None)
