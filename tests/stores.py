@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
-from featurestore.tables.schema import EXTRACTIONS, SCHEMAS, features_schema, vector_type
+from featurestore.tables.schema import EXTRACTIONS, SCHEMAS, Checkpoint, features_schema, vector_type
 from featurestore.tables.writer import TableWriter
 from zoo.backbones.alignn.architecture import Architecture
 
@@ -16,6 +16,21 @@ EXTRACTION = "0123456789abcdef"
 SOURCE = "synthetic"  # the source model of the made-up vectors, whose checkpoints are called as ALIGNN's
 CHECKPOINTS = Architecture().checkpoints
 COUNTS = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
+OTHER = "other"  # a second source model, whose checkpoints are of other kinds and widths
+OTHER_EXTRACTION = "fedcba9876543210"
+MODELS = {  # source model → what it counts, and its checkpoints
+    SOURCE: (COUNTS, CHECKPOINTS),
+    OTHER: (
+        ("n_pairs",),
+        (
+            Checkpoint("site_0", "site", 0, 4),
+            Checkpoint("site_1", "site", 1, 4),
+            Checkpoint("site_2", "site", 2, 8),
+            Checkpoint("pair_0", "pair", 0, 6),
+            Checkpoint("pair_1", "pair", 1, 6),
+        ),
+    ),
+}
 UNITS = {"energy": "eV", "gap": "eV", "hardness": "GPa"}
 
 
@@ -24,12 +39,12 @@ def structure_id(number: int) -> str:
     return f"{number:064x}"
 
 
-def vectors_of(number: int, seed: int = 0) -> dict[str, np.ndarray]:
+def vectors_of(number: int, seed: int = 0, source: str = SOURCE) -> dict[str, np.ndarray]:
     """Return the made-up vectors of one structure by checkpoint name."""
     rng = np.random.default_rng([seed, number])
     return {
         checkpoint.name: rng.standard_normal(checkpoint.width).astype(np.float32)
-        for checkpoint in CHECKPOINTS
+        for checkpoint in MODELS[source][1]
     }
 
 
@@ -80,36 +95,40 @@ def add_dataset(
     write(layout.targets(dataset), "targets", pa.Table.from_pylist(targets, SCHEMAS["targets"]))
 
 
-def features(numbers: Sequence[int], extraction: str = EXTRACTION, seed: int = 0) -> pa.Table:
+def features(
+    numbers: Sequence[int], extraction: str = EXTRACTION, seed: int = 0, source: str = SOURCE
+) -> pa.Table:
     """Return a table of made-up vectors."""
-    vectors = [vectors_of(number, seed) for number in numbers]
+    counts, checkpoints = MODELS[source]
+    vectors = [vectors_of(number, seed, source) for number in numbers]
     columns: dict[str, pa.Array] = {
         "structure_id": pa.array([structure_id(number) for number in numbers], pa.string()),
         "extraction_id": pa.array([extraction] * len(numbers), pa.string()),
-        "source_model": pa.array([SOURCE] * len(numbers), pa.string()),
+        "source_model": pa.array([source] * len(numbers), pa.string()),
     }
-    for name in COUNTS:
+    for name in counts:
         columns[name] = pa.array([12] * len(numbers), pa.int64())
     columns["prediction"] = pa.array([0.0] * len(numbers), pa.float32())
-    for checkpoint in CHECKPOINTS:
+    for checkpoint in checkpoints:
         flat = np.concatenate([vector[checkpoint.name] for vector in vectors] or [np.empty(0, np.float32)])
         columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(
             pa.array(flat, pa.float32()), type=vector_type(checkpoint.width)
         )
-    return pa.Table.from_pydict(columns, features_schema(COUNTS, CHECKPOINTS))
+    return pa.Table.from_pydict(columns, features_schema(counts, checkpoints))
 
 
 def describe(
     root: Path, extraction: str = EXTRACTION, source: str = SOURCE, *, is_default: bool = True
 ) -> None:
     """Write the row that says what a source model's vectors are."""
+    counts, checkpoints = MODELS[source]
     row = {
         "source_model": source,
         "extraction_id": extraction,
         "backbone": "alignn",
         "is_default": is_default,
-        "counts": list(COUNTS),
-        "checkpoints": [checkpoint._asdict() for checkpoint in CHECKPOINTS],
+        "counts": list(counts),
+        "checkpoints": [checkpoint._asdict() for checkpoint in checkpoints],
         "provenance": "{}",
     }
     with TableWriter(StoreLayout(root).extractions(source), EXTRACTIONS, "extract") as writer:
@@ -125,16 +144,22 @@ def add_features(
     chunk: int = 16,
     rejects: Sequence[Reject] = (),
     seed: int = 0,
+    source: str = SOURCE,
 ) -> None:
     """Write the vectors of structures in shards of `chunk`; rejects go with the first."""
-    describe(root, extraction)
+    describe(root, extraction, source, is_default=source == SOURCE)
     with TableWriter(
-        StoreLayout(root).features(SOURCE), features_schema(COUNTS, CHECKPOINTS), "extract"
+        StoreLayout(root).features(source), features_schema(*MODELS[source]), "extract"
     ) as writer:
         for start in range(0, len(numbers), chunk):
-            table = features(numbers[start : start + chunk], extraction, seed)
-            provenance = {"extraction_id": extraction, "source_model": SOURCE}
+            table = features(numbers[start : start + chunk], extraction, seed, source)
+            provenance = {"extraction_id": extraction, "source_model": source}
             writer.commit(f"{extraction}-{start}", table, rejects if start == 0 else (), provenance)
+
+
+def add_other_features(root: Path, numbers: Sequence[int], rejects: Sequence[Reject] = ()) -> None:
+    """Write vectors by the second source model, which is not the default."""
+    add_features(root, numbers, OTHER_EXTRACTION, rejects=rejects, source=OTHER)
 
 
 def write(folder: Path, kind: str, table: pa.Table, rejects: Sequence[Reject] = ()) -> None:

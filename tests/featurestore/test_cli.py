@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 import featurestore
 from core.errors import StrataError
 from featurestore.cli import app
+from tests.stores import add_other_features
 
 
 @pytest.fixture
 def strata(shared_store):
     def run(*arguments, store=shared_store):
-        extra = [] if arguments[0] in ("features", "splits") else ["--store", str(store)]
+        extra = [] if arguments[0] == "splits" else ["--store", str(store)]
         result = CliRunner().invoke(app, [*map(str, arguments), *extra], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
@@ -82,10 +83,32 @@ def test_info_counts_datasets_structures_extractions_and_size(strata):
     assert any(line[:3] == ["features", "50", "4"] and line[3].endswith(" MB") for line in lines)
 
 
-def test_features_lists_the_38(strata):
-    out = strata("features")
-    assert out.count("│") == 38 * 4
-    assert "atom_8 + bond_8 + angle_4" in out
+def rows_of(out):
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+
+
+def test_features_lists_the_sets_of_the_default_source_model(strata):
+    rows = rows_of(strata("features"))
+    assert len(rows) == 38 + 2
+    assert ["atom_bond_angle_last", "atom_8 + bond_8 + angle_4", "768"] in rows
+    assert ["last", "atom_8 + bond_8 + angle_4", "768"] in rows
+
+
+def test_features_of_another_source_model(strata, store_root):
+    add_other_features(store_root, range(5))
+    assert "of others: SOURCE/SET, where SOURCE is one of other" in strata("features", store=store_root)
+    out = strata("features", "--source-model", "other", store=store_root)
+    assert ["site_pair_1", "site_1 + pair_1", "10"] in rows_of(out)
+    assert "the default source model" not in out
+    with pytest.raises(StrataError, match="did you mean 'other'"):
+        strata("features", "--source-model", "othr", store=store_root)
+
+
+def test_sql_over_chosen_blocks_of_two_source_models(strata, store_root):
+    add_other_features(store_root, range(5))
+    query = "SELECT count(synthetic__atom_8) AS a, count(other__pair_1) AS b FROM chosen"
+    out = strata("sql", query, "--join", "atom_8+other/pair_1", "--format", "csv", store=store_root)
+    assert out.split() == ["a,b", "50,5"]
 
 
 def test_splits_lists_the_schemes(strata):

@@ -99,7 +99,7 @@ def test_fit_stops_at_a_changed_byte_that_duckdb_would_read(store_root):  # row 
     content = bytearray(path.read_bytes())
     content[200] ^= 1
     path.write_bytes(content)
-    params = Params.model_validate({"fit": {"heads": ["mean"]}, "extract": {"source_model": "synthetic"}})
+    params = Params.model_validate({"fit": {"heads": ["mean"]}, "extract": {"source_models": ["synthetic"]}})
     with pytest.raises(StrataError, match=r"targets/alpha/.*damaged since it was committed"):
         fit("alpha", params, store_root)
     assert not (store_root / "runs").exists()

@@ -5,7 +5,7 @@ from core.errors import StrataError
 from featurestore.remote import ask, pull
 from featurestore.tables import maintenance
 from featurestore.tables.log import snapshot
-from tests.stores import add_dataset, small_store
+from tests.stores import SOURCE, add_dataset, small_store
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -33,7 +33,7 @@ def test_a_store_is_asked_where_it_lies(far, shared_store):
 
 def test_a_copy_is_the_store_and_is_made_once(far, shared_store, tmp_path):
     copied, size = pull(far, tmp_path / "copy")
-    assert (copied, size) == (14, maintenance.verify(shared_store).bytes)
+    assert (copied, size) == (15, maintenance.verify(shared_store).bytes)
     assert not maintenance.verify(tmp_path / "copy").damages
     one, two = (featurestore.open(root).matrix("beta", "gap") for root in (shared_store, tmp_path / "copy"))
     assert (one.X == two.X).all()
@@ -41,7 +41,7 @@ def test_a_copy_is_the_store_and_is_made_once(far, shared_store, tmp_path):
 
 
 def test_tables_can_be_chosen(far, tmp_path):
-    pull(far, tmp_path / "copy", ("entries", "targets", "features"))
+    pull(far, tmp_path / "copy", ("entries", "targets", "features", "extractions"))
     store = featurestore.open(tmp_path / "copy")
     assert len(store.matrix("alpha", "energy")) == 40
     assert store.sql("SELECT count(*) FROM structures").fetchall() == [(0,)]
@@ -49,8 +49,8 @@ def test_tables_can_be_chosen(far, tmp_path):
 
 def test_a_damaged_shard_is_not_copied_and_the_rest_is_kept(far, tmp_path, shared_store):
     files = fsspec.filesystem("memory")
-    path = snapshot(shared_store / "features").paths[2]
-    bad = f"/bucket/store/features/{path.name}"
+    path = snapshot(shared_store / "features" / SOURCE).paths[2]
+    bad = f"/bucket/store/features/{SOURCE}/{path.name}"
     good = files.cat(bad)
     files.pipe(bad, good[:100] + b"\0" + good[101:])
     with pytest.raises(
@@ -58,7 +58,7 @@ def test_a_damaged_shard_is_not_copied_and_the_rest_is_kept(far, tmp_path, share
     ):
         pull(far, tmp_path / "copy", ("features",))
     assert not list((tmp_path / "copy").rglob(".tmp-*"))
-    assert snapshot(tmp_path / "copy" / "features").rows == 0
+    assert snapshot(tmp_path / "copy" / "features" / SOURCE).rows == 0
     files.pipe(bad, good)
     assert pull(far, tmp_path / "copy", ("features",))[0] == 2
     files.rm(bad)
@@ -71,7 +71,7 @@ def test_a_store_that_went_another_way_is_not_overwritten(far, tmp_path):
     with pytest.raises(StrataError, match="separate ways"):
         pull(far, tmp_path / "mine")
     add_dataset(tmp_path / "fresh", "gamma", range(3))
-    assert pull(far, tmp_path / "fresh")[0] == 14  # other tables beside it are no matter
+    assert pull(far, tmp_path / "fresh")[0] == 15  # other tables beside it are no matter
     assert featurestore.open(tmp_path / "fresh").datasets() == ["alpha", "beta", "gamma"]
 
 

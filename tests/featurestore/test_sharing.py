@@ -15,7 +15,7 @@ from tests.stores import small_store
 
 pytest.importorskip("dvc")
 
-TABLES = ("entries", "targets", "structures", "features", "splits")
+TABLES = ("entries", "targets", "structures", "features", "extractions", "splits")
 
 
 def dvc(folder, *arguments, status=0, **environment):

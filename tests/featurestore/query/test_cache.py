@@ -9,7 +9,7 @@ from featurestore import SplitKey, StoreLayout
 from featurestore.query.cache import FOLDER, MatrixCache
 from featurestore.tables.log import snapshot
 from featurestore.tables.schema import SCHEMAS
-from tests.stores import add_dataset, add_features, write
+from tests.stores import SOURCE, add_dataset, add_features, write
 
 ASK = ("alpha", "gap", "atom_bond_8")
 
@@ -18,7 +18,7 @@ def same(one, two):
     for name in ("X", "y", "entry_ids", "structure_ids", "part"):
         a, b = getattr(one, name), getattr(two, name)
         assert (a is None and b is None) or np.array_equal(a, b)
-    assert (one.unit, one.extraction_id, one.checkpoints) == (two.unit, two.extraction_id, two.checkpoints)
+    assert (one.unit, one.extraction_id, one.blocks) == (two.unit, two.extraction_id, two.blocks)
 
 
 def files(root):
@@ -32,7 +32,7 @@ def test_a_kept_answer_is_the_stores_own(store_root, options, monkeypatch):
     plain = featurestore.open(store_root).matrix(*ASK, **options)
     assert not (store_root / FOLDER).exists()
     same(featurestore.open(store_root, cache=True).matrix(*ASK, **options), plain)
-    monkeypatch.setattr("featurestore.query.store.gather", None)  # the shards are not asked again
+    monkeypatch.setattr("featurestore.query.reader.gather", None)  # the shards are not asked again
     same(featurestore.open(store_root, cache=True).matrix(*ASK, **options), plain)
 
 
@@ -136,4 +136,4 @@ def test_clearing_frees_all_and_harms_nothing(store_root):
 def test_a_store_that_cannot_be_written_answers_all_the_same(store_root):
     (store_root / FOLDER).write_text("a file where the folder should be")
     assert len(featurestore.open(store_root, cache=True).matrix(*ASK)) == 27
-    assert snapshot(store_root / "features").rows == 50
+    assert snapshot(store_root / "features" / SOURCE).rows == 50

@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import featurestore
 from core.errors import StrataError
-from featurestore.cli import app
 from featurestore.query.near import distances, nearest
-from tests.stores import EXTRACTION, add_dataset, structure_id, vectors_of
+from tests.stores import add_dataset, structure_id, vectors_of
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +72,11 @@ def test_what_cannot_be_asked(store, asked, options, says):  # row 37
         store.near(asked, **options)
 
 
+def test_a_vector_of_another_width_is_refused(store):
+    with pytest.raises(StrataError, match=r"a vector of 256 numbers is compared here, and \(3,\) was given"):
+        store.near(np.zeros(3, np.float32))
+
+
 def test_an_id_that_means_two_structures_is_told(tmp_path):
     for dataset, number in (("a", 1), ("b", 2)):
         add_dataset(tmp_path / "store", dataset, [number])
@@ -92,11 +95,3 @@ def test_an_id_that_means_two_structures_is_told(tmp_path):
     with pytest.raises(StrataError, match=rf"several structures.*c: {structure_id(1)}; d: {structure_id(2)}"):
         store.near("same")
     assert store.near("same", dataset="d").num_rows == 0
-
-
-def test_the_command(shared_store):
-    arguments = ["near", "beta-3", "--k", "2", "--checkpoint", "angle_4", "--store", str(shared_store)]
-    told = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert "Nearest to beta-3 by angle_4" in told.output
-    assert told.output.count(structure_id(0)[:40]) == 2
-    assert EXTRACTION not in told.output

@@ -5,7 +5,17 @@ import featurestore
 from core.errors import StrataError
 from featurestore import Reject, SplitKey
 from featurestore.tables.log import snapshot
-from tests.stores import EXTRACTION, add_dataset, add_features, structure_id, vectors_of
+from tests.stores import (
+    EXTRACTION,
+    OTHER,
+    OTHER_EXTRACTION,
+    SOURCE,
+    add_dataset,
+    add_features,
+    add_other_features,
+    structure_id,
+    vectors_of,
+)
 
 RANDOM = SplitKey("random", 0, 0)
 
@@ -160,7 +170,10 @@ def test_what_is_missing_is_neither_there_nor_rejected(tmp_path):
 def test_entries_without_vectors_are_an_error(tmp_path):
     add_dataset(tmp_path, "a", [1, 2, 3], properties=["energy"])
     add_features(tmp_path, [1, 3])
-    with pytest.raises(StrataError, match=r"1 structures have no vectors under extraction .*strata extract"):
+    with pytest.raises(
+        StrataError,
+        match=r"1 structures have no vectors by synthetic under extraction .*strata extract synthetic",
+    ):
         featurestore.open(tmp_path).matrix("a", "energy")
 
 
@@ -170,18 +183,100 @@ def test_rejected_entries_are_left_out(tmp_path):
     assert list(featurestore.open(tmp_path).matrix("a", "energy").entry_ids) == ["a-0", "a-2"]
 
 
-def test_with_two_extractions_one_must_be_named(store_root):  # row 10
+def test_of_two_extractions_the_one_asked_for_last_is_meant(store_root):  # row 10
     add_features(store_root, range(50), "fedcba9876543210", seed=1)
     store = featurestore.open(store_root)
-    with pytest.raises(
-        StrataError, match=r"2 extractions.*0123456789abcdef \(synthetic, 50.*fedcba9876543210"
-    ):
-        store.matrix("alpha", "energy")
-    one = store.matrix("alpha", "energy", "atom_8", extraction=EXTRACTION)
-    two = store.matrix("alpha", "energy", "atom_8", extraction="fedcba9876543210")
-    assert np.array_equal(one.X[0], vectors_of(0)["atom_8"])
-    assert np.array_equal(two.X[0], vectors_of(0, seed=1)["atom_8"])
+    kept = store.extractions().to_pylist()
+    assert {row["extraction_id"]: row["is_current"] for row in kept} == {
+        EXTRACTION: False,
+        "fedcba9876543210": True,
+    }
+    two = store.matrix("alpha", "energy", "atom_8")
     assert two.extraction_id == "fedcba9876543210"
+    assert np.array_equal(two.X[0], vectors_of(0, seed=1)["atom_8"])
+    one = store.matrix("alpha", "energy", "atom_8", extraction=EXTRACTION)
+    assert one.extraction_id == EXTRACTION
+    assert np.array_equal(one.X[0], vectors_of(0)["atom_8"])
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A store with two source models: the default has vectors of all but structure 2, the other but 4."""
+    root = tmp_path_factory.mktemp("both")
+    add_dataset(root, "a", range(8), properties=["energy"])
+    refused = {number: [Reject(structure_id(number), "too_large", "")] for number in (2, 4)}
+    add_features(root, [n for n in range(8) if n != 2], rejects=refused[2])
+    add_other_features(root, [n for n in range(8) if n != 4], rejects=refused[4])
+    return featurestore.open(root)
+
+
+def test_without_a_source_model_the_default_is_meant_and_the_answer_says_so(both):
+    assert list(both.sources) == [SOURCE, OTHER]
+    assert both.default_source == SOURCE
+    found = both.matrix("a", "energy")
+    assert found.source_model == SOURCE
+    assert repr(found) == (
+        "Matrix(7 entries × 768 features of synthetic (atom_bond_angle_last), targets in eV)"
+    )
+    assert both.matrix("a", "energy", "other/last").source_model == OTHER
+
+
+def test_a_reject_of_one_source_model_takes_no_row_from_another(both):
+    default, other = (both.matrix("a", "energy", name) for name in ("last", "other/last"))
+    assert numbers(default.structure_ids) == [0, 1, 3, 4, 5, 6, 7]
+    assert numbers(other.structure_ids) == [0, 1, 2, 3, 5, 6, 7]
+    assert other.X.shape == (7, 14)
+    joined = both.matrix("a", "energy", "atom_8+other/pair_1")
+    assert numbers(joined.structure_ids) == [0, 1, 3, 5, 6, 7]
+
+
+def test_a_set_over_two_source_models_has_their_columns_side_by_side(both):
+    found = both.matrix("a", "energy", "atom_8+other/site_2+other/pair_1")
+    assert [(b.source, b.checkpoint, b.start, b.stop) for b in found.blocks] == [
+        (SOURCE, "atom_8", 0, 256),
+        (OTHER, "site_2", 256, 264),
+        (OTHER, "pair_1", 264, 270),
+    ]
+    assert found.names == ("synthetic/atom_8", "other/site_2", "other/pair_1")
+    for number, x in zip(numbers(found.structure_ids), found.X, strict=True):
+        ours, theirs = vectors_of(number), vectors_of(number, source=OTHER)
+        assert np.array_equal(x, np.concatenate([ours["atom_8"], theirs["site_2"], theirs["pair_1"]]))
+    assert found.source_model == "synthetic+other"
+    assert found.extraction_id == f"{EXTRACTION}+{OTHER_EXTRACTION}"
+
+
+def test_what_one_source_model_lacks_is_not_missing_in_another(both):
+    assert numbers(both.missing(EXTRACTION)["structure_id"].to_pylist()) == []
+    assert numbers(both.missing(OTHER_EXTRACTION)["structure_id"].to_pylist()) == []
+    assert numbers(both.all_vectors("other/pair_0")[0].to_pylist()) == [0, 1, 2, 3, 5, 6, 7]
+    assert sorted(numbers(both.all_vectors("atom_0+other/pair_0")[0].to_pylist())) == [0, 1, 3, 5, 6, 7]
+
+
+def test_chosen_blocks_become_a_view(both):
+    both.join("atom_8+other/pair_1")
+    view = both.sql("FROM chosen ORDER BY structure_id")
+    assert view.columns == ["structure_id", "synthetic__atom_8", "other__pair_1"]
+    rows = {numbers([row[0]])[0]: row[1:] for row in view.fetchall()}
+    assert [number for number, row in rows.items() if row[0] is None] == [2]
+    assert [number for number, row in rows.items() if row[1] is None] == [4]
+    assert np.array_equal(np.float32(rows[3][1]), vectors_of(3, source=OTHER)["pair_1"])
+    both.join("other/site_0", "mine")
+    assert both.sql("FROM mine").columns == ["structure_id", "other__site_0"]
+    with pytest.raises(StrataError, match="not a valid name"):
+        both.join("last", "a; DROP VIEW b")
+
+
+def test_an_unknown_source_model_names_the_nearest(both):
+    for ask in (lambda: both.matrix("a", "energy", "othre/last"), lambda: both.need_source("othre")):
+        with pytest.raises(StrataError, match="unknown source model 'othre'.*did you mean 'other'"):
+            ask()
+
+
+def test_neighbours_by_another_source_model(both):
+    found = both.near("a-2", 3, "other/pair_1")
+    assert found.num_rows == 3
+    with pytest.raises(StrataError, match="no vectors by synthetic"):
+        both.near("a-2", 3)
 
 
 def test_without_vectors_it_is_said_how_to_get_them(tmp_path):
@@ -209,7 +304,7 @@ def test_a_store_can_be_opened_as_it_was(store_root):
     versions = [featurestore.open(store_root, at=n) for n in (0, 1, 3, 6)]
     assert [store.datasets() for store in versions] == [[], [], ["alpha"], ["alpha", "beta"]]
     assert versions[3].version == 6
-    with pytest.raises(StrataError, match="versions 0 to 14; there is no version 99"):
+    with pytest.raises(StrataError, match="versions 0 to 15; there is no version 99"):
         featurestore.open(store_root, at=99)
 
 

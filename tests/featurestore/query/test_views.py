@@ -6,24 +6,25 @@ import pytest
 
 import featurestore
 from featurestore import Reject, StoreLayout
-from featurestore.tables.schema import CHECKPOINTS, SCHEMAS
-from tests.stores import EXTRACTION, add_dataset, add_features, structure_id, vectors_of, write
+from featurestore.tables.schema import SCHEMAS
+from tests.stores import CHECKPOINTS, EXTRACTION, add_dataset, add_features, structure_id, vectors_of, write
 
 VIEWS = {
     "structures": "structure_id, formula, n_atoms, volume, lattice, numbers, frac_coords",
     "entries": "dataset, entry_id, structure_id",
     "targets": "dataset, property, entry_id, structure_id, value, unit",
-    "features": "structure_id, extraction_id, source_model, n_bonds, n_angles, n_distinct_atoms, "
-    "n_distinct_bonds, n_distinct_angles, atom_0, bond_8, angle_4",
-    "vectors": "structure_id, extraction_id, kind, depth, vector",
+    "features": "structure_id, extraction_id, source_model, prediction",
+    "vectors": "structure_id, extraction_id, kind, depth, vector, source_model, checkpoint",
+    "joined": "structure_id",
+    "checkpoints": "source_model, checkpoint, kind, depth, width",
     "splits": "scheme, seed, dataset, property, entry_id, fold, part",
     "runs": "run_id, method, head, feature_set, val_mae, test_mae, base_test_mae, role, created_at",
     "predictions": "run_id, dataset, property, entry_id, part, prediction",
     "scores": "run_id, part, role, mae, mae_low, mae_high, r2, spearman, n",
-    "source_models": "source_model, extractions, structures",
+    "source_models": "source_model, extractions, structures, is_default, backbone, checkpoints",
     "datasets": "dataset, title, licence, entries, structures, properties",
     "properties": "dataset, property, unit, description, origin, paper_name",
-    "extractions": "extraction_id, source_model, structures, provenance",
+    "extractions": "extraction_id, source_model, structures, provenance, is_default, is_current",
     "coverage": "extraction_id, dataset, structures, extracted, rejected, missing",
     "rejects": '"table", dataset, id, code, message',
     "shards": '"table", dataset, rows, bytes, sha256',

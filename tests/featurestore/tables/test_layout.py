@@ -1,28 +1,29 @@
 import pytest
 
 from core.errors import StrataError
-from featurestore.tables.layout import PER_DATASET, WHOLE_STORE, StoreLayout
+from featurestore.tables.layout import PER_DATASET, PER_SOURCE, WHOLE_STORE, StoreLayout
 from featurestore.tables.log import LOG
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import KINDS
 
 
 def test_every_kind_of_table_has_a_place_of_its_own(tmp_path):
     layout = StoreLayout(tmp_path)
-    assert set(PER_DATASET) | set(WHOLE_STORE) == set(SCHEMAS)
-    places = [layout.table(kind, "x") for kind in SCHEMAS]
+    assert {*PER_DATASET, *PER_SOURCE, *WHOLE_STORE} == set(KINDS)
+    places = [layout.table(kind, "x") for kind in KINDS]
     assert len(set(places)) == len(places)
-    for kind, place in zip(SCHEMAS, places, strict=True):
+    for kind, place in zip(KINDS, places, strict=True):
         (place / "_log").mkdir(parents=True)
         assert layout.tables(kind) == [place]
         assert layout.kind_of(place) == kind
         assert layout.dataset_of(place) == ("x" if kind in PER_DATASET else None)
+        assert layout.source_of(place) == ("x" if kind in PER_SOURCE else None)
     assert layout.models("x").parent == layout.runs("x").parent == layout.predictions("x").parent
 
 
 @pytest.mark.parametrize(
     "name", ["../x", "a/b", "", ".", "..", "x\0", "-x", "a" * 300, "x'; DROP TABLE y --"]
 )
-@pytest.mark.parametrize("kind", PER_DATASET)
+@pytest.mark.parametrize("kind", [*PER_DATASET, *PER_SOURCE])
 def test_a_name_cannot_lead_elsewhere(tmp_path, kind, name):  # rows 37, 38
     with pytest.raises(StrataError, match="not a valid name"):
         StoreLayout(tmp_path).table(kind, name)

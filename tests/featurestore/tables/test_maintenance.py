@@ -11,10 +11,23 @@ from featurestore import Reject
 from featurestore.cli import app
 from featurestore.tables import maintenance
 from featurestore.tables.log import history, snapshot
-from featurestore.tables.schema import ENTRIES, FEATURES
+from featurestore.tables.schema import ENTRIES, features_schema
 from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS, chunk
-from tests.stores import EXTRACTION, add_features, features, structure_id
+from tests.stores import (
+    CHECKPOINTS,
+    COUNTS,
+    EXTRACTION,
+    OTHER,
+    SOURCE,
+    add_features,
+    add_other_features,
+    describe,
+    features,
+    structure_id,
+)
+
+FEATURES = features_schema(COUNTS, CHECKPOINTS)
 
 
 @pytest.fixture
@@ -71,7 +84,7 @@ def test_every_flipped_byte_is_found_and_its_shard_named(store_root):  # row 7
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 0.5, -1])
 def test_every_cut_is_found(store_root, kept):  # row 8
-    path = snapshot(store_root / "features").paths[1]
+    path = snapshot(store_root / "features" / SOURCE).paths[1]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2 if kept == 0.5 else kept])
     (damage,) = maintenance.verify(store_root).damages
@@ -89,7 +102,7 @@ def test_a_missing_shard_is_found(store_root):  # row 9
 
 def test_repair_drops_the_shard_so_that_its_key_is_computed_again(store_root):  # row 7
     before = answers(store_root)
-    folder = store_root / "features"
+    folder = store_root / "features" / SOURCE
     bad = snapshot(folder).shards[1]
     flip(folder / bad.path, 5000)
     lost = maintenance.repair(store_root, maintenance.verify(store_root).damages)
@@ -114,7 +127,7 @@ def test_a_truncated_shard_can_be_repaired_too(store_root):
 
 
 def test_a_damaged_log_is_not_repaired(store_root):
-    entry = min((store_root / "features" / "_log").iterdir())
+    entry = min((store_root / "features" / SOURCE / "_log").iterdir())
     entry.write_text(entry.read_text().replace('"rows": 16', '"rows": 15'))
     with pytest.raises(StrataError, match="log entry is corrupt"):
         maintenance.verify(store_root)
@@ -133,12 +146,14 @@ def test_compacting_changes_no_answer_and_old_versions_stay(store_root):
     before, version = answers(store_root), featurestore.open(store_root).version
     changed = maintenance.compact(store_root)
     assert changed == {
-        store_root / "features": (4, 1),
+        store_root / "features" / SOURCE: (4, 1),
         store_root / "splits" / "alpha": (2, 1),
         store_root / "splits" / "beta": (2, 1),
     }
     assert answers(store_root) == before
-    assert set(snapshot(store_root / "features").by_key) == {f"{EXTRACTION}-{n}" for n in (0, 16, 32, 48)}
+    assert set(snapshot(store_root / "features" / SOURCE).by_key) == {
+        f"{EXTRACTION}-{n}" for n in (0, 16, 32, 48)
+    }
     assert featurestore.open(store_root, at=version).sql("SELECT count(*) FROM shards").fetchall() != [(0,)]
     assert maintenance.compact(store_root) == {}
     assert not maintenance.verify(store_root).damages
@@ -149,7 +164,8 @@ def test_compacting_keeps_to_the_size_and_to_one_provenance(tmp_path):
     add_features(tmp_path, range(10), "other", chunk=5)
     maintenance.compact(tmp_path, rows=6)
     assert [
-        (shard.rows, shard.provenance["extraction_id"]) for shard in snapshot(tmp_path / "features").shards
+        (shard.rows, shard.provenance["extraction_id"])
+        for shard in snapshot(tmp_path / "features" / SOURCE).shards
     ] == [
         (5, "other"),
         (5, "other"),
@@ -160,9 +176,20 @@ def test_compacting_keeps_to_the_size_and_to_one_provenance(tmp_path):
         maintenance.compact(tmp_path, rows=0)
 
 
+def test_each_source_models_table_is_joined_by_its_own_columns(tmp_path):
+    add_features(tmp_path, range(20))
+    add_other_features(tmp_path, range(20))
+    maintenance.compact(tmp_path)
+    for source in (SOURCE, OTHER):
+        (shard,) = snapshot(tmp_path / "features" / source).shards
+        assert shard.rows == 20
+    asked = "SELECT count(pair_1), count(site_0) FROM features_other"
+    assert featurestore.open(tmp_path).sql(asked).fetchall() == [(20, 20)]
+
+
 def test_a_committed_key_is_skipped_after_compacting(store_root):
     maintenance.compact(store_root)
-    with TableWriter(store_root / "features", FEATURES, "extract") as writer:
+    with TableWriter(store_root / "features" / SOURCE, FEATURES, "extract") as writer:
         assert not writer.commit(f"{EXTRACTION}-16", features(range(16, 32)))
 
 
@@ -196,10 +223,10 @@ def test_retain_keeps_the_rows_and_rejects_of_the_named_keys_of_a_joined_shard(t
 
 
 def test_a_damaged_shard_is_not_joined(store_root):
-    flip(snapshot(store_root / "features").paths[0], 3000)
+    flip(snapshot(store_root / "features" / SOURCE).paths[0], 3000)
     with pytest.raises(StrataError, match="not what was committed"):
         maintenance.compact(store_root)
-    assert len(snapshot(store_root / "features").shards) == 4
+    assert len(snapshot(store_root / "features" / SOURCE).shards) == 4
 
 
 def test_gc_removes_the_past_and_says_so_to_who_asks_for_it(store_root):
@@ -212,7 +239,9 @@ def test_gc_removes_the_past_and_says_so_to_who_asks_for_it(store_root):
     assert freed > 50 * 23 * 1024
     assert answers(store_root) == before
     assert not list((store_root / ".cache").iterdir())
-    with pytest.raises(StrataError, match=rf"at version {version}: `strata store gc` of .*features"):
+    with pytest.raises(
+        StrataError, match=rf"at version {version}: `strata store gc` of .* removed shards of"
+    ):
         featurestore.open(store_root, at=version)
     assert maintenance.gc(store_root) == (0, 0)
 
@@ -232,12 +261,12 @@ maintenance.gc({str(store_root)!r})
     maintenance.compact(store_root)
     maintenance.gc(store_root)
     assert answers(store_root) == before
-    assert len(list((store_root / "features").glob("*.parquet"))) == 1
+    assert len(list((store_root / "features" / SOURCE).glob("*.parquet"))) == 1
 
 
 def test_maintenance_waits_for_no_one(store_root):  # row 5
     with (
-        TableWriter(store_root / "features", FEATURES, "extract"),
+        TableWriter(store_root / "features" / SOURCE, FEATURES, "extract"),
         pytest.raises(StrataError, match="is being written by process"),
     ):
         maintenance.compact(store_root)
@@ -249,33 +278,34 @@ def test_a_place_without_a_store(tmp_path):
 
 
 def test_the_commands(store_root, strata):
-    assert "14 of 14 shards" in strata("verify", "--store", store_root).output
-    bad = snapshot(store_root / "features").shards[2]
-    flip(store_root / "features" / bad.path, 77)
+    assert "15 of 15 shards" in strata("verify", "--store", store_root).output
+    bad = snapshot(store_root / "features" / SOURCE).shards[2]
+    flip(store_root / "features" / SOURCE / bad.path, 77)
     told = strata("verify", "--store", store_root)
     assert bad.path in told.output
     assert isinstance(told.exception, StrataError)
-    assert "13 of 14 shards" in str(told.exception)
+    assert "14 of 15 shards" in str(told.exception)
     told = strata("verify", "--repair", "--store", store_root)
-    assert f"dropped 16 rows from {store_root / 'features'}" in told.output
+    assert f"dropped 16 rows from {store_root / 'features' / SOURCE}" in told.output
     add_features(store_root, range(50))
     assert "4 shards, now 1" in strata("compact", "--store", store_root).output
     assert "nothing to join" in strata("compact", "--store", store_root).output
     assert "removed 8 shards" in strata("gc", "--store", store_root).output
-    assert "14 of" not in strata("verify", "--store", store_root).output
+    assert "15 of" not in strata("verify", "--store", store_root).output
 
 
 def test_the_environment_stands_beside_the_extraction(tmp_path):
     for torch in ("2.4", "2.13"):
         provenance = {
             "extraction_id": "e",
-            "source_model": "m",
+            "source_model": SOURCE,
             "torch": torch,
             "numpy": "2",
             "platform": "P",
         }
-        with TableWriter(tmp_path / "features", FEATURES, "extract") as writer:
+        with TableWriter(tmp_path / "features" / SOURCE, FEATURES, "extract") as writer:
             writer.commit(torch, features([len(torch)], "e"), provenance=provenance)
+    describe(tmp_path, "e")
     (row,) = featurestore.open(tmp_path).extractions().to_pylist()
     assert row["environments"] == ["torch 2.13, numpy 2, platform P", "torch 2.4, numpy 2, platform P"]
     assert json.loads(row["provenance"])["extraction_id"] == "e"

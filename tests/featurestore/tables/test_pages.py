@@ -5,11 +5,13 @@ import pytest
 
 from core.errors import StrataError
 from featurestore.tables.pages import CorruptPageError, load, plain_pages
-from featurestore.tables.schema import VECTOR, WIDTH
+from featurestore.tables.schema import vector_type
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import write_parquet
 
 ROWS = 2500  # more than one page
+WIDTH = 256
+VECTOR = vector_type(WIDTH)
 
 
 @pytest.fixture
@@ -28,10 +30,10 @@ def test_pages_of_the_writer_are_read_as_they_were_written(table, tmp_path):
     path = tmp_path / "x.parquet"
     write_parquet(table[0], path)
     with path.open("rb") as file:
-        pages = plain_pages(file.fileno(), chunk_of(path))
+        pages = plain_pages(file.fileno(), chunk_of(path), WIDTH)
         assert len(pages) > 1
         assert [page.rows for page in pages[:-1]] == [pages[0].rows] * (len(pages) - 1)
-        found = np.concatenate([load(file.fileno(), page, bytearray()) for page in pages])
+        found = np.concatenate([load(file.fileno(), page, WIDTH, bytearray()) for page in pages])
     assert np.array_equal(found, table[1])
 
 
@@ -46,11 +48,11 @@ def test_no_flipped_bit_changes_a_number_silently(table, tmp_path):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
             with path.open("rb") as file:
-                pages = plain_pages(file.fileno(), chunk)
+                pages = plain_pages(file.fileno(), chunk, WIDTH)
                 if pages is None:  # pyarrow is asked
                     found = [read_columns(path, ["v"])["v"].combine_chunks().flatten().to_numpy()]
                 else:
-                    found = [load(file.fileno(), page, bytearray()) for page in pages]
+                    found = [load(file.fileno(), page, WIDTH, bytearray()) for page in pages]
         except (CorruptPageError, StrataError):
             caught += 1
         else:  # a field of the header that nobody needs
@@ -72,7 +74,7 @@ def test_columns_of_another_form_are_left_to_pyarrow(table, tmp_path, form):
     path = tmp_path / "x.parquet"
     pq.write_table(table[0], path, write_page_checksum=True, **form)
     with path.open("rb") as file:
-        assert plain_pages(file.fileno(), chunk_of(path)) is None
+        assert plain_pages(file.fileno(), chunk_of(path), WIDTH) is None
 
 
 def test_a_page_cut_short_is_noticed(table, tmp_path):
@@ -81,4 +83,4 @@ def test_a_page_cut_short_is_noticed(table, tmp_path):
     chunk = chunk_of(path)
     path.write_bytes(path.read_bytes()[: chunk.data_page_offset + 100])
     with path.open("rb") as file, pytest.raises(CorruptPageError):
-        load(file.fileno(), plain_pages(file.fileno(), chunk)[0], bytearray())
+        load(file.fileno(), plain_pages(file.fileno(), chunk, WIDTH)[0], WIDTH, bytearray())

@@ -6,15 +6,23 @@ import pytest
 
 from core.errors import StrataError
 from featurestore.tables.log import Snapshot, snapshot
-from featurestore.tables.schema import WIDTH
-from featurestore.tables.vectors import gather, index, read_columns
-from tests.stores import EXTRACTION, add_features, structure_id, vectors_of
+from featurestore.tables.vectors import Column, gather, index, read_columns
+from tests.stores import (
+    EXTRACTION,
+    OTHER,
+    OTHER_EXTRACTION,
+    SOURCE,
+    add_features,
+    add_other_features,
+    structure_id,
+    vectors_of,
+)
 
 
 @pytest.fixture
 def features(tmp_path):
     add_features(tmp_path, range(40), chunk=16)
-    return tmp_path / "features"
+    return tmp_path / "features" / SOURCE
 
 
 def ids(*numbers):
@@ -25,12 +33,23 @@ def test_rows_come_in_the_order_that_was_asked_for_repeats_included(features):
     numbers = [33, 2, 17, 2, 39, 0]
     wanted, absent = index(snapshot(features), EXTRACTION).locate(ids(*numbers))
     assert not len(absent)
-    found = gather(wanted, ["bond_3", "atom_0"], len(numbers))
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
+    found = np.empty((len(numbers), 512), np.float32)
+    gather(wanted, [Column("bond_3", 0, 256), Column("atom_0", 256, 512)], found)
     for row, number in zip(found, numbers, strict=True):
-        assert np.array_equal(row[:WIDTH], vectors_of(number)["bond_3"])
-        assert np.array_equal(row[WIDTH:], vectors_of(number)["atom_0"])
+        assert np.array_equal(row[:256], vectors_of(number)["bond_3"])
+        assert np.array_equal(row[256:], vectors_of(number)["atom_0"])
+
+
+def test_columns_of_other_widths_fill_the_places_they_are_given(tmp_path):
+    add_other_features(tmp_path, range(9))
+    wanted, _ = index(snapshot(tmp_path / "features" / OTHER), OTHER_EXTRACTION).locate(ids(7, 0))
+    found = np.zeros((2, 20), np.float32)
+    gather(wanted, [Column("pair_1", 12, 18), Column("site_2", 2, 10)], found)
+    for row, number in zip(found, (7, 0), strict=True):
+        vectors = vectors_of(number, source=OTHER)
+        assert np.array_equal(row[12:18], vectors["pair_1"])
+        assert np.array_equal(row[2:10], vectors["site_2"])
+        assert not row[[0, 1, 10, 11, 18, 19]].any()
 
 
 def test_only_shards_with_wanted_rows_are_read(features):
@@ -50,19 +69,20 @@ def test_another_extractions_vectors_are_not_taken(tmp_path, features):
     assert len(absent) == 1
     wanted, absent = index(snapshot(features), "other").locate(ids(5))
     assert not len(absent)
-    assert np.array_equal(gather(wanted, ["atom_8"], 1)[0], vectors_of(5, seed=1)["atom_8"])
+    found = np.empty((1, 256), np.float32)
+    gather(wanted, [Column("atom_8", 0, 256)], found)
+    assert np.array_equal(found[0], vectors_of(5, seed=1)["atom_8"])
 
 
 def test_an_empty_store_has_none(tmp_path):
     wanted, absent = index(Snapshot(tmp_path, 0), EXTRACTION).locate(ids(1))
     assert (wanted, len(absent)) == ([], 1)
-    assert gather([], ["atom_8"], 0).shape == (0, WIDTH)
 
 
 def test_vectors_that_lie_there_twice_are_an_error(tmp_path):
     add_features(tmp_path, [1, 2, 1])
     with pytest.raises(StrataError, match="twice"):
-        index(snapshot(tmp_path / "features"), EXTRACTION).locate(ids(1))
+        index(snapshot(tmp_path / "features" / SOURCE), EXTRACTION).locate(ids(1))
 
 
 def test_a_flipped_byte_in_a_page_is_never_read_silently(features):  # row 7

@@ -13,11 +13,12 @@ import pytest
 
 from core.errors import StrataError
 from featurestore.tables.log import LOG, Reject, entry_path, history, snapshot
-from featurestore.tables.schema import ENTRIES, FEATURES
+from featurestore.tables.schema import ENTRIES, features_schema
 from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS, chunk
-from tests.stores import features
+from tests.stores import CHECKPOINTS, COUNTS, features
 
+FEATURES = features_schema(COUNTS, CHECKPOINTS)
 COMMITTER = Path(__file__).parents[1] / "committer.py"
 BEFORE_THE_LINK = (
     "shard_partly_written",
