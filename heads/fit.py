@@ -29,7 +29,7 @@ from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
 from heads.base import NotApplicable, takes_blocks
-from heads.plan import Data, Job, jobs_of, read, run_id_of
+from heads.plan import Data, Job, jobs_of, lacking_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
 
@@ -87,7 +87,7 @@ def fit(
                 continue
             done.append(run)
         current.write(layout.runs(dataset), [run.run_id for run in done])
-    return FitReport(dataset, tuple(done), tuple(skipped))
+    return FitReport(dataset, tuple(done), tuple(skipped), lacking_of(store, dataset, jobs))
 
 
 def _run(

@@ -16,6 +16,7 @@ from featurestore.query.matrix import Matrix, SplitKey
 from featurestore.query.store import FeatureStore
 from heads.base import Head, class_path
 from heads.registry import HeadSpec
+from heads.summary import Lacking
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,33 @@ def read(store: FeatureStore, job: Job) -> Data:
         rows.update(b"" if matrix.y is None else np.ascontiguousarray(matrix.y).data)
         vectors.update(np.ascontiguousarray(matrix.X).data)
     return Data(known, test, rows.hexdigest(), vectors.hexdigest())
+
+
+def lacking_of(store: FeatureStore, dataset: str, jobs: Sequence[Job]) -> tuple[Lacking, ...]:
+    """Count the rows that the jobs' feature sets have no vectors for, by the source model that rejected them.
+
+    A method is fitted on the rows that it has. Those of another feature set may be others.
+    """
+    query = """
+        SELECT t.property, r.extraction_id, count(*)
+        FROM targets t
+        JOIN (SELECT DISTINCT id, extraction_id FROM rejects WHERE "table" = 'features') r
+            ON r.id = t.structure_id
+        WHERE t.dataset = ? AND NOT EXISTS (
+            FROM stored_features f
+            WHERE (f.structure_id, f.extraction_id) = (t.structure_id, r.extraction_id)
+        )
+        GROUP BY ALL
+    """
+    rejected = {(name, extraction): rows for name, extraction, rows in store.sql(query, [dataset]).fetchall()}
+    found = [
+        Lacking(job.target, job.feature_set, source, rejected[job.target, extraction])
+        for job in jobs
+        if job.spec.cls.needs_vectors
+        for source, extraction in job.vectors.extractions.items()
+        if (job.target, extraction) in rejected
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def run_id_of(job: Job, data: Data) -> str:

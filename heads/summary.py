@@ -59,12 +59,23 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """Rows that a feature set's methods were not fitted on, since a source model rejected their structure."""
+
+    property: str
+    feature_set: str
+    source_model: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class FitReport:
     """The runs that are asked for now, in the order of the params, and the heads that had nothing to say."""
 
     dataset: str
     runs: tuple[Run, ...]
     not_applicable: tuple[Skipped, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
 
     @property
     def new(self) -> int:
@@ -127,6 +138,11 @@ class FitReport:
         console.print("* of the parts train/val/test", style="dim")
         for skip in self.not_applicable:
             console.print(f"not applicable: {escape(skip.property)}, {escape(skip.reason)}")
+        for lack in self.lacking:
+            console.print(
+                f"{escape(lack.property)}, {escape(lack.feature_set)}: {lack.rows:,} rows have no vector by "
+                f"{escape(lack.source_model)} and were left out"
+            )
 
 
 def _short(split: SplitKey) -> str:

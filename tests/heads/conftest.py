@@ -29,7 +29,7 @@ def ask():
     def build(*heads: str, sections: dict | None = None, **fit) -> Params:
         return parse(
             {
-                "extract": {"source_model": "synthetic"},
+                "extract": {"source_models": ["synthetic"]},
                 "fit": {"heads": list(heads), **fit},
                 "heads": sections or {},
             }

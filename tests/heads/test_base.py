@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from core.errors import StrataError
+from featurestore.query.feature_sets import Block
 from heads import Head, InvalidData, Mean, NotApplicable, Ridge, check_head
+from heads.base import takes_blocks
 
 X = np.arange(12.0).reshape(6, 2) ** 1.5
 Y = np.array([1.0, 3.0, 2.0, 5.0, 4.0, 7.0])
@@ -122,6 +124,40 @@ class WrongType(Line):
 def test_check_head_notices(cls, point):
     with pytest.raises(StrataError, match=point):
         check_head(cls())
+
+
+BLOCKS = (Block("a", "x_0", "x", 0, 0, 1), Block("b", "y_0", "y", 0, 1, 2))
+
+
+class ByBlock(Line):
+    """A head that wants to know which columns belong together."""
+
+    def _fit(self, X, y, X_val, y_val):
+        super()._fit(X, y, X_val, y_val)
+        self.seen_ = [[block.source, block.start, block.stop] for block in self._blocks]
+
+
+class Older(Line):
+    def fit(self, X, y, X_val=None, y_val=None):
+        return super().fit(X, y, X_val, y_val)
+
+
+def test_a_head_that_wants_blocks_gets_them(tmp_path):
+    head = ByBlock().fit(X, Y, blocks=BLOCKS)
+    assert head.seen_ == [["a", 0, 1], ["b", 1, 2]]
+    head.save(tmp_path)
+    assert ByBlock.load(tmp_path).seen_ == head.seen_
+    assert ByBlock().fit(X, Y).seen_ == []
+    assert head.fit(X, Y).seen_ == []  # not those of the fit before
+
+
+def test_blocks_change_no_head_that_does_not_care():
+    assert np.array_equal(Ridge().fit(X, Y, blocks=BLOCKS).predict(X), Ridge().fit(X, Y).predict(X))
+
+
+def test_a_fit_without_blocks_is_told_apart():
+    assert takes_blocks(ByBlock())
+    assert not takes_blocks(Older())
 
 
 @pytest.mark.parametrize(

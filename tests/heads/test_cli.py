@@ -26,7 +26,7 @@ def test_heads_needs_no_project(tmp_path, monkeypatch):
 
 def test_fit_fits_and_tells(store_root, tmp_path):
     file = tmp_path / "params.yaml"
-    file.write_text("extract: {source_model: synthetic}\nfit: {heads: [mean, ridge]}\n")
+    file.write_text("extract: {source_models: [synthetic]}\nfit: {heads: [mean, ridge]}\n")
     done = run(app, ["fit", "beta", "--store", str(store_root), "--params", str(file)])
     assert done.exit_code == 0, done.output
     assert "beta: 8 runs, 8 of them fitted now" in done.output
@@ -34,7 +34,7 @@ def test_fit_fits_and_tells(store_root, tmp_path):
 
 def test_fit_hands_on_errors_for_people(store_root, tmp_path):
     file = tmp_path / "params.yaml"
-    file.write_text("extract: {source_model: synthetic}\nfit: {heads: [maen]}\n")
+    file.write_text("extract: {source_models: [synthetic]}\nfit: {heads: [maen]}\n")
     done = run(app, ["fit", "beta", "--store", str(store_root), "--params", str(file)])
     assert isinstance(done.exception, StrataError)
     with pytest.raises(StrataError, match="did you mean 'mean'"):

@@ -6,17 +6,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import featurestore
 from core.errors import StrataError
-from featurestore import StoreLayout
+from featurestore import Reject, StoreLayout
 from heads import NotApplicable, Ridge, load_head
 from heads.fit import fit
 from heads.registry import HeadSpec
+from heads.summary import Lacking
 from tests.conftest import ROOT
+from tests.stores import add_other_features, structure_id
 
 
 def rows(root, query, *values):
@@ -151,6 +154,57 @@ def with_class(monkeypatch):
     return use
 
 
+class Sees(Ridge):
+    """A head that notes the blocks that it was given."""
+
+    seen: ClassVar[set] = set()
+
+    def _fit(self, X, y, X_val, y_val):
+        self.seen.add(tuple((block.source, block.checkpoint, block.stop) for block in self._blocks))
+        super()._fit(X, y, X_val, y_val)
+
+
+class TakesNone(Ridge):
+    """A head of a user's whose `fit` knows of no blocks."""
+
+    def fit(self, X, y, X_val=None, y_val=None):
+        return super().fit(X, y, X_val, y_val)
+
+
+def test_a_head_is_given_the_blocks_of_its_columns(store_root, ask, with_class):
+    with_class(Sees)
+    fit("alpha", ask("odd", feature_sets=["bond_2+angle_4"]), store_root)
+    assert Sees.seen == {(("synthetic", "bond_2", 256), ("synthetic", "angle_4", 512))}
+
+
+def test_a_head_whose_fit_takes_no_blocks_is_fitted_all_the_same(store_root, ask, with_class):
+    with_class(TakesNone)
+    assert len(fit("alpha", ask("odd"), store_root).runs) == 4
+
+
+def test_two_source_models_are_fitted_on_the_rows_that_each_has_and_the_report_says_what_lacks(
+    store_root, ask
+):
+    refused = [Reject(structure_id(number), "too_large", "") for number in range(3)]
+    add_other_features(store_root, range(3, 50), refused)
+    asked = ask(
+        "ridge",
+        feature_sets=["atom_8", "other/last", "atom_8+other/last"],
+        properties={"alpha": ["energy"]},
+    )
+    report = fit("alpha", asked, store_root)
+    counts = {run.feature_set: run.n_train + run.n_val + run.n_test for run in report.runs}
+    assert counts == {"atom_8": 40, "site_pair_last": 37, "synthetic/atom_8+other/site_pair_last": 37}
+    assert report.lacking == (
+        Lacking("energy", "site_pair_last", "other", 3),
+        Lacking("energy", "synthetic/atom_8+other/site_pair_last", "other", 3),
+    )
+    kept = rows(store_root, "SELECT DISTINCT feature_set, source_model, extraction_id FROM runs ORDER BY 1")
+    assert list(kept.source_model) == ["synthetic", "other", "synthetic+other"]
+    assert fit("alpha", asked, store_root).new == 0
+    assert fit("alpha", ask("ridge"), store_root).lacking == ()
+
+
 def test_a_head_that_is_not_applicable_is_noted_and_the_others_go_on(store_root, ask, with_class):
     with_class(Never)
     report = fit("alpha", ask("odd", "ridge"), store_root)
@@ -163,7 +217,7 @@ def test_a_head_that_is_not_applicable_is_noted_and_the_others_go_on(store_root,
 def test_a_users_error_names_the_run(store_root, ask, with_class):
     with_class(Unready)
     with pytest.raises(
-        StrataError, match="odd on atom_bond_angle_last of alpha/energy, random-0-0: more rows"
+        StrataError, match="odd on synthetic/atom_bond_angle_last of alpha/energy, random-0-0: more rows"
     ):
         fit("alpha", ask("odd"), store_root)
 
@@ -172,7 +226,7 @@ def test_a_fault_in_a_head_keeps_its_traceback_and_names_the_run(store_root, ask
     with_class(Broken)
     with pytest.raises(ZeroDivisionError) as caught:
         fit("alpha", ask("odd"), store_root)
-    assert "while fitting odd on atom_bond_angle_last of alpha/energy" in caught.value.__notes__[0]
+    assert "while fitting odd on synthetic/atom_bond_angle_last of alpha/energy" in caught.value.__notes__[0]
 
 
 def test_unknown_names_are_refused_before_anything_is_fitted(store_root, ask):

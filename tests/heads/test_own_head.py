@@ -27,7 +27,7 @@ def test_the_example_of_the_docs_is_fitted(store_root, tmp_path, monkeypatch):
     (tmp_path / "my_heads.py").write_text(code)
     settings = yaml.safe_load(next(text for text in blocks("yaml") if "my_heads.Nearest: {" in text))
     try:
-        params = parse({**settings, "extract": {"source_model": "synthetic"}})
+        params = parse({**settings, "extract": {"source_models": ["synthetic"]}})
         report = fit("alpha", params, store_root)
         assert {run.head for run in report.runs} == {"mean", "ridge", "my_heads.Nearest"}
         kept = featurestore.open(store_root).sql("SELECT settings FROM runs WHERE head = 'my_heads.Nearest'")
@@ -36,7 +36,7 @@ def test_the_example_of_the_docs_is_fitted(store_root, tmp_path, monkeypatch):
         check_head(resolve("my_heads.Nearest").make())
 
         variants = yaml.safe_load(next(text for text in blocks("yaml") if "class:" in text))
-        both = parse({**variants, "extract": {"source_model": "synthetic"}})
+        both = parse({**variants, "extract": {"source_models": ["synthetic"]}})
         assert {run.head for run in fit("alpha", both, store_root).runs} == {"nearest_3", "nearest_9"}
     finally:
         sys.modules.pop("my_heads", None)

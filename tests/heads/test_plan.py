@@ -8,9 +8,13 @@ import pytest
 import featurestore
 from core.errors import StrataError
 from featurestore import SplitKey
-from heads.plan import Job, extraction_by, jobs_of, read, run_id_of
+from featurestore.query.feature_sets import resolve as resolve_set
+from featurestore.query.sources import Source
+from heads.plan import Job, jobs_of, read, run_id_of, wanted
 from heads.registry import resolve
-from tests.stores import EXTRACTION, add_features
+from tests.stores import CHECKPOINTS, EXTRACTION, OTHER_EXTRACTION, add_features, add_other_features
+
+SECOND = "aaaabbbbccccdddd"  # another extraction by the same source model
 
 
 def jobs(root, params):
@@ -49,22 +53,45 @@ def test_a_store_without_splits_says_what_to_run(tmp_path, ask):
         jobs(root, ask("ridge"))
 
 
-def test_the_extraction_is_that_of_the_source_model(pristine_store, ask):
-    store = featurestore.open(pristine_store)
-    assert extraction_by(store, ask("ridge").extract) == EXTRACTION
-    other = ask("ridge").extract.model_copy(update={"source_model": "another"})
-    with pytest.raises(StrataError, match=r"no vectors by another .*it has: 0123.*synthetic"):
-        extraction_by(store, other)
-
-
-def test_of_several_extractions_the_card_says_which(store_root, ask, monkeypatch):
-    add_features(store_root, range(50), extraction="fedcba9876543210", seed=1)
+def test_the_vectors_are_those_of_the_source_model_that_the_params_name(store_root, ask):
+    add_other_features(store_root, range(50))
     store = featurestore.open(store_root)
-    monkeypatch.setattr("etl.extract.asked_extraction", lambda settings: "fedcba9876543210")
-    assert extraction_by(store, ask("ridge").extract) == "fedcba9876543210"
-    monkeypatch.setattr("etl.extract.asked_extraction", lambda settings: "not there")
-    with pytest.raises(StrataError, match="run: strata extract"):
-        extraction_by(store, ask("ridge").extract)
+    assert wanted(store, "last", ask("ridge").extract).extractions == {"synthetic": EXTRACTION}
+    other = ask("ridge").extract.model_copy(update={"source_models": ("other",)})
+    assert wanted(store, "last", other).extractions == {"other": OTHER_EXTRACTION}
+    missing = ask("ridge").extract.model_copy(update={"source_models": ("another", "synthetic")})
+    with pytest.raises(
+        StrataError, match=r"no vectors by another.*it has: synthetic, other.*extract another"
+    ):
+        wanted(store, "last", missing)
+
+
+def test_vectors_of_another_numeric_mode_are_refused(pristine_store, ask):
+    store = featurestore.open(pristine_store)
+    fast = ask("ridge").extract.model_copy(update={"tf32": True})
+    with pytest.raises(
+        StrataError, match=r"tf32: false, and params.yaml says true; run: strata extract synth"
+    ):
+        wanted(store, "last", fast)
+
+
+def test_of_several_extractions_the_one_asked_for_last_is_meant(store_root, ask):
+    add_features(store_root, range(50), extraction=SECOND, seed=1)
+    store = featurestore.open(store_root)
+    assert wanted(store, "last", ask("ridge").extract).extraction_id == SECOND
+
+
+def test_what_is_asked_for_twice_in_other_words_is_fitted_once(pristine_store, ask):
+    params = ask("ridge", feature_sets=["last", "atom_bond_angle_last", "synthetic/last"])
+    assert {job.feature_set for job in jobs(pristine_store, params)} == {"atom_bond_angle_last"}
+    assert len(jobs(pristine_store, params)) == 4
+
+
+def test_a_job_says_how_the_store_is_asked(store_root, ask):
+    add_other_features(store_root, range(50))
+    params = ask("ridge", feature_sets=["last", "other/pair_1", "atom_0+other/pair_1"])
+    asked = list(dict.fromkeys(job.asked for job in jobs(store_root, params)))
+    assert asked == ["synthetic/atom_bond_angle_last", "other/pair_1", "synthetic/atom_0+other/pair_1"]
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +99,17 @@ def opened(pristine_store):
     return featurestore.open(pristine_store)
 
 
+def vectors(text, extraction=EXTRACTION):
+    source = Source("synthetic", extraction, "alignn", True, (), CHECKPOINTS)
+    return resolve_set(text, {"synthetic": source}, "synthetic")
+
+
 def job(name="ridge", feature_set="atom_8", split=SplitKey(), target="energy", **settings):  # noqa: B008 - a value
-    return Job("alpha", target, feature_set, split, resolve(name, {name: settings}))
+    return Job("alpha", target, vectors(feature_set), split, resolve(name, {name: settings}))
 
 
 def test_targets_of_the_test_part_are_not_read(opened):
-    data = read(opened, job(), EXTRACTION)
+    data = read(opened, job())
     assert set(data.known.part) == {"train", "val"}
     assert data.test.y is None
     assert set(data.test.part) == {"test"}
@@ -85,7 +117,7 @@ def test_targets_of_the_test_part_are_not_read(opened):
 
 
 def test_a_head_that_looks_at_no_vector_gets_none(opened):
-    X, y = read(opened, job(), EXTRACTION).part("train", vectors=False)
+    X, y = read(opened, job()).part("train", vectors=False)
     assert X.shape == (len(y), 1)
     assert not X.any()
 
@@ -99,14 +131,14 @@ def test_ids_differ_by_everything_that_decides_the_outcome(opened):
         job(split=SplitKey("random", 1, 0)),
         job(target="gap"),
     ]
-    ids = {run_id_of(each, read(opened, each, EXTRACTION)) for each in asked}
+    ids = {run_id_of(each, read(opened, each)) for each in asked}
     assert len(ids) == len(asked)
 
 
 def test_ids_differ_by_the_vectors_bytes(store_root):
-    add_features(store_root, range(50), extraction="fedcba9876543210", seed=1)
-    store = featurestore.open(store_root)
-    first, second = (read(store, job(), name) for name in (EXTRACTION, "fedcba9876543210"))
+    first = read(featurestore.open(store_root), job())
+    add_features(store_root, range(50), extraction=SECOND, seed=1)
+    second = read(featurestore.open(store_root), job())
     assert not np.array_equal(first.known.X, second.known.X)
     assert run_id_of(job(), first) != run_id_of(job(), second)
     assert run_id_of(job("mean"), first) == run_id_of(job("mean"), second)  # Base looks at no vector
@@ -123,8 +155,8 @@ def test_an_edit_of_a_users_head_makes_new_runs(opened, tmp_path, monkeypatch):
             f"    def _predict(self, X):\n        return X[:, 0] * {line}\n"
         )
         sys.modules.pop("edited_heads", None)
-        asked = Job("alpha", "energy", "atom_8", SplitKey(), resolve("edited_heads.Constant"))
+        asked = Job("alpha", "energy", vectors("atom_8"), SplitKey(), resolve("edited_heads.Constant"))
         __import__("linecache").clearcache()
-        ids.append(run_id_of(asked, read(opened, asked, EXTRACTION)))
+        ids.append(run_id_of(asked, read(opened, asked)))
     sys.modules.pop("edited_heads", None)
     assert ids[0] != ids[1]

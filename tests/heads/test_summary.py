@@ -1,7 +1,7 @@
 """What a fit prints."""
 
 from featurestore import SplitKey
-from heads.summary import FitReport, Run, Skipped
+from heads.summary import FitReport, Lacking, Run, Skipped
 
 FIRST = SplitKey()
 
@@ -43,6 +43,12 @@ def test_splits_and_feature_sets_are_told_apart_where_there_are_several(capsys, 
     printed = capsys.readouterr().out
     for text in ("feature set", "bond_2", "random 0", "kfold 0 3"):
         assert text in printed
+
+
+def test_rows_without_vectors_are_told_with_their_source_model(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    FitReport("alpha", (run(),), lacking=(Lacking("gap", "node_2", "chgnet", 1200),)).show()
+    assert "gap, node_2: 1,200 rows have no vector by chgnet and were left out" in capsys.readouterr().out
 
 
 def test_more_than_a_screen_is_shortened_to_the_best():

@@ -2,6 +2,7 @@
 
 from typer.testing import CliRunner
 
+from tests.stores import EXTRACTION, small_store, structure_id
 from zoo import predict as module
 from zoo.cli import app
 from zoo.predict import ChosenModel, Prediction
@@ -52,3 +53,11 @@ def test_zoo_list_shows_every_card():
     assert done.exit_code == 0
     assert "alignn_mp_eform" in done.stdout
     assert "eV/atom" in done.stdout
+
+
+def test_near_finds_kept_structures(tmp_path):
+    store = str(small_store(tmp_path / "store", splits=False))
+    told = call("near", "beta-3", "--k", "2", "--checkpoint", "angle_4", "--store", store)
+    assert "Nearest to beta-3 by synthetic/angle_4" in told.output
+    assert told.output.count(structure_id(0)[:40]) == 2
+    assert EXTRACTION not in told.output

@@ -34,7 +34,7 @@ def test_a_set_over_two_source_models_has_the_structures_of_both(store):
 
 
 def test_who_lacks_a_vector_is_named(store):
-    with pytest.raises(StrataError, match="1 structures have no vectors by other .*strata extract other"):
+    with pytest.raises(StrataError, match=r"1 structures have no vectors by other .*strata extract other"):
         store.vectors([structure_id(3)], "atom_0+other/pair_0")
     with pytest.raises(StrataError, match="1 structures have no vectors by synthetic"):
         store.vectors([structure_id(50)], "atom_0+other/pair_0")

@@ -42,5 +42,5 @@ def test_a_source_model_knows_the_columns_of_its_table(tmp_path):
 
 def test_a_store_of_the_older_layout_says_how_it_is_brought_up_to_date(store_root):
     shutil.copytree(store_root / "features" / SOURCE / "_log", store_root / "features" / "_log")
-    with pytest.raises(StrataError, match="earlier version.*strata store migrate"):
+    with pytest.raises(StrataError, match=r"earlier version.*strata store migrate"):
         featurestore.open(store_root)

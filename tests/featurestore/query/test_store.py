@@ -268,7 +268,7 @@ def test_chosen_blocks_become_a_view(both):
 
 def test_an_unknown_source_model_names_the_nearest(both):
     for ask in (lambda: both.matrix("a", "energy", "othre/last"), lambda: both.need_source("othre")):
-        with pytest.raises(StrataError, match="unknown source model 'othre'.*did you mean 'other'"):
+        with pytest.raises(StrataError, match=r"unknown source model 'othre'.*did you mean 'other'"):
             ask()
 
 
