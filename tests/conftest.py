@@ -39,8 +39,12 @@ class Project:
 
     def repro(self) -> str:
         """Run `dvc repro` and return what it printed; fails with the output where a stage does."""
+        return self.dvc("repro")
+
+    def dvc(self, *arguments: str) -> str:
+        """Run a command of DVC and return what it printed; fails with the output where it does."""
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro"],
+            [sys.executable, "-m", "dvc", *arguments],
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -1,12 +1,21 @@
 """What `dvc repro` does again, and what it does not; the tests build on each other, in this order."""
 
 import contextlib
+import dataclasses
 import io
 import re
+import shutil
+
+import yaml
 
 import featurestore
+from core.params import Extract
+from featurestore import StoreLayout
 from featurestore.tables.log import snapshot
 from tests.conftest import ROOT
+from zoo.hub import MODELS, MODELS_VARIABLE, WEIGHTS
+
+SOURCE_MODEL = "alignn_mp_eform"
 
 
 def started(output: str) -> list[str]:
@@ -21,9 +30,35 @@ def runs(project) -> dict[str, tuple]:
     return {run_id: rest for run_id, *rest in store.sql(query).fetchall()}
 
 
-def extracted(project) -> dict[str, int]:
-    """Return the committed feature shards and their rows."""
-    return {shard.path: shard.rows for shard in snapshot(project.root / "store" / "features").shards}
+def extracted(project, source_model=SOURCE_MODEL) -> dict[str, int]:
+    """Return the committed feature shards of a source model and their rows."""
+    folder = StoreLayout(project.root / "store").features(source_model)
+    return {shard.path: shard.rows for shard in snapshot(folder).shards}
+
+
+def written(project, source_model=SOURCE_MODEL) -> dict[str, int]:
+    """Return every file of a source model's tables, and when it was written."""
+    layout = StoreLayout(project.root / "store")
+    folders = layout.features(source_model), layout.extractions(source_model)
+    return {
+        str(path): path.stat().st_mtime_ns
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def extract_by(*source_models):
+    """Return the section `extract` for these source models, the default first."""
+    return Extract(source_models=source_models).model_dump(mode="json")
+
+
+def own_model(folder, name):
+    """Put a card of one's own into a folder: the built-in weights, over graphs of nearer neighbours."""
+    card = yaml.safe_load((MODELS / f"{SOURCE_MODEL}.yaml").read_text(encoding="utf-8"))
+    card |= {"name": name, "graph": card["graph"] | {"cutoff": 5.0}}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    shutil.copy(WEIGHTS / card["weights"], folder)
 
 
 def test_first_run_makes_every_output(project):
@@ -64,7 +99,14 @@ def test_an_added_dataset_extracts_only_its_new_structures(project):
     before_shards, before_runs = extracted(project), runs(project)
     project.configure(datasets=["ase_elements", "ase_g2"])
     stages = started(project.repro())
-    assert {"ingest@ase_g2", "extract", "split@ase_g2", "fit@ase_g2", "evaluate", "report"} <= set(stages)
+    assert {
+        "ingest@ase_g2",
+        f"extract@{SOURCE_MODEL}",
+        "split@ase_g2",
+        "fit@ase_g2",
+        "evaluate",
+        "report",
+    } <= set(stages)
     assert "ingest@ase_elements" not in stages
 
     after_shards = extracted(project)
@@ -77,3 +119,32 @@ def test_an_added_dataset_extracts_only_its_new_structures(project):
     assert before_runs.items() <= after_runs.items()
     new = after_runs.keys() - before_runs.keys()
     assert {after_runs[run_id][1] for run_id in new} == {"ase_g2"}
+
+
+def test_an_added_network_runs_its_own_extract_alone(project, tmp_path):
+    own_model(tmp_path, "nearer")
+    aware = dataclasses.replace(project, environment=project.environment | {MODELS_VARIABLE: str(tmp_path)})
+    before_files, before_runs = written(project), runs(project)
+    aware.configure(extract=extract_by(SOURCE_MODEL, "nearer"))
+    stages = started(aware.repro())
+    assert [name for name in stages if name.startswith("extract")] == ["extract@nearer"]
+    assert {"fit@ase_elements", "fit@ase_g2"} <= set(stages)  # the vectors that they may read are others now
+    assert not [name for name in stages if name.partition("@")[0] in ("ingest", "split", "finetune")]
+    assert written(project) == before_files
+    assert sum(extracted(project, "nearer").values()) == sum(extracted(project).values())
+    store = featurestore.open(project.root / "store")
+    assert list(store.sources) == [SOURCE_MODEL, "nearer"]
+    one, other = (store.matrix("ase_elements", "volume", name) for name in ("last", "nearer/last"))
+    assert one.X.shape == other.X.shape
+    assert (one.X != other.X).any()
+    assert runs(project) == before_runs  # nothing asks for the new vectors yet
+    assert started(aware.repro()) == []
+
+
+def test_another_default_is_seen_by_all_that_mean_it(project):
+    project.configure(extract=extract_by("nearer", SOURCE_MODEL))
+    changed = re.findall(r"^(\S+):$", project.dvc("status"), re.MULTILINE)
+    assert {f"extract@{SOURCE_MODEL}", "extract@nearer", "fit@ase_g2", "finetune@ase_g2"} <= set(changed)
+    assert not [name for name in changed if name.partition("@")[0] in ("ingest", "split")]
+    project.configure(extract=extract_by(SOURCE_MODEL, "nearer"))
+    assert "up to date" in project.dvc("status")

@@ -39,8 +39,8 @@ def test_splits_are_listed_in_order(connection):
 
 def test_a_matrix_without_a_unit_says_so():
     empty = np.empty(0, object)
-    matrix = Matrix(np.empty((0, 256), np.float32), np.empty(0), empty, empty, None, "", "x")
-    assert repr(matrix) == "Matrix(0 entries × 256 features, targets in no unit)"
+    matrix = Matrix(np.empty((0, 256), np.float32), np.empty(0), empty, empty, None, "", "x", "m", "s_0")
+    assert repr(matrix) == "Matrix(0 entries × 256 features of m (s_0), targets in no unit)"
 
 
 def test_arrow_has_a_list_a_checkpoint_beside_the_rows(shared_store):

@@ -285,7 +285,7 @@ def test_without_vectors_it_is_said_how_to_get_them(tmp_path):
         featurestore.open(tmp_path).matrix("a", "energy")
 
 
-@pytest.mark.parametrize("kind", ["features", "entries/alpha", "targets/beta"])
+@pytest.mark.parametrize("kind", [f"features/{SOURCE}", "entries/alpha", "targets/beta"])
 def test_a_deleted_shard_is_an_error_never_fewer_rows(store_root, kind):  # row 9
     snapshot(store_root / kind).paths[0].unlink()
     with pytest.raises(StrataError, match="is missing"):
