@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 import featurestore
+from featurestore import Reject
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
@@ -34,6 +35,8 @@ def store(tmp_path_factory):
         stores.add_dataset(root, "jarvis_3d", [*range(20, 40), *range(30, 35)], tuple(units))
     rename_entries(root, {"dielectric_constant-0": "mp-441", "dielectric_constant-1": "mp-22881"})
     stores.add_features(root, range(40))
+    refused = [Reject(stores.structure_id(number), "too_large", "") for number in (3, 4)]
+    stores.add_other_features(root, [n for n in range(40) if n not in (3, 4)], refused)
     split_dataset(root, "dielectric_constant", ["random"], [0])
     add_runs(root)
     return featurestore.open(root)
@@ -119,10 +122,31 @@ def test_every_view_is_described_column_by_column(store):
         ).fetchall()
         if not name.startswith("stored_")
     }
-    assert set(VIEWS) == views
-    for view in views:
+    of_sources = {f"features_{name}" for name in store.sources}
+    assert set(VIEWS) == views - of_sources | {"features_SOURCE"}
+    for view in set(VIEWS) - {"features_SOURCE", "joined"}:
         found = store.sql(f'FROM "{view}"')
         assert described(view) == list(zip(found.columns, map(str, found.types), strict=True)), view
+
+
+def test_the_views_that_follow_the_source_models_are_as_described(store):
+    for source in store.sources.values():
+        found = store.sql(f'FROM "features_{source.name}"')
+        columns = dict(zip(found.columns, map(str, found.types), strict=True))
+        assert dict(described("features_SOURCE")).items() <= columns.items()
+        rest = [name for name in columns if name not in dict(described("features_SOURCE"))]
+        assert rest == [*source.counts, *(checkpoint.name for checkpoint in source.checkpoints)]
+    first, *others = zip(
+        *(getattr(store.sql("FROM joined"), part) for part in ("columns", "types")), strict=True
+    )
+    assert described("joined") == [(first[0], str(first[1])), ("SOURCE__CHECKPOINT", "FLOAT[WIDTH]")]
+    assert [(name, str(kind)) for name, kind in others] == [
+        ("synthetic__atom_8", "FLOAT[256]"),
+        ("synthetic__bond_8", "FLOAT[256]"),
+        ("synthetic__angle_4", "FLOAT[256]"),
+        ("other__site_2", "FLOAT[8]"),
+        ("other__pair_1", "FLOAT[6]"),
+    ]
 
 
 def test_there_are_recipes_enough():
@@ -147,5 +171,6 @@ def test_recipes_find_what_they_say(store):
     wrong = [abs(row[4] - row[3]) for row in store.sql(by_number["8"]).fetchall()]
     assert wrong == sorted(wrong, reverse=True)
     distances = sorted({row[3] for row in store.sql(by_number["5"]).fetchall()})
+    assert {tuple(row[2]) for row in store.sql(by_number["17"]).fetchall()} == {("synthetic",)}
     nearest = store.near("mp-441", len(distances), metric="cosine")["distance"].to_pylist()
     assert distances == pytest.approx(nearest, rel=1e-4)
