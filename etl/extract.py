@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,11 @@ from core.progress import Meter
 from core.structure import SYMBOLS, Structure
 from featurestore.query.sources import refuse_older_layout
 from featurestore.query.store import FeatureStore
+from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
 from featurestore.tables.schema import EXTRACTIONS, features_schema
+from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 from zoo.backbones.base import Backbone
 from zoo.backbones.engine import Extracted
@@ -86,6 +89,8 @@ def _extract(params: Params, store_root: Path, source_model: str) -> ExtractRepo
         TableWriter(layout.features(source_model), schema, "extract") as writer,
     ):
         describe(described, backbone, facts, is_default=source_model == settings.default)
+        if source_model == settings.default:
+            _withdraw_other_defaults(layout, source_model)
         store = FeatureStore(store_root)  # under the lock: nobody else adds vectors meanwhile
         entries, unique = _sizes(store, params.datasets)
         rejected = _rejected(store, name, params.datasets)
@@ -120,9 +125,25 @@ def describe(writer: TableWriter, backbone: Backbone, facts: Mapping[str, str], 
         "checkpoints": [checkpoint._asdict() for checkpoint in backbone.checkpoints],
         "provenance": json.dumps(stable, sort_keys=True),
     }
+    _keep(writer, row)
+
+
+def _keep(writer: TableWriter, row: Mapping[str, Any]) -> None:
     key = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
     writer.commit(key, pa.Table.from_pylist([row], schema=EXTRACTIONS))
     writer.retain([key])
+
+
+def _withdraw_other_defaults(layout: StoreLayout, source_model: str) -> None:
+    """Let one source model alone be the default, also where the params no longer name the one before it."""
+    for folder in layout.tables("extractions"):
+        if layout.source_of(folder) == source_model:
+            continue
+        for path in log.snapshot(folder).paths[-1:]:
+            (row,) = read_columns(path, EXTRACTIONS.names).to_pylist()
+            if row["is_default"]:
+                with TableWriter(folder, EXTRACTIONS, "extract") as writer:
+                    _keep(writer, row | {"is_default": False})
 
 
 def _results(

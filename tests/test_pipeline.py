@@ -141,10 +141,16 @@ def test_an_added_network_runs_its_own_extract_alone(project, tmp_path):
     assert started(aware.repro()) == []
 
 
-def test_another_default_is_seen_by_all_that_mean_it(project):
-    project.configure(extract=extract_by("nearer", SOURCE_MODEL))
-    changed = re.findall(r"^(\S+):$", project.dvc("status"), re.MULTILINE)
+def test_another_default_is_seen_by_all_that_mean_it(project, tmp_path):
+    own_model(tmp_path, "nearer")
+    aware = dataclasses.replace(project, environment=project.environment | {MODELS_VARIABLE: str(tmp_path)})
+    aware.configure(extract=extract_by("nearer", SOURCE_MODEL))
+    changed = re.findall(r"^(\S+):$", aware.dvc("status"), re.MULTILINE)
     assert {f"extract@{SOURCE_MODEL}", "extract@nearer", "fit@ase_g2", "finetune@ase_g2"} <= set(changed)
     assert not [name for name in changed if name.partition("@")[0] in ("ingest", "split")]
+    for default, other in (("nearer", SOURCE_MODEL), (SOURCE_MODEL, "nearer")):
+        aware.configure(extract=extract_by(default))  # the other is no longer asked for at all
+        aware.dvc("repro", f"extract@{default}")
+        sources = featurestore.open(project.root / "store").sources
+        assert {name: source.is_default for name, source in sources.items()} == {default: True, other: False}
     project.configure(extract=extract_by(SOURCE_MODEL, "nearer"))
-    assert "up to date" in project.dvc("status")
