@@ -76,7 +76,7 @@ def test_bad_params_end_with_2_and_one_paragraph(tmp_path):
     (tmp_path / "params.yaml").write_text("extract: {sourc_model: x}\n", encoding="utf-8")
     done = run("extract", cwd=tmp_path)
     assert done.returncode == 2
-    assert "did you mean 'source_model'" in " ".join(done.stderr.split())
+    assert "did you mean 'source_models'" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("Error: ")
 

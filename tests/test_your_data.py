@@ -22,7 +22,11 @@ def commands():
 def stages(dataset):
     """What `dvc repro` calls for one dataset, in the order of the flow."""
     flow = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return [stage["cmd"].replace("${item.dataset}", dataset) for stage in flow.values()]
+    names = {"${item.dataset}": dataset, "${item.source_model}": Params().extract.default}
+    lines = [stage["cmd"] for stage in flow.values()]
+    for word, name in names.items():
+        lines = [line.replace(word, name) for line in lines]
+    return lines
 
 
 def run(line):
