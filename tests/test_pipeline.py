@@ -54,9 +54,9 @@ def extract_by(*source_models):
 
 
 def own_model(folder, name):
-    """Put a card of one's own into a folder: the built-in weights, over graphs of nearer neighbours."""
+    """Put a card of one's own into a folder: the built-in weights, over graphs of fewer neighbours."""
     card = yaml.safe_load((MODELS / f"{SOURCE_MODEL}.yaml").read_text(encoding="utf-8"))
-    card |= {"name": name, "graph": card["graph"] | {"cutoff": 5.0}}
+    card |= {"name": name, "graph": card["graph"] | {"max_neighbours": 6}}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     shutil.copy(WEIGHTS / card["weights"], folder)
 
