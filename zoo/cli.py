@@ -254,10 +254,10 @@ def list_() -> None:
     rows = []
     for card in map(load_card, list_models()):
         targets = ", ".join(f"{t.property} ({t.unit})" for t in card.targets)
+        predicts = f"{targets} of {card.targets[0].dataset}" if card.targets else "nothing"
         errors = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items() if "atoms" not in name)
-        of = f"{targets} of {card.target.dataset}" if card.target else "nothing"
-        here = card.weights_sha256[:12] if card.is_here else "to be fetched"
-        rows.append((card.name, of, errors, card.licence, here))
+        here = (card.weights_sha256[:12] or "has none") if card.is_here else "to be fetched"
+        rows.append((card.name, predicts, errors, card.licence, here))
     show("Source models", ("name", "predicts", "its own errors", "licence", "weights"), rows)
 
 

@@ -14,12 +14,11 @@ from typer.testing import CliRunner
 from core.errors import StrataError
 from core.params import Extract
 from core.structure import Structure
-from etl.cli import app
-from etl.extract import extraction_id
-from featurestore.tables.schema import CHECKPOINTS
-from zoo.backbones.engine import Engine
-from zoo.embed import LAST, as_structure, embed, embed_files, write
-from zoo.hub import load_card, load_source
+from tests.engines import alignn_engine
+from zoo.cli import app
+from zoo.embed import as_structure, embed, embed_files, write
+from zoo.extraction import extraction_id, together
+from zoo.hub import load_card
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Extract(threads=1, device="cpu")
@@ -62,9 +61,12 @@ def test_every_library_gives_the_same_vectors():
 
 def test_vectors_are_the_engines():
     found = embed([SALT, COPPER], checkpoints=["bond_3", "atom_0"], settings=SETTINGS)
-    direct = Engine(load_source("alignn_mp_eform"), SETTINGS)([as_structure(SALT), as_structure(COPPER)])
-    names = [c.name for c in CHECKPOINTS]
-    expected = direct.vectors[:, [names.index("bond_3"), names.index("atom_0")]].reshape(2, -1)
+    direct = alignn_engine()([as_structure(SALT), as_structure(COPPER)])
+    expected = together(direct.vectors, ["bond_3", "atom_0"])
+    assert [(c.name, c.kind, c.depth) for c in found.checkpoints] == [
+        ("bond_3", "bond", 3),
+        ("atom_0", "atom", 0),
+    ]
     assert found.vectors.dtype == np.float32
     np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
 
@@ -73,7 +75,7 @@ def test_frame_has_a_row_a_structure_and_a_column_a_checkpoint():
     found = embed([SALT, COPPER], ids=["salt", "copper"], settings=SETTINGS)
     assert isinstance(found.frame, pd.DataFrame)
     assert list(found.frame.index) == ["salt", "copper"]
-    assert list(found.frame.columns) == list(LAST)
+    assert list(found.frame.columns) == ["atom_8", "bond_8", "angle_4"]
     np.testing.assert_array_equal(np.concatenate(found.frame.loc["copper"]), found.vectors[1])
 
 
@@ -93,7 +95,7 @@ def test_what_cannot_be_used_is_reported_and_the_others_go_on():
     found = embed(
         [overlapping, SALT, slab, unknown_element, flat, big],
         ids=names,
-        settings=SETTINGS.model_copy(update={"max_angles": 10_000}),
+        settings=SETTINGS.model_copy(update={"backbones": {"alignn": {"max_angles": 10_000}}}),
     )
     assert found.ids == ("salt",)
     assert {r.entry_id: r.code for r in found.rejects} == {
@@ -189,7 +191,9 @@ def test_command_writes_parquet_with_provenance(files, tmp_path, monkeypatch):
 
 def test_command_takes_its_settings_from_params(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("extract: {max_angles: 10}\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(
+        "extract: {backbones: {alignn: {max_angles: 10}}}\n", encoding="utf-8"
+    )
     done = call(files[0], "-o", "out.parquet")
     assert isinstance(done.exception, StrataError)
     assert "no structure could be embedded: POSCAR: 1 atoms make" in str(done.exception)

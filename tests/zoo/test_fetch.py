@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from core.errors import StrataError
-from core.params import Extract
+from tests.engines import alignn_engine
 from tests.training import metals, network
 from zoo.backbones.alignn.published import read_archive
-from zoo.backbones.engine import Engine
 from zoo.fetch import fetch, verify
-from zoo.hub import backbone_of, fetched_folder, load_card, load_source, weights_path
+from zoo.hub import fetched_folder, load_card, load_source, weights_path
 
 NAME = "mp_e_form_alignn"
 BOMB = 50_000_000
@@ -85,14 +84,8 @@ def test_a_model_of_alignns_own_class_comes_through_and_predicts_the_same(tmp_pa
     source = load_source(NAME)
     assert all(torch.equal(source.state[k], t) for k, t in theirs.state_dict().items())
     structures = metals()[:3]
-    by_engine, by_dgl = (
-        Engine(
-            backbone_of(source.card, {"alignn": {"backend": backend}}),
-            source.state,
-            Extract(device="cpu", threads=1),
-        )(structures).prediction
-        for backend in ("torch", "dgl")
-    )
+    by_engine = alignn_engine(card.graph, source.state)(structures).prediction
+    by_dgl = alignn_engine(card.graph, source.state, backend="dgl")(structures).prediction
     np.testing.assert_allclose(by_engine, by_dgl, atol=1e-4)
 
 

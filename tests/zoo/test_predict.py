@@ -10,20 +10,20 @@ import featurestore
 from core.errors import StrataError
 from core.params import parse
 from core.structure import Structure
-from etl.extract import extraction_id
 from evaluation.evaluate import evaluate
-from featurestore.tables.schema import CHECKPOINTS
 from heads.fit import fit
-from tests.stores import small_store
+from tests.engines import SOURCE as EMBEDDED
+from tests.engines import alignn_engine
+from tests.stores import SOURCE, describe, small_store
 from zoo import predict as module
-from zoo.backbones.engine import Engine
-from zoo.hub import load_card, load_source
+from zoo.extraction import extraction_id, together
+from zoo.hub import load_card
 from zoo.predict import ChosenModel, chosen_model, predict
 
 PARAMS = parse(
     {
         "datasets": ["alpha"],
-        "extract": {"source_model": "synthetic"},
+        "extract": {"source_models": [SOURCE]},
         "fit": {"heads": ["mean", "ridge"], "properties": {"alpha": ["energy"]}},
     }
 )
@@ -71,7 +71,7 @@ def files(tmp_path):
 def vectors(monkeypatch):
     """Stand in for the network: a structure's vector says how many atoms it has; ten are too many."""
 
-    def embed(structures, model, params):
+    def embed(structures, model, store, params):
         errors = [None if s.n_atoms < 10 else "too_large: ten atoms" for s in structures]
         return np.array([np.full(768, s.n_atoms, np.float32) for s in structures]), errors
 
@@ -155,7 +155,7 @@ def model_of(extraction: str) -> ChosenModel:
         head="ridge",
         label=None,
         feature_set="atom_bond_angle_last",
-        source_model="alignn_mp_eform",
+        source_model=EMBEDDED,
         extraction_id=extraction,
         folder=Path(),
         test_mae=1.0,
@@ -163,22 +163,29 @@ def model_of(extraction: str) -> ChosenModel:
     )
 
 
-def test_vectors_are_those_of_the_engine_and_a_reject_is_named():
-    card = load_card("alignn_mp_eform")
-    params = parse({"extract": {"max_angles": 5_000, "device": "cpu"}})
+@pytest.fixture
+def described(tmp_path):
+    """A store that knows which checkpoints the embedded source model has; vectors are not needed."""
+    describe(tmp_path / "store", extraction_id(load_card(EMBEDDED)), EMBEDDED)
+    return featurestore.open(tmp_path / "store")
+
+
+def test_vectors_are_those_of_the_engine_and_a_reject_is_named(described):
+    params = parse({"extract": {"device": "cpu", "backbones": {"alignn": {"max_angles": 5_000}}}})
     small = Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])
     corners = np.stack(np.meshgrid(*[np.arange(4) / 4] * 3), -1).reshape(-1, 3)
     large = Structure(np.eye(3) * 12, [13] * 64, corners + np.random.default_rng(0).normal(0, 0.01, (64, 3)))
-    vectors, errors = EMBED([small, large], model_of(extraction_id(card)), params)
+    model = model_of(extraction_id(load_card(EMBEDDED)))
+    vectors, errors = EMBED([small, large], model, described, params)
     assert errors[0] is None
     assert errors[1].startswith("too_large")
-    direct = Engine(load_source("alignn_mp_eform"), params.extract)([small])
+    direct = alignn_engine()([small])
     assert vectors.shape == (2, 768)
-    places = [[c.name for c in CHECKPOINTS].index(name) for name in ("atom_8", "bond_8", "angle_4")]
-    np.testing.assert_allclose(vectors[0], direct.vectors[0, places].reshape(-1), rtol=1e-5, atol=1e-6)
+    expected = together(direct.vectors, ["atom_8", "bond_8", "angle_4"])
+    np.testing.assert_allclose(vectors[0], expected[0], rtol=1e-5, atol=1e-6)
 
 
-def test_vectors_of_another_extraction_are_refused():
+def test_vectors_of_another_extraction_are_refused(described):
     structure = Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])
     with pytest.raises(StrataError, match="learned from extraction 0000000000000000; alignn_mp_eform"):
-        EMBED([structure], model_of("0" * 16), PARAMS)
+        EMBED([structure], model_of("0" * 16), described, PARAMS)

@@ -90,7 +90,8 @@ class Engine:
         if len(members) == 1:
             i, p = members[0]
             result.errors[i] = InvalidStructure(
-                "too_large", f"{self.backbone.describe(p)} does not fit into the memory of {self.device}"
+                "too_large",
+                f"a structure with {self.backbone.describe(p)} does not fit into the memory of {self.device}",
             )
             return
         middle = len(members) // 2

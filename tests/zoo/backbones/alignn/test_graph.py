@@ -14,15 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.archive import read_json
-from core.params import Extract, Ingest
+from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 from etl import providers, raw
 from etl.cards import load_card
-from featurestore.tables.schema import CHECKPOINTS
 from tests.crystals import random_rotation, random_structure
+from tests.engines import CHECKPOINTS, alignn_engine, stacked
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, Graph, GraphSettings, build, line_graph
-from zoo.backbones.engine import Engine
-from zoo.hub import SourceModel, load_source
 
 needs_raw = pytest.mark.skipif(
     "STRATA_RAW" not in os.environ, reason="STRATA_RAW names no folder of raw files"
@@ -50,14 +48,12 @@ def crystal(name: str, repeat: int = 1) -> Structure:
 def vectors():
     """A function from structures to their 23 vectors under the invariant rule, without compression."""
     torch.set_num_threads(1)
-    source = load_source("alignn_mp_eform")
-    source = SourceModel(source.card.model_copy(update={"graph": INVARIANT}), source.state)
-    engine = Engine(source, Extract(compression=False, threads=1, device="cpu"))
+    engine = alignn_engine(INVARIANT, compression=False)
 
     def run(*structures: Structure) -> np.ndarray:
         extracted = engine(structures)
         assert not extracted.errors
-        return extracted.vectors
+        return stacked(extracted)
 
     return run
 

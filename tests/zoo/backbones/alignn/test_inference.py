@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from core.errors import StrataError
-from featurestore.tables.schema import CHECKPOINTS
 from tests.crystals import varied_structures
+from tests.engines import CHECKPOINTS
+from zoo.backbones.alignn.architecture import Architecture
 from zoo.backbones.alignn.batch import collate
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import build, line_graph
-from zoo.backbones.alignn.inference import MODULES, Architecture, Network, check_state
+from zoo.backbones.alignn.inference import Network, check_state
 from zoo.backbones.alignn.quotient import Quotient, compress
 from zoo.hub import load_source
 
@@ -32,11 +33,6 @@ def quotients() -> list[Quotient]:
 @pytest.fixture
 def state() -> dict[str, torch.Tensor]:
     return dict(load_source("alignn_mp_eform").state)
-
-
-def test_checkpoints_are_those_of_the_store():
-    assert sorted(MODULES) == sorted(c.name for c in CHECKPOINTS)
-    assert len(MODULES) == 23
 
 
 def test_shapes_are_those_of_the_weights(state):

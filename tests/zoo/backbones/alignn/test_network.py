@@ -12,7 +12,7 @@ from tests.crystals import random_structure
 from tests.training import metals, network
 from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.batch import collate
-from zoo.backbones.alignn.dgl import DglBackend
+from zoo.backbones.alignn.dgl import DglNetwork
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
 from zoo.training.trained import predict
@@ -137,8 +137,7 @@ def test_a_training_step_is_alignns_own():
     dgl = pytest.importorskip("dgl")
     ours = network().train()
     state = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
-    card = SimpleNamespace(architecture=ours.architecture, graph=PUBLISHED)
-    reference = DglBackend(SimpleNamespace(card=card, state=state))
+    reference = DglNetwork(state, ours.architecture, PUBLISHED)
     theirs = reference.model.train()
     pairs = [reference.graphs(p) for p in quotients(PUBLISHED, False)]
     batch = (
