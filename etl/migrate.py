@@ -6,9 +6,11 @@ table of its own now. Its shards are moved as they are, and the log is written a
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from core.atomic import failpoint
 from core.errors import StrataError
 from etl.extract import describe
 from featurestore.tables import log
@@ -22,6 +24,7 @@ from zoo.hub import list_models, load_card
 
 _BACKBONE = "alignn"  # of every store that needs this: there was no other
 _UNFINISHED = ".migrating"
+_RETIRED = ".migrated"  # the old log, when nothing needs it any more
 
 
 def migrate(store_root: Path, default: str) -> list[str]:
@@ -35,10 +38,11 @@ def migrate(store_root: Path, default: str) -> list[str]:
         raise StrataError(f"there is no store at {layout.root.resolve()}")
     old = layout.older_features.parent
     if not layout.older_features.is_dir():
+        _clear(old)
         return ["nothing to do: each source model has a table of its own already"]
     entries = log.history(old)
     log.replay(old, entries).check()
-    source_of = {shard.path: _source_of(old, shard) for entry in entries for shard in entry.added}
+    source_of = _sources(old, [shard for entry in entries for shard in entry.added], default)
     done = []
     for source in sorted(set(source_of.values())):
         mine = [_of(entry, source, source_of) for entry in entries]
@@ -46,16 +50,40 @@ def migrate(store_root: Path, default: str) -> list[str]:
         _write(old, layout.features(source), steps)
         extraction, count = _describe(layout, source, steps, is_default=source == default)
         done.append(f"{source}: {count:,} structures under extraction {extraction}")
-    shutil.rmtree(layout.older_features)
-    for path in old.glob("*.parquet"):
-        path.unlink()
+    failpoint("tables_moved")
+    layout.older_features.rename(old / _RETIRED)  # in one step: what is left of half a log cannot be read
+    failpoint("log_retired")
+    _clear(old)
     return done
 
 
-def _source_of(folder: Path, shard: Shard) -> str:
-    """Return the source model of a shard: as its provenance says, or its first row."""
+def _clear(old: Path) -> None:
+    """Remove what the older layout left; the new tables have shards and logs of their own."""
+    shutil.rmtree(old / _RETIRED, ignore_errors=True)
+    for path in old.glob("*.parquet"):
+        path.unlink()
+
+
+def _sources(folder: Path, shards: Sequence[Shard], default: str) -> dict[str, str]:
+    """Return the source model of each shard by its path: as its provenance says, or its rows.
+
+    One without rows, or of the past and collected, has that of the other shards of its extraction.
+    """
+    found = {shard.path: _source_of(folder, shard) for shard in shards}
+    by_extraction = {
+        shard.provenance.get("extraction_id"): source for shard in shards if (source := found[shard.path])
+    }
+    return {
+        shard.path: found[shard.path] or by_extraction.get(shard.provenance.get("extraction_id")) or default
+        for shard in shards
+    }
+
+
+def _source_of(folder: Path, shard: Shard) -> str | None:
     if "source_model" in shard.provenance:
         return shard.provenance["source_model"]
+    if shard.rows == 0 or not (folder / shard.path).exists():
+        return None
     found = read_columns(folder / shard.path, ["source_model"])["source_model"].unique().to_pylist()
     if len(found) != 1:
         raise StrataError(
@@ -83,6 +111,7 @@ def _write(old: Path, folder: Path, steps: list[Entry]) -> None:
     for version, entry in enumerate(steps, 1):
         log.entry_path(unfinished, version).write_bytes(log.encode(replace(entry, version=version)))
     folder.parent.mkdir(exist_ok=True)
+    failpoint("table_written")
     unfinished.rename(folder)
 
 
