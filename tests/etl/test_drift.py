@@ -5,7 +5,7 @@ import pytest
 from core.errors import StrataError
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
-from featurestore.tables.schema import FEATURES, VECTOR
+from featurestore.tables.schema import EXTRACTIONS, features_schema
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 
@@ -13,9 +13,15 @@ pytest.importorskip("torch")
 
 from core.params import Params
 from etl.drift import drift
-from etl.extract import extract, extraction_id
+from etl.extract import describe, extract
 from etl.ingest import ingest
+from tests.engines import CHECKPOINTS, SOURCE
+from tests.stores import COUNTS
+from zoo.backbones.alignn.backbone import ALIGNN
+from zoo.extraction import extraction_id
 from zoo.hub import load_card
+
+FEATURES = features_schema(COUNTS, CHECKPOINTS)
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +40,20 @@ def replaced(root, tmp_path, change=None, **provenance):
     for kind in ("structures", "entries"):
         (copy / kind).mkdir(parents=True)
         (copy / kind / "ase_elements").symlink_to(root / kind / "ase_elements")
-    (shard,) = snapshot(StoreLayout(root).features).shards
-    table = read_columns(StoreLayout(root).features / shard.path, FEATURES.names).cast(FEATURES)
+    (shard,) = snapshot(StoreLayout(root).features(SOURCE)).shards
+    table = read_columns(StoreLayout(root).features(SOURCE) / shard.path, FEATURES.names).cast(FEATURES)
     if change is not None:
         i = table.schema.get_field_index("bond_3")
         flat = change(table["bond_3"].combine_chunks().flatten().to_numpy().copy())
         table = table.set_column(
-            i, FEATURES.field(i), pa.FixedSizeListArray.from_arrays(pa.array(flat), type=VECTOR)
+            i,
+            FEATURES.field(i),
+            pa.FixedSizeListArray.from_arrays(pa.array(flat), type=FEATURES.field(i).type),
         )
-    with TableWriter(StoreLayout(copy).features, FEATURES, "test") as writer:
+    with TableWriter(StoreLayout(copy).features(SOURCE), FEATURES, "test") as writer:
         writer.commit("all", table, provenance={**shard.provenance, **provenance})
+    with TableWriter(StoreLayout(copy).extractions(SOURCE), EXTRACTIONS, "test") as writer:
+        describe(writer, ALIGNN(), shard.provenance, is_default=True)
     return copy
 
 
@@ -72,7 +82,7 @@ def test_rounding_is_no_drift(root, tmp_path):
 
 
 def test_another_source_model_is_not_compared(root, tmp_path, monkeypatch):  # row 10
-    monkeypatch.setattr("etl.extract.CODE_SCHEMA", 999)
+    monkeypatch.setattr(ALIGNN, "code_schema", 999)
     with pytest.raises(StrataError, match=r"made by another alignn_mp_eform .*another code schema"):
         drift(root)
     with pytest.raises(StrataError, match=r"weights_sha256: kept abc, the card has [0-9a-f]{64}"):
@@ -89,7 +99,7 @@ def test_one_weight_or_graph_setting_is_another_extraction():  # rows 10, 11
 
 
 @pytest.mark.parametrize(
-    ("given", "says"), [({"sample": 0}, "one structure"), ({"extraction": "x"}, "unknown")]
+    ("given", "says"), [({"sample": 0}, "one structure"), ({"source_model": "x"}, "unknown source model")]
 )
 def test_what_cannot_be_sampled(root, given, says):
     with pytest.raises(StrataError, match=says):

@@ -16,27 +16,38 @@ import yaml
 import etl.extract as stage
 import featurestore
 from core.errors import StrataError
-from core.params import Extract, Params, parse
+from core.params import Params, parse
 from core.structure import Structure
-from etl.extract import asked_extraction, extract, extraction_id
+from etl.extract import ExtractReport, extract
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.log import snapshot
-from featurestore.tables.schema import CHECKPOINTS, SCHEMAS
+from featurestore.tables.log import Snapshot, snapshot
+from featurestore.tables.schema import SCHEMAS
 from tests.crystals import random_structure
+from tests.engines import SOURCE, alignn_engine
 from tests.stores import write
 from zoo import hub
-from zoo.backbones.engine import Engine
+from zoo.extraction import extraction_id, provenance
 from zoo.hub import load_card, load_source, weights_hash
 
 ROOT = Path(__file__).parents[2]
-SOURCE = "alignn_mp_eform"
 STRUCTURES = [random_structure(np.random.default_rng(seed), 1 + seed % 3) for seed in range(7)]
 GIANT = random_structure(np.random.default_rng(99), 40)
 
 
-def params(*datasets: str, **settings) -> Params:
-    chosen = {"chunk": 2, "workers": 0, "threads": 1, "device": "cpu", "max_angles": 6000} | settings
-    return parse({"datasets": list(datasets), "extract": chosen})
+def params(*datasets: str, source: str = SOURCE, chunk: int = 2, tf32: bool = False, **alignn) -> Params:
+    chosen = {"source_models": [source], "chunk": chunk, "workers": 0, "threads": 1, "device": "cpu"}
+    backbones = {"alignn": {"max_angles": 6000} | alignn}
+    return parse({"datasets": list(datasets), "extract": chosen | {"tf32": tf32, "backbones": backbones}})
+
+
+def run(asked: Params, root: Path) -> ExtractReport:
+    """Extract by the one source model that is asked for."""
+    (report,) = extract(asked, root)
+    return report
+
+
+def vectors_table(root: Path, source: str = SOURCE) -> Snapshot:
+    return snapshot(StoreLayout(root).features(source))
 
 
 def add(root: Path, dataset: str, structures: list[Structure]) -> None:
@@ -82,20 +93,20 @@ def ids(*structures: Structure) -> list[tuple[str]]:
 
 
 def test_vectors_in_the_store_are_the_engines(store):
-    extract(params("first"), store)
-    direct = Engine(load_source(SOURCE), Extract(threads=1, device="cpu"))(STRUCTURES[:5])
+    run(params("first"), store)
+    direct = alignn_engine()(STRUCTURES[:5])
     opened = featurestore.open(store)
     order = [s.structure_id for s in STRUCTURES[:5]]
     for name in ("atom_0", "bond_8", "angle_4"):
-        column = [c.name for c in CHECKPOINTS].index(name)
-        np.testing.assert_allclose(opened.vectors(order, name), direct.vectors[:, column], atol=1e-5)
+        np.testing.assert_allclose(opened.vectors(order, name), direct.vectors[name], atol=1e-5)
     found = {name: row for name, *row in rows(store, "structure_id, prediction, n_bonds, n_distinct_angles")}
     for i, name in enumerate(order):
-        assert found[name] == [pytest.approx(direct.prediction[i], abs=1e-5), *direct.counts[i, [0, 4]]]
+        counts = [direct.counts[kind][i] for kind in ("n_bonds", "n_distinct_angles")]
+        assert found[name] == [pytest.approx(direct.prediction[i], abs=1e-5), *counts]
 
 
 def test_provenance_is_in_the_store(store):
-    extract(params("first"), store)
+    run(params("first"), store)
     card = load_card(SOURCE)
     [row] = featurestore.open(store).extractions().to_pylist()
     assert (row["extraction_id"], row["source_model"], row["structures"]) == (extraction_id(card), SOURCE, 5)
@@ -104,33 +115,33 @@ def test_provenance_is_in_the_store(store):
 
 
 def test_a_second_dataset_adds_what_is_missing_and_shared_structures_run_once(store):
-    first = extract(params("first"), store)
+    first = run(params("first"), store)
     assert (first.extracted, first.entries, first.unique) == (5, 5, 5)
-    before = snapshot(StoreLayout(store).features)
-    second = extract(params("first", "second"), store)
+    before = vectors_table(store)
+    second = run(params("first", "second"), store)
     assert (second.extracted, second.entries, second.unique) == (2, 10, 7)
     assert "2 structures extracted, 5 were there already" in str(second)
     assert "10 entries share 7 structures: 3 runs saved" in str(second)
-    after = snapshot(StoreLayout(store).features)
+    after = vectors_table(store)
     assert set(before.paths) < set(after.paths)
     assert rows(store) == ids(*STRUCTURES)
 
 
 def test_a_second_run_does_nothing(store):
-    extract(params("first", "second"), store)
-    version = snapshot(StoreLayout(store).features).version
-    report = extract(params("first", "second"), store)
+    run(params("first", "second"), store)
+    version = vectors_table(store).version
+    report = run(params("first", "second"), store)
     assert report.extracted == 0
     assert "0 structures extracted, 7 were there already" in str(report)
-    assert snapshot(StoreLayout(store).features).version == version
+    assert vectors_table(store).version == version
 
 
 def test_chunks_are_shards_and_do_not_change_the_vectors(store, tmp_path):
-    extract(params("first", chunk=2), store)
-    assert sorted(shard.rows for shard in snapshot(StoreLayout(store).features).shards) == [1, 2, 2]
+    run(params("first", chunk=2), store)
+    assert sorted(shard.rows for shard in vectors_table(store).shards) == [1, 2, 2]
     other = tmp_path / "other"
     add(other, "first", STRUCTURES[:5])
-    extract(params("first", chunk=100, compression=False), other)
+    run(params("first", chunk=100, compression=False), other)
     names = [s.structure_id for s in STRUCTURES[:5]]
     vectors = [featurestore.open(root).vectors(names) for root in (store, other)]
     np.testing.assert_allclose(*vectors, atol=1e-4)
@@ -141,7 +152,9 @@ KILLED = "from etl.extract import extract; from core.params import load; extract
 
 
 @pytest.mark.parametrize(
-    ("step", "kept"), [("shard_partly_written:2", 2), ("entry_flushed:3", 4), ("committed:1", 2)]
+    # the first step of each kind is that of the row which says what the vectors are
+    ("step", "kept"),
+    [("shard_partly_written:3", 2), ("entry_flushed:4", 4), ("committed:2", 2), ("committed:1", 0)],
 )
 def test_killed_in_the_middle_it_continues(store, tmp_path, step, kept):
     settings = params("first", "second")
@@ -150,59 +163,59 @@ def test_killed_in_the_middle_it_continues(store, tmp_path, step, kept):
     killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert len(rows(store)) == kept
-    shards = snapshot(StoreLayout(store).features).paths
-    report = extract(settings, store)
+    shards = vectors_table(store).paths
+    report = run(settings, store)
     assert report.extracted == 7 - kept
     assert rows(store) == ids(*STRUCTURES)
-    now = snapshot(StoreLayout(store).features)
+    now = vectors_table(store)
     assert now.paths[: len(shards)] == shards
     assert sum(shard.rows for shard in now.shards) == 7
-    assert sorted(p.name for p in StoreLayout(store).features.glob("*")) == sorted(
+    assert sorted(p.name for p in StoreLayout(store).features(SOURCE).glob("*")) == sorted(
         ["_log", *(p.name for p in now.paths)]
     )
 
 
 def test_rejects_are_kept_with_their_reason_and_not_tried_again(store):
     add(store, "third", [STRUCTURES[0], GIANT])
-    report = extract(params("third"), store)
+    report = run(params("third"), store)
     assert (report.extracted, report.rejected) == (1, {"too_large": 1})
     assert "rejected, too_large: 1; strata sql" in str(report)
     found = featurestore.open(store).sql("SELECT id, code, message FROM rejects").fetchall()
     assert [(name, code) for name, code, _ in found] == [(GIANT.structure_id, "too_large")]
     assert "40 atoms make" in found[0][2]
-    version = snapshot(StoreLayout(store).features).version
-    again = extract(params("third"), store)
+    version = vectors_table(store).version
+    again = run(params("third"), store)
     assert (again.extracted, again.rejected) == (0, {"too_large": 1})
     assert "0 structures extracted, 1 were there already" in str(again)
-    assert snapshot(StoreLayout(store).features).version == version
+    assert vectors_table(store).version == version
 
 
 def test_a_reject_in_a_later_task_of_a_chunk_is_the_right_one(store, monkeypatch):
     monkeypatch.setattr(stage, "_TASK", 2)
     mixed = [*STRUCTURES[:3], GIANT, *STRUCTURES[3:]]
     add(store, "third", mixed)
-    extract(params("third", chunk=100), store)
+    run(params("third", chunk=100), store)
     assert rows(store) == ids(*STRUCTURES)
     found = featurestore.open(store).sql("SELECT id FROM rejects").fetchall()
     assert found == [(GIANT.structure_id,)]
-    direct = Engine(load_source(SOURCE), Extract(threads=1, device="cpu"))(STRUCTURES, ["atom_8"])
+    direct = alignn_engine()(STRUCTURES, ["atom_8"])
     order = [s.structure_id for s in STRUCTURES]
     np.testing.assert_allclose(
-        featurestore.open(store).vectors(order, "atom_8"), direct.vectors[:, 0], atol=1e-5
+        featurestore.open(store).vectors(order, "atom_8"), direct.vectors["atom_8"], atol=1e-5
     )
 
 
 def test_a_chunk_of_rejects_only(store):
     add(store, "third", [GIANT])
-    assert extract(params("third"), store).rejected == {"too_large": 1}
-    assert extract(params("third"), store).extracted == 0
+    assert run(params("third"), store).rejected == {"too_large": 1}
+    assert run(params("third"), store).extracted == 0
     assert rows(store) == []
 
 
 def test_isolated_atoms_are_extracted(store):
     """Row 13, with the settings of the embedded source model: the nearest neighbours are its own images."""
     add(store, "third", [Structure(np.eye(3) * 20.0, [2], [[0, 0, 0]])])
-    assert extract(params("third"), store).extracted == 1
+    assert run(params("third"), store).extracted == 1
     assert np.isfinite(featurestore.open(store).vectors([r[0] for r in rows(store)])).all()
 
 
@@ -244,20 +257,18 @@ def test_one_changed_weight_is_another_extraction(store, shelf):
     state["fc.bias"] = state["fc.bias"] + 1
     digest = put_model(shelf, "shifted", state=state)
     assert digest != load_card(SOURCE).weights_sha256
-    extract(params("first"), store)
-    report = extract(params("first", source_model="shifted"), store)
+    run(params("first"), store)
+    report = run(params("first", source="shifted"), store)
     assert report.extracted == 5
     opened = featurestore.open(store)
     shown = str(opened.extractions().to_pydict())
     assert digest in shown
     assert load_card(SOURCE).weights_sha256 in shown
-    with pytest.raises(
-        StrataError, match=r"2 extractions, say which one is meant: .*(alignn_mp_eform.*shifted|shifted)"
-    ):
-        opened.vectors([STRUCTURES[0].structure_id])
+    assert opened.feature_set(source_model="shifted").extraction_id == report.extraction_id
+    assert opened.feature_set(source_model=SOURCE).extraction_id == extraction_id(load_card(SOURCE))
     one, other = (
-        opened.sql("SELECT prediction FROM features WHERE source_model = ? ORDER BY structure_id", [m]).df()
-        for m in (SOURCE, "shifted")
+        opened.sql(f"SELECT prediction FROM features_{name} ORDER BY structure_id").df()
+        for name in (SOURCE, "shifted")
     )
     np.testing.assert_allclose(one["prediction"] + 1, other["prediction"], atol=1e-5)
 
@@ -268,36 +279,57 @@ def test_one_changed_weight_is_another_extraction(store, shelf):
 def test_other_graph_settings_are_another_extraction(store, shelf, change):
     """Row 11."""
     put_model(shelf, "other", graph=change)
-    first = extract(params("first"), store)
-    second = extract(params("first", source_model="other"), store)
+    first = run(params("first"), store)
+    second = run(params("first", source="other"), store)
     assert first.extraction_id != second.extraction_id
     assert second.extracted == 5
-    assert len(rows(store)) == 10
+    counted = "SELECT extraction_id, count(*) FROM stored_features GROUP BY ALL"
+    found = dict(featurestore.open(store).sql(counted).fetchall())
+    assert found == {first.extraction_id: 5, second.extraction_id: 5}
+
+
+def test_graph_settings_that_change_keep_the_old_vectors_and_mean_the_new(store, shelf):
+    """Two extractions of one source model lie in its table; the one asked for last is meant."""
+    first = run(params("first"), store)
+    put_model(shelf, SOURCE, graph={"max_neighbours": 8})
+    second = run(params("first"), store)
+    opened = featurestore.open(store)
+    assert opened.sources[SOURCE].extraction_id == second.extraction_id
+    assert {row["extraction_id"] for row in opened.extractions().to_pylist()} == {
+        first.extraction_id,
+        second.extraction_id,
+    }
+    names = [s.structure_id for s in STRUCTURES[:5]]
+    old, new = (opened.vectors(names, extraction=one.extraction_id) for one in (first, second))
+    assert not np.allclose(old, new)
+    np.testing.assert_array_equal(opened.vectors(names), new)
 
 
 def test_backend_and_compression_are_not_keyed_but_tf32_is():
     card = load_card(SOURCE)
-    assert extraction_id(card) == asked_extraction(Extract(compression=False, backend="dgl", chunk=7))
-    assert extraction_id(card) != asked_extraction(Extract(tf32=True))
+    other = params(chunk=7, compression=False, backend="dgl").extract
+    assert provenance(card, other)["extraction_id"] == extraction_id(card)
+    assert provenance(card, other)["backend"] == "dgl"
+    assert provenance(card, params(tf32=True).extract)["extraction_id"] != extraction_id(card)
 
 
 def test_unknown_source_model_names_the_nearest(store):
     with pytest.raises(
         StrataError, match=r"unknown source model 'alignn_mp_form'; did you mean 'alignn_mp_eform'"
     ):
-        extract(params("first", source_model="alignn_mp_form"), store)
+        run(params("first", source="alignn_mp_form"), store)
 
 
 def test_unknown_dataset_names_the_nearest(store):
     with pytest.raises(StrataError, match=r"unknown dataset 'frist'.*did you mean 'first'"):
-        extract(params("frist"), store)
+        run(params("frist"), store)
 
 
 def test_elements_with_one_feature_row_are_reported_by_dataset(store):
     cell = np.eye(3) * 3.5
     oxides = [Structure(cell, [z, 8], [[0, 0, 0], [0.5, 0.5, 0.5]]) for z in (57, 58, 62, 64, 26)]
     add(store, "oxides", oxides)
-    report = extract(params("first", "oxides"), store)
+    report = run(params("first", "oxides"), store)
     assert report.collisions == {"oxides": [("La", "Ce"), ("Sm", "Gd")]}
     assert "oxides: La = Ce, Sm = Gd share one feature row" in str(report)
     names = [o.structure_id for o in oxides]

@@ -53,7 +53,7 @@ class Alters(Keeping):
         object.__setattr__(
             structure,
             "frac_coords",
-            structure.frac_coords + [[0.25, 0, 0], *[[0, 0, 0]] * (structure.n_atoms - 1)],
+            structure.frac_coords + 0.25 * np.eye(structure.n_atoms, 3),
         )
         return found
 
