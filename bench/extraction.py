@@ -29,8 +29,10 @@ from zoo.backbones.alignn.backbone import Prepared
 from zoo.backbones.alignn.batch import Batch, by_angles, collate
 from zoo.backbones.alignn.graph import build, line_graph
 from zoo.backbones.engine import Engine
-from zoo.hub import load_source
+from zoo.extraction import make_engine
+from zoo.hub import SourceModel, load_source
 
+SOURCE = "alignn_mp_eform"
 BATCH = 32
 WARM_UPS = 3
 ATOMS = (0, 8, 20, 50, 200)  # cell sizes that are timed apart
@@ -55,8 +57,11 @@ def main() -> None:
 def measure(count: int, repeats: int, seed: int) -> dict[str, float | int | str]:
     """Time the four ways and the floor; milliseconds are per structure."""
     structures = sample(count, seed)
-    source = load_source("alignn_mp_eform")
-    plain, packed = (Engine(source, Extract(compression=on, device="cpu")) for on in (False, True))
+    source = load_source(SOURCE)
+    plain, packed = (
+        make_engine(SOURCE, Extract(device="cpu", backbones={"alignn": {"compression": on}}))
+        for on in (False, True)
+    )
     reference = Reference(source)
     atoms = [reference.atoms(s) for s in structures]
 
@@ -85,7 +90,7 @@ def measure(count: int, repeats: int, seed: int) -> dict[str, float | int | str]
         "ours_plain": timed(lambda: plain(structures)),
         "ours_compressed": timed(lambda: packed(structures)),
     }
-    floor = floor_seconds(prepared, packed.settings.angles_per_batch) / count * 1e3
+    floor = floor_seconds(prepared, packed.backbone.batch_cost) / count * 1e3
     single, batched = (ms["alignn_graph"] + ms[f"alignn_model_{k}"] for k in ("single", "batched"))
     a, b = packed(structures), plain(structures)
     rows = np.array([[len(g.src), len(line_graph(g, source.card.graph).src)] for g in graphs])
@@ -95,7 +100,7 @@ def measure(count: int, repeats: int, seed: int) -> dict[str, float | int | str]
         "ratio_graph": ms["alignn_graph"] / ms["ours_graph"],
         "floor_ratio": ms["ours_model_compressed"] / floor,
         "ratio_compression": ms["ours_plain"] / ms["ours_compressed"],
-        "angles_left": float(a.counts[:, 4].sum() / rows[:, 1].sum()),
+        "angles_left": float(a.counts["n_distinct_angles"].sum() / rows[:, 1].sum()),
         "prediction_difference_over_spread": float(
             np.abs(a.prediction - b.prediction).max() / b.prediction.std()
         ),
@@ -130,15 +135,15 @@ def growth(engine: Engine, structures: list[Structure]) -> dict[str, float]:
 class Reference:
     """alignn's builder and model, as its own scripts call them."""
 
-    def __init__(self, source: object) -> None:
+    def __init__(self, source: SourceModel) -> None:
         import dgl
         from alignn.graphs import Graph
         from jarvis.core.atoms import Atoms
 
-        from zoo.backbones.alignn.dgl import DglBackend
+        from zoo.backbones.alignn.dgl import DglNetwork
 
         self._dgl, self._graph, self._atoms = dgl, Graph, Atoms
-        self._model = DglBackend(source).model  # type: ignore[arg-type]
+        self._model = DglNetwork(source.state, source.card.architecture, source.card.graph).model
 
     def atoms(self, structure: Structure) -> object:
         """A jarvis-tools Atoms object."""

@@ -29,12 +29,16 @@ import pyarrow.parquet as pq
 from featurestore.query.store import open_store
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import compact, verify
-from featurestore.tables.schema import CHECKPOINTS, SCHEMAS, VECTOR, WIDTH
+from featurestore.tables.schema import EXTRACTIONS, SCHEMAS, features_schema
 from featurestore.tables.writer import TableWriter
+from zoo.backbones.alignn.backbone import ALIGNN
 
 EXTRACTION = "0123456789abcdef"
+SOURCE = "alignn_mp_eform"  # whose shape the made-up vectors have
+CHECKPOINTS, WIDTH = ALIGNN().checkpoints, ALIGNN().architecture.hidden_features
+FEATURES = features_schema(ALIGNN.counts, CHECKPOINTS)
 SHARD = 2048  # structures, as `strata extract` commits them
-SET = "atom_bond_angle_last"
+SET = "last"
 CSV_FILES = 500  # read, and scaled up
 
 
@@ -172,7 +176,7 @@ def csv_seconds(folder: Path, X: np.ndarray) -> float:
 
 def root_bytes(root: Path) -> int:
     """Return the size of all vectors."""
-    return sum(path.stat().st_size for path in (root / "features").glob("*.parquet"))
+    return sum(path.stat().st_size for path in StoreLayout(root).features(SOURCE).glob("*.parquet"))
 
 
 def make_store(root: Path, rows: int) -> None:
@@ -203,10 +207,19 @@ def make_store(root: Path, rows: int) -> None:
         "structures",
         {"structure_id": ids, **{k: [v] * rows for k, v in one.items()}, "frac_coords": [[0.0] * 3] * rows},
     )
-    with TableWriter(layout.features, SCHEMAS["features"], "bench") as writer:
+    describe(layout)
+    with TableWriter(layout.features(SOURCE), FEATURES, "bench") as writer:
         for start in range(0, rows, SHARD):
             some = ids[start : start + SHARD]
             writer.commit(str(start), vectors(some, rng), (), {"extraction_id": EXTRACTION})
+
+
+def describe(layout: StoreLayout) -> None:
+    """Write the row that says what the vectors are."""
+    from etl.extract import describe as write
+
+    with TableWriter(layout.extractions(SOURCE), EXTRACTIONS, "bench") as writer:
+        write(writer, ALIGNN(), {"source_model": SOURCE, "extraction_id": EXTRACTION}, is_default=True)
 
 
 def commit(folder: Path, kind: str, columns: dict[str, Any]) -> None:
@@ -221,14 +234,16 @@ def vectors(ids: list[str], rng: np.random.Generator) -> pa.Table:
     columns: dict[str, Any] = {
         "structure_id": ids,
         "extraction_id": [EXTRACTION] * n,
-        "source_model": ["m"] * n,
-        **{field.name: [1] * n for field in SCHEMAS["features"] if field.type == pa.int64()},
+        "source_model": [SOURCE] * n,
+        **{field.name: [1] * n for field in FEATURES if field.type == pa.int64()},
         "prediction": pa.array(np.zeros(n, np.float32)),
     }
     for checkpoint in CHECKPOINTS:
         flat = rng.standard_normal(n * WIDTH, dtype=np.float32)
-        columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=VECTOR)
-    return pa.Table.from_pydict(columns, SCHEMAS["features"])
+        columns[checkpoint.name] = pa.FixedSizeListArray.from_arrays(
+            pa.array(flat), type=FEATURES.field(checkpoint.name).type
+        )
+    return pa.Table.from_pydict(columns, FEATURES)
 
 
 def encodings(folder: Path) -> dict[str, Any]:
@@ -247,7 +262,7 @@ def encodings(folder: Path) -> dict[str, Any]:
     split_dataset(root, "dielectric_constant", ["random"], [0, 1, 2])
     store = open_store(root)
     table = store.sql(
-        f"SELECT structure_id, {', '.join(c.name for c in CHECKPOINTS)} FROM stored_features"
+        f"SELECT structure_id, {', '.join(c.name for c in CHECKPOINTS)} FROM features"
     ).to_arrow_table()
     numbers = {
         c.name: table[c.name].combine_chunks().flatten().to_numpy().reshape(-1, WIDTH) for c in CHECKPOINTS

@@ -22,7 +22,7 @@ from extraction import cpu_name, sample
 
 from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.batch import collate
-from zoo.backbones.alignn.dgl import DglBackend
+from zoo.backbones.alignn.dgl import DglNetwork
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.network import Alignn
 from zoo.hub import load_source
@@ -59,7 +59,7 @@ def measure(batches: int, repeats: int, seed: int) -> dict[str, float | int | st
     target = torch.randn(len(structures), generator=torch.Generator().manual_seed(seed))
     packed = [prepare(s, source.card.graph, True, 10**7).quotient for s in structures]
     plain = [prepare(s, source.card.graph, False, 10**7) for s in structures]
-    reference = DglBackend(source)
+    reference = DglNetwork(source.state, source.card.architecture, source.card.graph)
     pairs = [reference.graphs(p) for p in plain]
     groups = [slice(i, i + BATCH) for i in range(0, len(structures), BATCH)]
 
