@@ -98,10 +98,11 @@ def embed(
 
     >>> from ase.build import bulk
     >>> found = embed([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.64)], ids=["copper", "salt"])
-    >>> found.vectors.shape, list(found.frame.columns)
-    ((2, 768), ['atom_8', 'bond_8', 'angle_4'])
-    >>> found.frame.loc["salt", "atom_8"].shape
-    (256,)
+    >>> found.vectors.shape == (2, sum(checkpoint.width for checkpoint in found.checkpoints))
+    True
+    >>> deepest = found.checkpoints[0]
+    >>> found.frame.loc["salt", deepest.name].shape == (deepest.width,)
+    True
     """
     items = list(structures)
     names = list(range(len(items))) if ids is None else list(ids)

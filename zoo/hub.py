@@ -245,14 +245,18 @@ def weights_path(card: SourceCard) -> Path:
     return fetched_folder(card.name) / FETCHED_WEIGHTS
 
 
-@cache
 def load_source(name: str) -> SourceModel:
     """Load a source model's weights, strictly; a network without weights has an empty state.
 
-    Raises `StrataError` if the file is missing or changed (both hashes are named), if a tensor is missing,
-    unexpected or of another shape, or holds NaN.
+    Read once as long as its card stays the same. Raises `StrataError` if the file is missing or changed (both
+    hashes are named), if a tensor is missing, unexpected or of another shape, or holds NaN.
     """
-    card = load_card(name)
+    return _read_once(load_card(name).model_dump_json())
+
+
+@cache
+def _read_once(text: str) -> SourceModel:
+    card = SourceCard.model_validate_json(text)
     return SourceModel(card, load_state(card))
 
 

@@ -82,7 +82,6 @@ def publish(
         raise StrataError(
             f"{folder} cannot be written ({error.strerror}); name another in {hub.MODELS_VARIABLE}"
         ) from None
-    hub.load_source.cache_clear()
     return card
 
 

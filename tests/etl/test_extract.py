@@ -228,9 +228,7 @@ def shelf(tmp_path, monkeypatch) -> Path:
     (folder / f"{SOURCE}.safetensors").symlink_to(hub.WEIGHTS / f"{SOURCE}.safetensors")
     monkeypatch.setattr(hub, "MODELS", folder)
     monkeypatch.setattr(hub, "WEIGHTS", folder)
-    load_source.cache_clear()
-    yield folder
-    load_source.cache_clear()
+    return folder
 
 
 def put_model(shelf: Path, name: str, graph: dict | None = None, state: dict | None = None) -> str:

@@ -32,9 +32,7 @@ CONFIG = {
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("STRATA_CACHE", str(tmp_path / "cache"))
-    load_source.cache_clear()
-    yield tmp_path
-    load_source.cache_clear()
+    return tmp_path
 
 
 @functools.cache

@@ -238,7 +238,6 @@ def test_published_network_is_a_source_model(made, tmp_path, monkeypatch):
     assert card.metrics == {"val_mae": pytest.approx(done[0].val_mae, abs=1e-5)}
     model = TrainedModel.load(StoreLayout(root / "store").trained("models", DATASET) / done[0].run_id)
     assert all(torch.equal(load_source("mine").state[k], t) for k, t in model.state.items())
-    load_source.cache_clear()
 
 
 def test_settings_are_recorded(made):
