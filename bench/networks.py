@@ -49,9 +49,9 @@ GAMMA, C, EPSILON, CUT = 0.2, 10.0, 0.02, 8.0  # of the one fixed head; gamma ov
 
 WHAT = f"""`python bench/networks.py`: whole processes of `strata extract` on two cores over the structures
 of `dielectric_constant`, `piezoelectric_tensor` and `jarvis_3d`, the start of Python and of the libraries
-included; one SVR (RBF, gamma {GAMMA} over the width, C {C:g}, epsilon {EPSILON} of the deviation) per checkpoint, `random`
-splits 0 to 4. Errors are validation MAE over Base's; no test part was read. Means are geometric, over the 17
-targets that are no energies."""
+included; one SVR (RBF, gamma {GAMMA} over the width, C {C:g}, epsilon {EPSILON} of the deviation) per
+checkpoint, `random` splits 0 to 4. Errors are validation MAE over Base's; no test part was read. Means are
+geometric, over the 17 targets that are no energies."""
 
 
 @dataclass(frozen=True, slots=True)

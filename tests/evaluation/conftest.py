@@ -11,6 +11,7 @@ import pytest
 from core.params import Params, parse
 from featurestore import StoreLayout, TableWriter
 from featurestore.tables.schema import ENTRIES, PREDICTIONS, RUNS, STRUCTURES, TARGETS
+from tests.stores import describe
 
 DATASET = "ase_elements"
 UNITS = {"bulk_modulus": "GPa", "volume": "Å³/atom"}
@@ -137,5 +138,6 @@ def small(tmp_path) -> Small:
         for head, errors in ERRORS.items():
             shift = np.array([errors.get(part, 0.0) for part in PARTS])
             made.add_run(f"{prop}-{head}", prop, head, y + shift, val_mae=errors["val"])
+    describe(made.store, "f" * 16, "alignn_mp_eform")
     (tmp_path / "params.yaml").write_text("datasets: [ase_elements]\n", encoding="utf-8")
     return made

@@ -4,7 +4,8 @@ import pytest
 
 from evaluation.experiments import run
 from evaluation.experiments.checkpoints import depth_of, kinds_of
-from featurestore.query.feature_sets import FEATURE_SETS
+from featurestore.query.feature_sets import named_sets
+from tests.stores import CHECKPOINTS
 
 
 def test_kinds_are_read_off_the_names_of_the_sets():
@@ -18,8 +19,8 @@ def test_sets_compete_on_validation_and_one_of_each_kind_looks(synthetic, ask, t
     section = {"targets": {"alpha": ["energy"]}, "heads": ["ridge"], "seeds": [0, 1]}
     result = run("checkpoints", ask(checkpoints=section), synthetic, tmp_path)
     validation, table, scores = (result.tables[name] for name in ("validation", "table", "scores"))
-    assert set(validation["feature_set"]) == set(FEATURE_SETS)
-    assert table["kind"].tolist() == kinds_of(FEATURE_SETS)
+    assert set(validation["feature_set"]) == set(named_sets(CHECKPOINTS))
+    assert table["kind"].tolist() == kinds_of(tuple(named_sets(CHECKPOINTS)))
     assert table["kind"].nunique() == 6
     chosen = scores[scores["role"] == "chosen"]
     assert len(chosen) == 6 * 2

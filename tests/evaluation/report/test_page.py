@@ -8,7 +8,6 @@ from core.errors import StrataError
 from evaluation.evaluate import evaluate
 from evaluation.report.page import gather, read_parity
 from featurestore import Reject, TableWriter
-from featurestore.query.feature_sets import FEATURE_SETS
 from featurestore.tables.schema import ENTRIES
 
 
@@ -46,7 +45,7 @@ def test_points_carry_the_formula(page):
 
 def test_checkpoints_that_heads_read_are_marked(page):
     used = [checkpoint.name for checkpoint in page.checkpoints if checkpoint.is_used]
-    assert used == list(FEATURE_SETS["atom_bond_angle_last"])
+    assert used == ["atom_8", "bond_8", "angle_4"]
     assert len(page.checkpoints) > len(used)
 
 

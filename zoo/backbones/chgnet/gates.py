@@ -39,7 +39,7 @@ class Gated(NamedTuple):
         return table.view(-1, atoms.shape[1])
 
     def messages(self, table: Tensor, rows: Tensor, own: Tensor | None = None) -> Tensor:
-        """Return m messages (m, w): `rows` (2m, ·) says what cores, then gates, add up; `own` (m, w) is added."""
+        """Return m messages (m, w): `rows` (2m, ·): what cores, then gates, add up; `own` (m, w) is added."""
         hidden = F.embedding_bag(rows, table, mode="sum").view(2, len(rows) // 2, table.shape[1])
         if own is not None and self.own is not None:
             hidden.baddbmm_(own.expand(2, -1, -1), self.own)
