@@ -66,7 +66,7 @@ class ExtractReport:
 def extract(
     params: Params, store_root: str | Path, source_models: Sequence[str] | None = None
 ) -> list[ExtractReport]:
-    """Extract what the datasets of `params` lack, by `source_models` (default: all that the params name).
+    """Extract what the datasets of `params` lack, by each of `source_models` (default: all in the params).
 
     Committed chunks survive anything and are not run again. Raises `StrataError` for an unknown dataset or
     source model, damaged weights, or a store that another process is writing to.
@@ -170,10 +170,15 @@ def _results(
             parts.append(part)
         offsets = np.cumsum([0, *lengths])
         errors = {int(offsets[k]) + i: e for k, part in enumerate(parts) for i, e in part.errors.items()}
-        counts = {name: np.concatenate([p.counts[name] for p in parts]) for name in parts[0].counts}
-        vectors = {name: np.concatenate([p.vectors[name] for p in parts]) for name in parts[0].vectors}
         prediction = np.concatenate([part.prediction for part in parts])
+        counts = _joined([part.counts for part in parts])
+        vectors = _joined([part.vectors for part in parts])
         yield list(chunk), Extracted(counts, prediction, vectors, errors)
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put arrays of the same names one after another."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _rows(
@@ -222,7 +227,7 @@ def _rejected(store: FeatureStore, name: str, datasets: Sequence[str]) -> dict[s
 def _collisions(
     store: FeatureStore, backbone: Backbone, datasets: Sequence[str]
 ) -> dict[str, list[tuple[str, ...]]]:
-    """Find elements of each dataset that the network cannot tell apart; datasets without are left out."""
+    """Find the elements of each dataset that the network cannot tell apart; datasets without are left out."""
     found = store.sql(
         """
         SELECT dataset, list_distinct(flatten(list(numbers)))

@@ -1,6 +1,7 @@
 """Source models: cards that say what is true, and weights that are checked before they are used."""
 
 import hashlib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,80 @@ def test_hash_of_weights_sees_every_change(state, change):
 def test_hash_of_weights_sees_a_name(state):
     renamed = {name.replace("fc.bias", "fc.bia"): tensor for name, tensor in state.items()}
     assert weights_hash(renamed) != weights_hash(state)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Path:
+    """The folder of one's own models."""
+    monkeypatch.setenv(hub.MODELS_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def test_a_card_of_ones_own_is_found_first_with_weights_beside_it(own, state):
+    path, right = saved(own, state | {"fc.bias": state["fc.bias"] + 1})
+    card = summary(right) | {"weights": path.name}
+    (own / f"{NAME}.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    (own / "mine.yaml").write_text(yaml.safe_dump(card | {"name": "mine"}), encoding="utf-8")
+    assert {"mine", NAME} <= set(list_models())
+    for name in ("mine", NAME):
+        assert torch.equal(load_source(name).state["fc.bias"], state["fc.bias"] + 1)
+
+
+def test_weights_of_ones_own_stay_in_their_folder(own):
+    card = summary(load_card(NAME)) | {"name": "mine", "weights": "../weights.safetensors"}
+    (own / "mine.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    with pytest.raises(StrataError, match="not a valid name"):
+        load_source("mine")
+
+
+def put_installed(own: Path, **changes) -> None:
+    """Write a card whose weights an installed package carries; here a file of pytest's own."""
+    distribution = metadata.distribution("pytest")
+    file = next(str(path) for path in distribution.files if path.name == "py.typed")
+    installed = {"distribution": "pytest", "version": distribution.version, "file": file, "extra": "dev"}
+    installed["sha256"] = hashlib.sha256(Path(distribution.locate_file(file)).read_bytes()).hexdigest()
+    card = summary(load_card(NAME)) | {"name": "carried", "weights": None, "file_sha256": ""}
+    text = yaml.safe_dump(card | {"installed": installed | changes})
+    (own / "carried.yaml").write_text(text, encoding="utf-8")
+
+
+def test_an_installed_file_is_found_and_checked(own):
+    put_installed(own)
+    path = hub.installed_path(load_card("carried").installed)
+    assert path.name == "py.typed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distribution": "no-such-package"}, r"no-such-package.* is not installed; .*\[dev\]"),
+        ({"version": "0.0.1"}, r"pytest .* is installed; the card's weights are those of 0.0.1"),
+        ({"sha256": "0" * 64}, r"py.typed: its SHA-256 is [0-9a-f]{64}, the card says 0{64}"),
+        ({"file": "pytest/gone.pt"}, r"gone.pt cannot be read .*; install the package again"),
+    ],
+)
+def test_an_installed_file_that_is_another_is_refused(own, changes, message):
+    put_installed(own, **changes)
+    with pytest.raises(StrataError, match=message):
+        load_source("carried")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": None},
+        {"file_sha256": ""},
+        {"published": {"file": "x.zip", "url": "https://example.org/x.zip"}},
+    ],
+    ids=["none", "no hash", "two"],
+)
+def test_weights_come_from_one_place(shelf, changes):
+    put_card(shelf, **changes)
+    with pytest.raises(StrataError, match="a card names either weights with file_sha256"):
+        load_card(NAME)
+
+
+def test_an_unknown_backbone_is_named(shelf):
+    put_card(shelf, backbone="alinn")
+    with pytest.raises(StrataError, match=r"unknown backbone 'alinn'; did you mean 'alignn'"):
+        load_card(NAME)

@@ -122,7 +122,8 @@ class Runner(ABC):
     """The heavy half: weights on a device, run on batches of prepared structures."""
 
     def __init__(self, backbone: Any, state: Mapping[str, Any], device: Any) -> None:
-        self.backbone, self.state, self.device = backbone, state, device
+        del state
+        self.backbone, self.device = backbone, device
 
     @abstractmethod
     def run(self, prepared: Sequence[Any], checkpoints: Sequence[str]) -> Output:

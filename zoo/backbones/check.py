@@ -16,17 +16,16 @@ _Demand = Callable[[object, str], None]  # what must hold, and the point of the 
 
 
 def examples() -> list[Structure]:
-    """Return small crystals that any network of inorganic materials takes."""
+    """Return small crystals that any network of materials takes: salts, an oxide, a carbide, a metal."""
     fcc = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
-    origin = [0.0, 0.0, 0.0]
-    pair = [origin, [0.5, 0.5, 0.5]]
-    oxide = [[0.5, 0.5, 0.5], origin, [0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
+    pair = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
+    oxide = [[0.5, 0.5, 0.5], [0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
     return [
         Structure(fcc * 5.69, [11, 17], pair),
         Structure(np.eye(3) * 4.12, [55, 17], pair),
         Structure(np.eye(3) * 3.95, [22, 38, 8, 8, 8], oxide),
-        Structure(fcc * 4.36, [14, 6], [origin, [0.25, 0.25, 0.25]]),
-        Structure(np.diag([3.2, 3.4, 4.9]), [12, 12], [origin, [0.5, 0.48, 0.5]]),
+        Structure(fcc * 4.36, [14, 6], [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]]),
+        Structure(np.diag([3.2, 3.4, 4.9]), [12, 12], [[0.0, 0.0, 0.0], [0.5, 0.48, 0.5]]),
     ]
 
 

@@ -1,13 +1,13 @@
 """ALIGNN's light half: from a structure to the compressed graph that the network reads, without torch."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from core.params import Section
 from core.structure import InvalidStructure, Structure
-from zoo.backbones.alignn.architecture import Architecture
+from zoo.backbones.alignn.architecture import Architecture as Sizes
 from zoo.backbones.alignn.elements import collisions
 from zoo.backbones.alignn.graph import Graph, GraphSettings, build, line_graph
 from zoo.backbones.alignn.quotient import Quotient, compress, uncompressed
@@ -16,18 +16,13 @@ from zoo.backbones.base import Backbone, Checkpoint
 MAX_ANGLES = 4_000_000
 
 
-class Settings(Section):
+class AlignnSettings(Section):
     """How ALIGNN is run; the vectors are the same to float32 rounding."""
 
     backend: Literal["torch", "dgl"] = Field("torch", description="our forward pass, or alignn's own by DGL")
     compression: bool = Field(True, description="run the network once per symmetry class")
     angles_per_batch: int = Field(8_000, ge=1, description="(compressed) angles run together")
     max_angles: int = Field(MAX_ANGLES, ge=1, description="a structure with more angles is rejected")
-
-
-# inside the class below, these names are its attributes
-_Architecture: TypeAlias = Architecture
-_Settings: TypeAlias = Settings
 
 
 class Prepared(NamedTuple):
@@ -47,13 +42,13 @@ class ALIGNN(Backbone):
 
     name = "alignn"
     runner = "zoo.backbones.alignn.runner:AlignnRunner"
-    Architecture = Architecture
+    Architecture = Sizes
     Graph = GraphSettings
-    Settings = Settings
+    Settings = AlignnSettings
     counts = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
-    architecture: _Architecture
+    architecture: Sizes
     graph: GraphSettings
-    settings: _Settings
+    settings: AlignnSettings
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -114,7 +114,7 @@ def collate(quotients: Sequence[Quotient]) -> Batch:
 
 
 def by_angles(quotients: Sequence[Quotient], limit: int) -> Iterator[list[int]]:
-    """Cut quotient graphs into batches of at most `limit` angles; a larger one goes alone."""
+    """Cut quotient graphs into batches of at most `limit` angles, small ones first (see `by_cost`)."""
     return by_cost([len(quotient.cosine) for quotient in quotients], limit)
 
 
