@@ -1,7 +1,12 @@
 """The commands predict and zoo as a user types them."""
 
+import re
+
+import yaml
 from typer.testing import CliRunner
 
+from core.params import Params
+from etl.ingest import ingest
 from tests.stores import EXTRACTION, small_store, structure_id
 from zoo import predict as module
 from zoo.cli import app
@@ -18,6 +23,8 @@ def call(*args: str):
 def test_predict_prints_unit_head_and_error_and_names_what_failed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("datasets: [ase_elements]\n")
+    for dataset in ("emt_alloys", "ase_elements"):  # what their cards say is kept there
+        ingest(dataset, Params(), tmp_path / "store")
     model = ChosenModel(
         run_id="r",
         dataset="emt_alloys",
@@ -61,3 +68,14 @@ def test_near_finds_kept_structures(tmp_path):
     assert "Nearest to beta-3 by synthetic/angle_4" in told.output
     assert told.output.count(structure_id(0)[:40]) == 2
     assert EXTRACTION not in told.output
+
+
+def test_zoo_show_has_what_identifies_a_model():
+    done = call("zoo", "show", "alignn_mp_eform")
+    card = yaml.safe_load(done.stdout)
+    assert card["backbone"] == "alignn"
+    assert len(card["weights_sha256"]) == 64
+
+
+def test_zoo_verify_reads_the_weights():
+    assert re.fullmatch(r"alignn_mp_eform: [0-9a-f]{64}\n", call("zoo", "verify", "alignn_mp_eform").stdout)

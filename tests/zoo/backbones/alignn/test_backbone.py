@@ -121,4 +121,4 @@ def test_preparing_works_where_torch_is_not():
         "print(find('alignn')().prepare(Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])).n_bonds)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "6"
+    assert done.stdout.strip() == "18"
