@@ -28,7 +28,7 @@ from heads.fit import fit
 from zoo.training.finetune import finetune
 
 FOLDER = "experiments"  # in the store
-_SHARED = ("entries", "targets", "structures", "features")
+_SHARED = ("entries", "targets", "structures", "datasets", "published", "features", "extractions")
 _MADE_ON_THE_WAY = (".graphs",)
 
 

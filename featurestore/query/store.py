@@ -226,7 +226,7 @@ class FeatureStore:
         """Return the `k` nearest structures: distance, structure_id, formula, n_atoms, entries.
 
         asked: an entry_id or structure_id, itself left out of the answer, or a vector (width,). checkpoint:
-        any, with its source model before it (`chgnet/atom_3`) where that is not the default; None: the
+        any, with its source model before it (SOURCE/CHECKPOINT) where that is not the default; None: the
         deepest one of the default's first kind. `dataset` restricts the search. Raises `StrataError` for
         unknown names.
         """
