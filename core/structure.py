@@ -111,7 +111,7 @@ class Structure:
     @property
     def symbols(self) -> list[str]:
         """Element symbol of every atom."""
-        return [SYMBOLS[number] if number < len(SYMBOLS) else f"Z{number}" for number in self.numbers]
+        return [_symbol(number) for number in self.numbers]
 
     @property
     def formula(self) -> str:
@@ -120,11 +120,7 @@ class Structure:
         >>> Structure(np.eye(3), [1, 6, 1, 1, 1], np.zeros((5, 3))).formula
         'CH4'
         """
-        symbols = self.symbols
-        rank = {"C": 0, "H": 1} if "C" in symbols else {}
-        order = sorted(set(symbols), key=lambda symbol: (rank.get(symbol, 2), symbol))
-        counts = ((symbol, symbols.count(symbol)) for symbol in order)
-        return "".join(symbol if count == 1 else f"{symbol}{count}" for symbol, count in counts)
+        return hill_formula(self.numbers)
 
     @property
     def structure_id(self) -> str:
@@ -228,6 +224,23 @@ class Structure:
             "cartesian": False,
             "props": [""] * self.n_atoms,
         }
+
+
+def hill_formula(numbers: NDArray[np.uint8]) -> str:
+    """Formula of atoms in Hill order: C, H, then alphabetical.
+
+    >>> hill_formula(np.array([8, 1, 6, 8], np.uint8))
+    'CHO2'
+    """
+    found, counts = np.unique(numbers, return_counts=True)
+    amounts = {_symbol(number): int(count) for number, count in zip(found, counts, strict=True)}
+    rank = {"C": 0, "H": 1} if "C" in amounts else {}
+    order = sorted(amounts, key=lambda symbol: (rank.get(symbol, 2), symbol))
+    return "".join(symbol if amounts[symbol] == 1 else f"{symbol}{amounts[symbol]}" for symbol in order)
+
+
+def _symbol(number: int) -> str:
+    return SYMBOLS[number] if number < len(SYMBOLS) else f"Z{number}"
 
 
 def cell_volume(lattice: NDArray[np.float64]) -> float:

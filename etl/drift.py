@@ -93,7 +93,7 @@ def drift(
         far = np.abs(result.vectors[checkpoint.name] - old).max(axis=1) / (spread if spread > 0 else 1)
         far[np.isnan(far)] = np.inf
         worst = max(worst, (float(far.max()), checkpoint.name, int(far.argmax())))
-    here = environment()
+    here = environment(engine.backbone)
     recorded = {key: kept[key] for key in here if key in kept}
     return Drift(source.extraction_id, len(chosen), worst[0], worst[1], chosen[worst[2]], recorded, here)
 

@@ -9,16 +9,18 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from core.composition import Composition
 from core.executor import Executor, Processes, count
 from core.params import Extract
 from core.structure import Structure
 from zoo.backbones.base import Backbone
-from zoo.backbones.engine import Engine, Extracted, pick_device, prepare
+from zoo.backbones.engine import Engine, Extracted, device_of, is_gpu, prepare
 from zoo.hub import SourceCard, backbone_of, load_card, load_source, weights_path
 
 _WORTH_IT = 2000  # structures; fewer are done before the workers would be up
@@ -52,12 +54,19 @@ def provenance(card: SourceCard, settings: Extract) -> dict[str, str]:
         "code_schema": str(backbone.code_schema),
         **{name: str(value).lower() for name, value in backbone.settings.model_dump(mode="json").items()},
     }
-    return facts | environment()
+    return facts | environment(backbone)
 
 
-def environment() -> dict[str, str]:
-    """Return what may move the last digits: torch, numpy and the platform."""
-    return {"torch": version("torch"), "numpy": np.__version__, "platform": platform.platform()}
+def environment(backbone: Backbone) -> dict[str, str]:
+    """Return what may move the last digits: numpy, what the backbone runs on, and the platform.
+
+    Of the backbone's modules only those that are installed are named; none is imported.
+    """
+    versions = {}
+    for module, _ in backbone.stack:
+        with suppress(metadata.PackageNotFoundError):
+            versions[module] = metadata.version(module)
+    return versions | {"numpy": np.__version__, "platform": platform.platform()}
 
 
 def make_engine(source_model: str, settings: Extract) -> Engine:
@@ -68,7 +77,7 @@ def make_engine(source_model: str, settings: Extract) -> Engine:
 
 def run_tasks(
     source_model: str,
-    tasks: Iterable[list[Structure]],
+    tasks: Iterable[list[Structure | Composition]],
     settings: Extract,
     total: int,
     executor: type[Executor] = Processes,
@@ -77,7 +86,7 @@ def run_tasks(
     workers = count(settings.workers, total, _WORTH_IT)
     if workers == 0:
         yield from map(make_engine(source_model, settings), tasks)
-    elif pick_device(settings.device).type == "cuda":
+    elif is_gpu(device_of(backbone_of(load_card(source_model)), settings.device)):
         engine = make_engine(source_model, settings)
         yield from map(
             engine.run, executor(workers, _start_preparing, (source_model, settings)).ordered(_prepare, tasks)
@@ -97,12 +106,12 @@ def _start_preparing(source_model: str, settings: Extract) -> None:
     _backbone = backbone_of(load_card(source_model), settings.backbones)
 
 
-def _extract(structures: list[Structure]) -> Extracted:
+def _extract(structures: list[Structure | Composition]) -> Extracted:
     assert _engine is not None
     return _engine(structures)
 
 
-def _prepare(structures: list[Structure]) -> list[Any]:
+def _prepare(structures: list[Structure | Composition]) -> list[Any]:
     assert _backbone is not None
     return prepare(_backbone, structures)
 

@@ -55,6 +55,7 @@ class Backbone(ABC):
     pooling: ClassVar[str] = "mean"
     counts: ClassVar[tuple[str, ...]] = ()  # whole numbers beside the vectors, such as n_bonds
     has_weights: ClassVar[bool] = True
+    needs_positions: ClassVar[bool] = True  # False: it also takes a `Composition`
     stack: ClassVar[tuple[tuple[str, str], ...]] = (("torch", "extract"),)  # (module, extra) it runs on
 
     def __init__(
@@ -83,6 +84,7 @@ class Backbone(ABC):
     def prepare(self, structure: Structure) -> Any:
         """Turn a validated structure into what the runner reads; no torch.
 
+        A `Composition` comes only where `needs_positions` is False.
         Raises `InvalidStructure`, and nothing else, for a structure that this network cannot take.
         """
 
@@ -112,6 +114,11 @@ class Backbone(ABC):
         }
 
     @classmethod
+    def runs_on_torch(cls) -> bool:
+        """Tell whether there is a device to choose, and torch to be imported for it."""
+        return any(module == "torch" for module, _ in cls.stack)
+
+    @classmethod
     def import_stack(cls) -> None:
         """Import what it runs on; a missing library raises `StrataError` that says how to get it."""
         for module, extra in cls.stack:
@@ -119,7 +126,10 @@ class Backbone(ABC):
 
 
 class Runner(ABC):
-    """The heavy half: weights on a device, run on batches of prepared structures."""
+    """The heavy half: weights on a device, run on batches of prepared structures.
+
+    device: of torch; None where the backbone does not run on torch.
+    """
 
     def __init__(self, backbone: Any, state: Mapping[str, Any], device: Any) -> None:
         del state

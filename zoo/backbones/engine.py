@@ -1,18 +1,23 @@
 """The extraction engine: structures in, pooled vectors and the source model's prediction out."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from core.composition import Composition
 from core.errors import StrataError, unknown
+from core.lazy import need
 from core.params import Extract
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.base import Backbone, Output, by_cost
 from zoo.backbones.registry import runner_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Extracted(NamedTuple):
@@ -37,17 +42,17 @@ class Engine:
     def __init__(self, backbone: Backbone, state: Mapping[str, Any], settings: Extract | None = None) -> None:
         self.backbone = backbone
         self.settings = settings or Extract()
-        self.device = pick_device(self.settings.device)
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
+        self.device = device_of(backbone, self.settings.device)
+        if self.device is not None and self.settings.threads:
+            need("torch", "extract").set_num_threads(self.settings.threads)
         self.runner = runner_of(type(backbone))(backbone, state, self.device)
 
-    def prepare(self, structures: Sequence[Structure]) -> list[Any]:
+    def prepare(self, structures: Sequence[Structure | Composition]) -> list[Any]:
         """Turn structures into what the runner reads; one that cannot be taken becomes its reject."""
         return prepare(self.backbone, structures)
 
     def __call__(
-        self, structures: Sequence[Structure], checkpoints: Sequence[str] | None = None
+        self, structures: Sequence[Structure | Composition], checkpoints: Sequence[str] | None = None
     ) -> Extracted:
         """Extract from validated structures; results keep their order."""
         return self.run(self.prepare(structures), checkpoints)
@@ -79,19 +84,20 @@ class Engine:
         """Run one batch; out of memory, its halves; a structure that does not fit alone is rejected."""
         try:
             output = self.runner.run([p for _, p in members], names)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if is_gpu(self.device):
+                need("torch", "extract").cuda.empty_cache()
         else:
             _put(output, [i for i, _ in members], result)
             return
         if len(members) == 1:
             i, p = members[0]
+            where = self.device or "this machine"
             result.errors[i] = InvalidStructure(
                 "too_large",
-                f"a structure with {self.backbone.describe(p)} does not fit into the memory of {self.device}",
+                f"a structure with {self.backbone.describe(p)} does not fit into the memory of {where}",
             )
             return
         middle = len(members) // 2
@@ -99,15 +105,25 @@ class Engine:
         self._run_batch(members[middle:], names, result)
 
 
-def prepare(backbone: Backbone, structures: Sequence[Structure]) -> list[Any]:
+def prepare(backbone: Backbone, structures: Sequence[Structure | Composition]) -> list[Any]:
     """Turn structures into what a backbone's runner reads; one that cannot be taken becomes its reject."""
     found: list[Any] = []
     for structure in structures:
         try:
-            found.append(backbone.prepare(structure))
+            found.append(backbone.prepare(_readable(backbone, structure)))
         except InvalidStructure as error:
             found.append(error)
     return found
+
+
+def _readable(backbone: Backbone, structure: Structure | Composition) -> Any:
+    """Give the backbone what it can read; only one that needs no positions is given a composition."""
+    if backbone.needs_positions and isinstance(structure, Composition):
+        raise InvalidStructure(
+            "no_structure",
+            f"only the composition {structure.formula} is known; {backbone.name} needs atomic positions",
+        )
+    return structure
 
 
 def _put(output: Output, index: list[int], result: Extracted) -> None:
@@ -119,11 +135,12 @@ def _put(output: Output, index: list[int], result: Extracted) -> None:
 
 
 @contextmanager
-def _precision(device: torch.device, tf32: bool) -> Iterator[None]:
+def _precision(device: "torch.device | None", tf32: bool) -> Iterator[None]:
     """Set the precision of products on a GPU, and leave the host program's own setting as it was."""
-    if device.type != "cuda":
+    if not is_gpu(device):
         yield
         return
+    torch = need("torch", "extract")
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
     try:
@@ -134,14 +151,27 @@ def _precision(device: torch.device, tf32: bool) -> Iterator[None]:
 
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out; on a CPU torch says so in a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    torch = sys.modules.get("torch")  # where it is not loaded, the error is not its own
+    kinds = (MemoryError, torch.OutOfMemoryError) if torch else MemoryError
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
-def pick_device(name: str) -> torch.device:
+def device_of(backbone: Backbone, name: str) -> "torch.device | None":
+    """Return the device that a backbone runs on; None for one that does not run on torch."""
+    return pick_device(name) if backbone.runs_on_torch() else None
+
+
+def is_gpu(device: "torch.device | None") -> bool:
+    """Tell whether a device is a GPU."""
+    return device is not None and device.type == "cuda"
+
+
+def pick_device(name: str) -> "torch.device":
     """Resolve `auto`: the first GPU where there is one, else the CPU.
 
     Raises `StrataError` for a name that is no device, or a GPU that torch does not see.
     """
+    torch = need("torch", "extract")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
