@@ -91,6 +91,18 @@ class Composition:
         return cls(np.repeat(numbers, counts))
 
 
+def with_positions(structure: Structure | Composition, who: str) -> Structure:
+    """Return a structure as it is; raises `InvalidStructure` (`no_structure`) for a composition.
+
+    who: what needs the positions, in words.
+    """
+    if isinstance(structure, Composition):
+        raise InvalidStructure(
+            "no_structure", f"only the composition {structure.formula} is known; {who} needs atomic positions"
+        )
+    return structure
+
+
 def restored(lattice: ArrayLike, numbers: ArrayLike, frac_coords: ArrayLike) -> Structure | Composition:
     """Return what a row of the table `structures` holds; without coordinates it is a composition."""
     coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, 3)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from core.composition import Composition
 from core.lazy import need
 from core.params import Ingest
 from core.structure import InvalidStructure, Structure
@@ -11,15 +12,28 @@ MAX_NUMBER = 100  # the source models' table of atom features ends at fermium
 _PAIRS_AT_ONCE = 1_000_000
 
 
-def validate(structure: Structure, limits: Ingest) -> None:
+def validate(structure: Structure | Composition, limits: Ingest) -> None:
     """Raise `InvalidStructure` with a code and a reason unless the structure can be used.
 
     In this order: `empty`, `not_finite`, `zero_volume`, `volume_per_atom`, `min_dist`, `no_features`.
-    Nothing here divides by the volume before it is known to be positive.
+    Nothing here divides by the volume before it is known to be positive. Of a composition the first and the
+    last are asked.
     """
-    count = structure.n_atoms
-    if count == 0:
+    if structure.n_atoms == 0:
         raise InvalidStructure("empty", "the structure has 0 atoms")
+    if isinstance(structure, Structure):
+        _validate_cell(structure, limits)
+    strange = np.flatnonzero((structure.numbers < 1) | (structure.numbers > MAX_NUMBER))
+    if strange.size:
+        raise InvalidStructure(
+            "no_features",
+            f"atom {strange[0]} has atomic number {structure.numbers[strange[0]]}; "
+            f"atom features exist for 1 to {MAX_NUMBER}",
+        )
+
+
+def _validate_cell(structure: Structure, limits: Ingest) -> None:
+    count = structure.n_atoms
     if not (np.isfinite(structure.lattice).all() and np.isfinite(structure.frac_coords).all()):
         raise InvalidStructure("not_finite", "the lattice or a coordinate is NaN or infinite")
     volume = structure.volume
@@ -36,13 +50,6 @@ def validate(structure: Structure, limits: Ingest) -> None:
         raise InvalidStructure(
             "min_dist",
             f"atoms {first} and {second} are {distance:.4g} Å apart, allowed is {limits.min_distance:g}",
-        )
-    strange = np.flatnonzero((structure.numbers < 1) | (structure.numbers > MAX_NUMBER))
-    if strange.size:
-        raise InvalidStructure(
-            "no_features",
-            f"atom {strange[0]} has atomic number {structure.numbers[strange[0]]}; "
-            f"atom features exist for 1 to {MAX_NUMBER}",
         )
 
 

@@ -87,6 +87,9 @@ class DatasetCard(Section):
     path: str | None = Field(default=None, description="a user's own file or folder, in place of a source")
     id_column: str | None = None
     structure: StructureColumn | None = None
+    composition_column: str | None = Field(
+        default=None, description="with a formula, which stands in where a record has no structure"
+    )
     library: tuple[Library, ...] = Field(
         default=(), description="the first that has an id gives its structure"
     )
@@ -113,8 +116,8 @@ class DatasetCard(Section):
 
     @model_validator(mode="after")
     def _a_file_has_columns(self) -> Self:
-        if self.source and not (self.id_column and self.structure):
-            raise ValueError("a card with a source also needs id_column and structure")
+        if self.source and not (self.id_column and (self.structure or self.composition_column)):
+            raise ValueError("a card with a source also needs id_column, and structure or composition_column")
         read = [(item.column, item.formula) for item in self.properties.values()]
         twice = sorted({column for column, formula in read if read.count((column, formula)) > 1})
         if twice:

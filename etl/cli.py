@@ -34,7 +34,8 @@ def ingest(
     """Read a dataset's records into the store: entries, targets, structures.
 
     With --name the first argument is a path: a folder with id_prop.csv and structure files, an extended
-    XYZ, an ASE database or a data frame. Its card is written, and its name added to params.yaml.
+    XYZ, an ASE database, a data frame, or a CSV with a column of formulas where there are no structures. Its
+    card is written, and its name added to params.yaml.
     """
     from rich.console import Console
 
@@ -220,6 +221,10 @@ def show_dataset(name: Annotated[str, typer.Argument(help="Name of a dataset.")]
         ("records", f"{_rows(card.expected_rows)} ({card.material_class})"),
         ("file", file),
         ("structures by id from", ", ".join(item.file for item in card.library)),
+        (
+            "without a structure",
+            f"composition by column {card.composition_column}" if card.composition_column else "",
+        ),
         ("versions", ", ".join(f"{key} ({item.file})" for key, item in card.versions.items())),
         ("licence", card.licence),
         ("cite", f"{card.citation}{f', doi:{card.doi}' if card.doi else ''}"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from core.composition import Composition
 from core.params import Params
 from core.progress import Meter
 from core.structure import SYMBOLS, Structure
@@ -154,7 +155,7 @@ def _results(
     chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
     sizes = [[len(chunk[i : i + _TASK]) for i in range(0, len(chunk), _TASK)] for chunk in chunks]
 
-    def tasks() -> Iterator[list[Structure]]:
+    def tasks() -> Iterator[list[Structure | Composition]]:
         for chunk in chunks:
             structures = store.structures(chunk)
             for i in range(0, len(chunk), _TASK):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from numbers import Real
 from pathlib import Path
 
+from core.composition import Composition
 from core.download import Progress
 from core.errors import StrataError, unknown
 from core.params import Ingest, Params
@@ -18,7 +19,7 @@ from core.validation import validate
 from etl import formulas, providers, published_splits, raw
 from etl.cards import DatasetCard, Property, load_card
 from etl.ingest_report import IngestReport
-from etl.join import joined
+from etl.join import joined, or_composition
 from etl.providers import Record
 from etl.tables import Chunk, card_table, chunk_table, key_of
 from featurestore.tables.layout import StoreLayout
@@ -51,7 +52,8 @@ def ingest(
     written; shards that the store has already are kept as they are, and what another version of the data
     left is dropped.
 
-    A structure that cannot be used becomes a reject (id, code, message), kept with the entries. Missing
+    Where a record has no structure, and the card names a column of formulas, its composition stands in. A
+    structure that cannot be used becomes a reject (id, code, message), kept with the entries. Missing
     and non-finite values are left out and counted for each property; the counts are kept with the entries
     too. Outliers are kept.
 
@@ -78,6 +80,8 @@ def ingest(
         records = provider.records(card, file.path if file else None, params.ingest)
         if libraries:
             records = joined(records, card, [library.path for library in libraries])
+        if card.composition_column:
+            records = or_composition(records, card, reader.where)
         chunks = reader.read(records)
         provenance = _provenance(card, file, libraries, params.ingest)
         reader.report.absent_splits = published_splits.keep(card, writers["published"])
@@ -157,13 +161,14 @@ class Reader:
         if structure_id not in self._stored:
             self._stored.add(structure_id)
             self.report.structures += 1
+            self.report.compositions += isinstance(structure, Composition)
             chunk.structures.append((structure_id, structure))
         for name, value, reason in zip(self.card.properties, values, reasons, strict=True):
             self.report.values[name][reason] += 1
             if value is not None:
                 chunk.targets.append((name, record.entry_id, structure_id, value))
 
-    def _usable(self, record: Record) -> Structure:
+    def _usable(self, record: Record) -> Structure | Composition:
         if record.error is not None:
             raise record.error
         if record.structure is None:
@@ -215,7 +220,7 @@ class Reader:
             f"{item.column!r}"
         )
         if name in self._formulas:
-            lattice = record.structure.lattice if record.structure else None
+            lattice = record.structure.lattice if isinstance(record.structure, Structure) else None
             try:
                 return formulas.evaluate(self._formulas[name], value, self.card.null_tokens, lattice)
             except StrataError as error:

@@ -21,6 +21,7 @@ class IngestReport:
     records: int = 0
     entries: int = 0
     structures: int = 0  # different ones
+    compositions: int = 0  # of these, known by their formula only
     duplicates: int = 0  # records that repeat an earlier one word for word
     absent: list[str] = field(default_factory=list)  # properties whose optional column the file lacks
     absent_splits: list[str] = field(default_factory=list)  # published ones that could not be kept, in words
@@ -53,7 +54,10 @@ class IngestReport:
                 continue
             numbers = (f"{counts[reason]:,}" for reason in ("kept", "missing", "not finite"))
             table.add_row(name, card.properties[name].unit, *numbers)
-        notes = [f"  rejected as {code}: {count:,}" for code, count in sorted(self.rejects.items())]
+        notes = []
+        if self.compositions:
+            notes.append(f"  of {self.compositions:,} of the structures only the composition is known")
+        notes += [f"  rejected as {code}: {count:,}" for code, count in sorted(self.rejects.items())]
         if self.absent:
             notes.append(f"  without a column in this file: {', '.join(self.absent)}")
         notes += [f"  {line}" for line in self.absent_splits]

@@ -1,11 +1,12 @@
-"""Structures for tables that have none: looked up by id in the libraries that the card names."""
+"""Structures for tables that have none: looked up by id in libraries, or the composition of a formula."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from core.archive import read_records
-from core.errors import StrataError
+from core.composition import Composition
+from core.errors import StrataError, unknown
 from core.structure import InvalidStructure, Structure
 from etl.cards import DatasetCard, Library
 from etl.providers import Record
@@ -33,6 +34,32 @@ def joined(records: Iterable[Record], card: DatasetCard, paths: Sequence[Path]) 
             names = ", ".join(path.name for path in paths)
             reason = f"{key!r} in column {card.structure.column!r} is the id of no structure in {names}"
             yield dataclasses.replace(record, error=InvalidStructure("no_structure", reason))
+
+
+def or_composition(records: Iterable[Record], card: DatasetCard, where: str) -> Iterator[Record]:
+    """Give every record that has no structure the composition that its formula says.
+
+    A record with a structure, or with one that cannot be used, stays as it is, and so does one whose formula
+    is missing; where a formula cannot be read, that is the record's error. Raises `StrataError` where no
+    record has the card's `composition_column`.
+    """
+    column, aliases = card.composition_column, card.structure.aliases if card.structure else {}
+    seen: set[str] = set()
+    for record in records:
+        seen.update(record.values)
+        formula = record.values.get(column) if column else None
+        absent = record.error is None or record.error.code == "no_structure"
+        if record.structure is not None or not absent or formula is None or formula in card.null_tokens:
+            yield record
+            continue
+        try:
+            composition = Composition.from_formula(formula, aliases)
+        except InvalidStructure as error:
+            yield dataclasses.replace(record, error=error)
+        else:
+            yield dataclasses.replace(record, structure=composition, error=None)
+    if column and seen and column not in seen:
+        raise unknown("column", column, seen, where)
 
 
 def _look_up(

@@ -74,6 +74,8 @@ def write_card(
     if offered.structure_column is not None:
         # The format is seen in every cell; the schema wants one to be named.
         facts["structure"] = {"column": offered.structure_column, "format": "pymatgen"}
+    if offered.composition_column is not None:
+        facts["composition_column"] = offered.composition_column
     try:
         DatasetCard.model_validate(facts)
     except ValidationError as error:

@@ -5,8 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
+from core.composition import Composition
 from core.structure import Structure
 from etl.cards import DatasetCard
 from featurestore.tables.log import Reject
@@ -20,7 +22,7 @@ class Chunk:
     entries: list[tuple[str, str, int]] = field(default_factory=list)  # entry, structure, position
     # property, entry, structure, value
     targets: list[tuple[str, str, str, float]] = field(default_factory=list)
-    structures: list[tuple[str, Structure]] = field(default_factory=list)
+    structures: list[tuple[str, Structure | Composition]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -43,18 +45,26 @@ def chunk_table(name: str, card: DatasetCard, chunk: Chunk) -> pa.Table:
         }
     else:
         found = [structure for _, structure in chunk.structures]
+        cells = [_cell(structure) for structure in found]
         columns = {
             "structure_id": [structure_id for structure_id, _ in chunk.structures],
             "formula": [structure.formula for structure in found],
             "n_atoms": [structure.n_atoms for structure in found],
-            "volume": [structure.volume for structure in found],
-            "lattice": [structure.lattice.ravel() for structure in found],
+            "volume": [volume for volume, _, _ in cells],
+            "lattice": [lattice for _, lattice, _ in cells],
             "numbers": [structure.numbers for structure in found],
-            "frac_coords": [structure.frac_coords.ravel() for structure in found],
+            "frac_coords": [coords for _, _, coords in cells],
         }
     if "dataset" in schema.names:
         columns["dataset"] = [card.name] * len(columns["structure_id"])
     return pa.table([pa.array(columns[item.name], item.type) for item in schema], schema=schema)
+
+
+def _cell(structure: Structure | Composition) -> tuple[float, np.ndarray, np.ndarray]:
+    """Volume, lattice (9,) and coordinates (3 n,); of a composition 0, zeros and none."""
+    if isinstance(structure, Composition):
+        return 0.0, np.zeros(9), np.zeros(0)
+    return structure.volume, structure.lattice.ravel(), structure.frac_coords.ravel()
 
 
 def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:

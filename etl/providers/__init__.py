@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from core.composition import Composition
 from core.errors import StrataError, unknown
 from core.params import Ingest
 from core.structure import InvalidStructure, Structure
@@ -22,7 +23,7 @@ class Record:
     """
 
     entry_id: str
-    structure: Structure | None
+    structure: Structure | Composition | None
     values: Mapping[str, object]
     error: InvalidStructure | None = None
 
@@ -46,10 +47,10 @@ def from_row(card: DatasetCard, row: Mapping[str, Any], number: int, where: str)
     """Make a record of one row of a published table, as the card says where things stand.
 
     A structure that cannot be read becomes the record's `error`; a missing id raises `StrataError`. With a
-    library on the card the record has no structure yet: `etl.join` looks it up.
+    library on the card, or without a column of structures, the record has none yet: see `etl.join`.
     """
-    if card.id_column is None or card.structure is None:
-        raise StrataError(f"the card of {card.name} names no id_column or no structure")
+    if card.id_column is None:
+        raise StrataError(f"the card of {card.name} names no id_column")
     if not isinstance(row, Mapping):
         raise StrataError(
             f"{where}, record {number}: expected a mapping of columns, got {type(row).__name__}"
@@ -57,7 +58,7 @@ def from_row(card: DatasetCard, row: Mapping[str, Any], number: int, where: str)
     entry_id = row.get(card.id_column)
     if not isinstance(entry_id, str | int) or isinstance(entry_id, bool) or entry_id == "":
         raise StrataError(f"{where}, record {number}: column {card.id_column!r} holds {entry_id!r}, no id")
-    if card.library:
+    if card.library or card.structure is None:
         return Record(str(entry_id), None, row)
     written = row.get(card.structure.column)
     values = {key: value for key, value in row.items() if key != card.structure.column}

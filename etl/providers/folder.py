@@ -1,4 +1,4 @@
-"""A user's own data: a table beside structure files, an extended XYZ, an ASE database, or a data frame."""
+"""A user's own data: structure files with a table, formulas, an extended XYZ, an ASE database, a frame."""
 
 import csv
 import io
@@ -19,18 +19,20 @@ from etl.providers import Record, needs_file
 
 TABLE = "id_prop.csv"  # as alignn and cgcnn have it
 NULL_TOKENS = ("", "na", "NA", "N/A", "nan", "NaN", "None", "null")  # missing values in a user's own table
+COMPOSITION_NAMES = ("formula", "composition")  # in capitals, too
 ID_NAMES = ("id", "entry_id", "material_id", "jid", "mp_id", "name", "index")
 _SUFFIXES = ("", ".cif", ".vasp", ".poscar", ".xyz", ".extxyz", ".pdb")
 _STRUCTURE_SUFFIXES = frozenset(_SUFFIXES[1:])
 
 
 class Columns(NamedTuple):
-    """What a user's data offers: columns with values, and where ids and structures stand, if in columns."""
+    """What a user's data offers: columns with values, and where ids, structures and formulas stand, if there."""
 
     values: list[str]
     named: bool  # False: the table has no header, and `values` are names given here, in its order
     id_column: str | None = None
     structure_column: str | None = None
+    composition_column: str | None = None
 
 
 def records(card: DatasetCard, path: Path | None, limits: Ingest) -> Iterator[Record]:
@@ -61,13 +63,16 @@ def _kind(path: Path) -> _Kind:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] in ([".xyz"], [".extxyz"]):
         return _Kind(_xyz_columns, _xyz_records)
+    if suffixes[-1:] == [".csv"]:
+        return _Kind(_formula_columns, _formula_records)
     if suffixes[-1:] == [".db"]:
         return _Kind(_ase_columns, _ase_records)
     if suffixes[-1:] == [".parquet"] or ".json" in suffixes[-2:]:
         return _Kind(_frame_columns, _frame_records)
     raise StrataError(
-        f"{path}: not a kind of data that is known; give a folder with {TABLE} and structure files, an "
-        "extended XYZ (.xyz, .extxyz), an ASE database (.db) or a data frame (.parquet, .json, .json.gz)"
+        f"{path}: not a kind of data that is known; give a folder with {TABLE} and structure files, a table "
+        "of formulas (.csv), an extended XYZ (.xyz, .extxyz), an ASE database (.db) or a data frame "
+        "(.parquet, .json, .json.gz)"
     )
 
 
@@ -86,9 +91,8 @@ def _table_file(folder: Path) -> Path:
     return found[0]
 
 
-def _table(folder: Path) -> tuple[list[str], bool, list[tuple[int, list[str]]]]:
-    """Column names after the first, whether the table names them, and its rows with their line numbers."""
-    path = _table_file(folder)
+def _csv(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV with their line numbers, the first one too; all of one length."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -101,13 +105,21 @@ def _table(folder: Path) -> tuple[list[str], bool, list[tuple[int, list[str]]]]:
     if not rows:
         raise StrataError(f"{path}: the table is empty")
     width = len(rows[0][1])
+    for line, row in rows:
+        if len(row) != width:
+            raise StrataError(f"{path}, line {line}: {len(row)} cells, where the first line has {width}")
+    return rows
+
+
+def _table(folder: Path) -> tuple[list[str], bool, list[tuple[int, list[str]]]]:
+    """Column names after the first, whether the table names them, and its rows with their line numbers."""
+    path = _table_file(folder)
+    rows = _csv(path)
+    width = len(rows[0][1])
     if width < 2:
         raise StrataError(
             f"{path}, line {rows[0][0]}: expected a file name and a value, separated by a comma"
         )
-    for line, row in rows:
-        if len(row) != width:
-            raise StrataError(f"{path}, line {line}: {len(row)} cells, where the first line has {width}")
     header = rows[0][1][1:]
     if not all(_is_value(cell) for cell in header):
         return header, True, rows[1:]
@@ -160,6 +172,29 @@ def _record(entry_id: str, values: Mapping[str, object], read: Callable[[], Stru
         return Record(entry_id, read(), values)
     except InvalidStructure as error:
         return Record(entry_id, None, values, error)
+
+
+# --- a table of formulas, without structures ---
+
+
+def _formula_columns(path: Path) -> Columns:
+    names = _csv(path)[0][1]
+    formula = next((name for name in names if name.lower() in COMPOSITION_NAMES), None)
+    if formula is None:
+        raise StrataError(
+            f"{path}: a table without structure files needs a header with a column "
+            f"{' or '.join(COMPOSITION_NAMES)}; its first line is {', '.join(names)}"
+        )
+    values = [name for name in names if name != formula]
+    return Columns(values, True, _first_of(ID_NAMES, values), composition_column=formula)
+
+
+def _formula_records(card: DatasetCard, path: Path, limits: Ingest) -> Iterator[Record]:  # noqa: ARG001
+    (_, names), *rows = _csv(path)
+    for number, (line, cells) in enumerate(rows):
+        values = dict(zip(names, cells, strict=True))
+        entry_id = _entry_id(card, values, f"{path.stem}-{number}", f"{path}, line {line}")
+        yield Record(entry_id, None, values)  # its formula is read where those of published tables are
 
 
 # --- one extended XYZ file ---

@@ -4,9 +4,11 @@
 
 -- Structures, each once. Å and Å³. Where datasets share one, the floats are those of the first dataset by
 -- name. lattice: three vectors one after another; frac_coords: three numbers an atom, the provider's order.
+-- Where has_positions is false only a composition is known: numbers are those of one formula unit, volume and
+-- lattice are 0, and frac_coords is empty.
 CREATE VIEW structures AS
 SELECT s.structure_id, s.formula, s.n_atoms, s.volume, s.lattice, s.numbers, s.frac_coords,
-    shards.dataset AS floats_from
+    len(s.frac_coords) > 0 AS has_positions, shards.dataset AS floats_from
 FROM stored_structures s JOIN stored_shards shards USING (filename)
 QUALIFY row_number() OVER (PARTITION BY s.structure_id ORDER BY shards.number, s.file_row_number) = 1;
 

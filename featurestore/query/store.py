@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.composition import Composition, restored
 from core.errors import StrataError, check_name, unknown
 from core.structure import Structure
 from featurestore.query.cache import MatrixCache
@@ -273,8 +274,11 @@ class FeatureStore:
             params=[list(self.datasets() if datasets is None else datasets), extraction, extraction],
         ).to_arrow_table()
 
-    def structures(self, structure_ids: Sequence[str]) -> list[Structure]:
-        """Return the structures with these ids, in their order; an unknown id raises `StrataError`."""
+    def structures(self, structure_ids: Sequence[str]) -> list[Structure | Composition]:
+        """Return the structures with these ids, in their order; an unknown id raises `StrataError`.
+
+        Where only a formula is known it is a `Composition`.
+        """
         ids = pa.array(structure_ids, pa.string())
         found = self.connection.sql(
             "SELECT structure_id, lattice, numbers, frac_coords FROM structures "
@@ -282,11 +286,7 @@ class FeatureStore:
             params=[ids.to_pylist()],
         ).to_arrow_table()
         rows = {
-            name: Structure(
-                np.asarray(lattice.values).reshape(3, 3),
-                np.asarray(numbers.values),
-                np.asarray(coords.values).reshape(-1, 3),
-            )
+            name: restored(np.asarray(lattice.values), np.asarray(numbers.values), np.asarray(coords.values))
             for name, lattice, numbers, coords in zip(
                 found["structure_id"].to_pylist(),
                 found["lattice"],

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.composition import Composition, restored
 from core.errors import StrataError
 from core.lazy import need
 from core.structure import Structure
@@ -66,14 +67,14 @@ class DuplicateReport:
 
 
 def find_groups(
-    structures: Iterable[tuple[str, Structure]], tolerance: Tolerance | None = None
+    structures: Iterable[tuple[str, Structure | Composition]], tolerance: Tolerance | None = None
 ) -> tuple[dict[str, str], int]:
     """Group structures that are one crystal; returns structure_id → duplicate_group, and how many cells
     were too large to be compared.
 
     Only primitive cells of the same composition and of nearly the same volume are compared, and each
     only with the first of every group so far, in the order of volume and id: the result does not hang on
-    the order of the input.
+    the order of the input. A composition without positions is a group of its own.
 
     >>> cell = Structure(3.6 * np.eye(3), [29], [[0, 0, 0]])
     >>> double = Structure(np.diag([3.6, 3.6, 7.2]), [29, 29], [[0, 0, 0], [0, 0, 0.5]])
@@ -86,6 +87,9 @@ def find_groups(
     groups: dict[str, str] = {}
     too_large = 0
     for structure_id, structure in structures:
+        if isinstance(structure, Composition):
+            groups[structure_id] = structure_id
+            continue
         primitive = _primitive(structure, tolerance.symmetry)
         if primitive.n_atoms > tolerance.most_atoms:
             groups[structure_id] = structure_id
@@ -161,16 +165,15 @@ def _ids(folder: Path) -> set[str]:
     return {item for path in paths for item in pq.read_table(path, columns=["structure_id"])[0].to_pylist()}
 
 
-def _stored(layout: StoreLayout) -> Iterator[tuple[str, Structure]]:
+def _stored(layout: StoreLayout) -> Iterator[tuple[str, Structure | Composition]]:
     seen: set[str] = set()
     for folder in layout.tables("structures"):
         for path in snapshot(folder).paths:
             for row in pq.read_table(path).to_pylist():
                 if row["structure_id"] not in seen:
                     seen.add(row["structure_id"])
-                    lattice = np.reshape(row["lattice"], (3, 3))
-                    coords = np.reshape(row["frac_coords"], (-1, 3))
-                    yield row["structure_id"], Structure(lattice, row["numbers"], coords)
+                    content = restored(row["lattice"], row["numbers"], row["frac_coords"])
+                    yield row["structure_id"], content
 
 
 def _primitive(structure: Structure, symprec: float) -> Structure:

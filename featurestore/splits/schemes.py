@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.composition import Composition
 from core.errors import StrataError, unknown
 from core.structure import Structure
 from featurestore.query.store import FeatureStore, open_store
@@ -31,7 +32,7 @@ _CRYSTAL = "duplicate_group"
 _STRUCTURES = "SELECT structure_id FROM entries WHERE dataset = ? GROUP BY ALL ORDER BY min(position)"
 
 
-def _no_structures(_ids: Sequence[str]) -> list[Structure]:
+def _no_structures(_ids: Sequence[str]) -> list[Structure | Composition]:
     raise StrataError("these rows have no structures to be grouped by")
 
 
@@ -42,7 +43,7 @@ class Rows:
     entry_ids: Sequence[str]
     structure_ids: Sequence[str]
     values: NDArray[np.float64]
-    structures: Callable[[Sequence[str]], list[Structure]] = _no_structures
+    structures: Callable[[Sequence[str]], list[Structure | Composition]] = _no_structures
     provided: published.Split | None = None
     labels: dict[str, dict[str, str]] = field(
         default_factory=dict
@@ -125,7 +126,7 @@ def _published(rows: Rows, _seed: int) -> list[Parts]:
     return [rows.provided.parts(rows.entry_ids)]
 
 
-def _by(rows: Rows, group_of: Callable[[Structure], str]) -> NDArray[np.int64]:
+def _by(rows: Rows, group_of: Callable[[Structure | Composition], str]) -> NDArray[np.int64]:
     """Number the groups of the rows' structures by first appearance; each structure is looked at once."""
     label = rows.labels.setdefault(group_of.__name__, {})
     new = [name for name in dict.fromkeys(rows.structure_ids) if name not in label]

@@ -31,7 +31,7 @@ def _schema(*fields: pa.Field, optional: tuple[pa.Field, ...] = ()) -> pa.Schema
 
 _text, _int32, _int64, _float = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
-STRUCTURES = _schema(
+STRUCTURES = _schema(  # without frac_coords it is a composition only: lattice and volume are 0
     pa.field("structure_id", _text),
     pa.field("formula", _text),
     pa.field("n_atoms", _int32),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.composition import Composition
+from core.composition import Composition, with_positions
 from core.errors import StrataError, unknown
 from core.lazy import need
 from core.params import Extract
@@ -118,12 +118,7 @@ def prepare(backbone: Backbone, structures: Sequence[Structure | Composition]) -
 
 def _readable(backbone: Backbone, structure: Structure | Composition) -> Any:
     """Give the backbone what it can read; only one that needs no positions is given a composition."""
-    if backbone.needs_positions and isinstance(structure, Composition):
-        raise InvalidStructure(
-            "no_structure",
-            f"only the composition {structure.formula} is known; {backbone.name} needs atomic positions",
-        )
-    return structure
+    return with_positions(structure, backbone.name) if backbone.needs_positions else structure
 
 
 def _put(output: Output, index: list[int], result: Extracted) -> None:

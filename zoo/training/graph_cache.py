@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from core.atomic import whole_file
+from core.composition import Composition, with_positions
 from core.executor import Executor, Processes, count
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.alignn.backbone import prepare
@@ -92,7 +93,7 @@ class GraphCache:
     def load(
         self,
         structure_ids: Sequence[str],
-        structures: Callable[[Sequence[str]], Sequence[Structure]],
+        structures: Callable[[Sequence[str]], Sequence[Structure | Composition]],
         workers: int = -1,
         watch: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> Graphs:
@@ -108,7 +109,7 @@ class GraphCache:
     def make(
         self,
         structure_ids: Sequence[str],
-        structures: Callable[[Sequence[str]], Sequence[Structure]],
+        structures: Callable[[Sequence[str]], Sequence[Structure | Composition]],
         workers: int = -1,
         watch: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> None:
@@ -192,12 +193,13 @@ def _mapped(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     return arrays, facts
 
 
-def _quotients(task: tuple[list[Structure], GraphSettings, int]) -> list[Quotient | str]:
+def _quotients(task: tuple[list[Structure | Composition], GraphSettings, int]) -> list[Quotient | str]:
     structures, settings, max_angles = task
     found: list[Quotient | str] = []
     for structure in structures:
         try:
-            found.append(prepare(structure, settings, True, max_angles).quotient)
+            placed = with_positions(structure, "training")
+            found.append(prepare(placed, settings, True, max_angles).quotient)
         except InvalidStructure as error:
             found.append(f"{error.code}: {error}")
     return found
