@@ -203,44 +203,6 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command("train-source")
-def train_source(
-    minutes: float | None = typer.Option(None, help="Pause after so long; the same command goes on."),
-    publish: str | None = typer.Option(None, help="Its name in models/; reads the test part for the card."),
-    half: bool = typer.Option(False, "--half", help="Publish in float16."),
-    force: bool = typer.Option(False, "--force", help="Replace a model of one's own of that name."),
-    store: Path = STORE,
-) -> None:
-    """Train a source model as the section source of params.yaml says; docs/training.md has the steps."""
-    from core.params import load
-    from core.text import number
-    from featurestore.query.output import show
-    from zoo.publish import check_free
-    from zoo.training.loop import Paused
-    from zoo.training.source import prepare, publish_source
-
-    def watch(done: int, of: int) -> None:
-        typer.echo(f"graphs: {done:,} of {of:,}", err=True)
-
-    if publish is not None:
-        check_free(publish, force)
-    training = prepare(load(), store, watch)
-    try:
-        trained = training.run(None if minutes is None else minutes * 60)
-    except Paused:
-        typer.echo("paused, and saved; the same command goes on from here")
-        return
-    rows = [
-        (name, number(value), unit)
-        for name, value, unit in zip(training.rows.names, trained.val_mae, training.rows.units, strict=True)
-    ]
-    title = f"Best of {len(trained.history)} epochs: {trained.best_epoch + 1}"
-    show(title, ("property", "val MAE", "unit"), rows)
-    if publish is not None:
-        card = publish_source(training, trained, publish, store, half, force)
-        show(f"Published {publish}", ("figure", training.rows.units[0]), list(card.metrics.items()))
-
-
 zoo = typer.Typer(no_args_is_help=True, help="Source models: list, show, fetch, verify.")
 app.add_typer(zoo, name="zoo")
 
