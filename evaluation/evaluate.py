@@ -16,6 +16,7 @@ import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
 from evaluation.protocol import BASE, CHOSEN, SCRATCH, Scored, look
+from evaluation.rows import notes_of
 from evaluation.statistics import percent_change
 from featurestore import current
 from featurestore.query.store import FeatureStore
@@ -85,6 +86,12 @@ def evaluate(params: Params, store_root: str | Path = "store", out: str | Path =
     return scored
 
 
+def notes(params: Params, store_root: str | Path = "store") -> list[str]:
+    """Say which rows and methods are left out of the comparison of the current runs (see `rows.notes_of`)."""
+    store = featurestore.open(store_root)
+    return notes_of(store, pd.concat([current_runs(store, store_root, name) for name in params.datasets]))
+
+
 def _write_scores(store_root: str | Path, scored: Iterable[Scored]) -> None:
     rows = [
         {
@@ -135,6 +142,7 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
             "r2": significant(s.score.r2),
             "spearman": significant(s.score.spearman),
             "n": s.score.n,
+            "rows_left_out": s.left_out,
             "unit": s.unit,
             "method": s.method,
             "head": s.head,

@@ -2,12 +2,13 @@
 
 Per target and split the chosen transfer model (the lowest validation MAE among heads and fine-tuned
 networks), the scratch model and Base are scored on the test part, and nothing else (Gupta et al. 2024,
-Results). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes
+Results). Methods that do not predict the same entries are compared on those that all of them predict
+(rows.py). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes
 the choice itself: there is no call that takes a run and gives its test error. Every look leaves a row in
 `store/looks` (featurestore/test_evaluations.py), written before the targets are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,13 @@ from scipy import stats
 from core.errors import StrataError
 from core.params import Evaluate
 from evaluation import statistics
+from evaluation.rows import TARGET_KEY, CommonRows, common_rows
 from featurestore import test_evaluations
 from featurestore.query.store import FeatureStore
 
 BASE, CHOSEN, SCRATCH = "base", "chosen", "scratch"
 ROLE_OF = {"base": BASE, "features": CHOSEN, "finetune": CHOSEN, "scratch": SCRATCH}  # method → role
 ROLES = (CHOSEN, SCRATCH, BASE)
-SPLIT_KEY = ["scheme", "seed", "fold"]
-TARGET_KEY = ["dataset", "property", *SPLIT_KEY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class Scored:
     mad: float  # of the test targets about their mean
     split: str  # its name
     predictions: pd.DataFrame  # entry_id, actual, predicted
+    left_out: int = 0  # test rows that not all methods predict
 
 
 def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed: int = 0) -> TestScore:
@@ -162,32 +163,64 @@ def look(
 ) -> list[Scored]:
     """Choose among `runs` (see `choose`), and score what was chosen on the test part.
 
-    stage: who looks, for the audit. A run that looked already is scored again to the same numbers, and
-    leaves no second row.
+    Both on the entries that all runs of a target and split predict; a run that lacks more than half of them
+    takes no part. stage: who looks, for the audit. A run that looked already is scored again to the same
+    numbers, and leaves no second row.
 
     Raises `StrataError` where predictions or targets are missing or are no numbers.
     """
-    picked = choose(runs, within).to_dict("records")
+    shared = common_rows(store, runs)
+    picked = choose(_on_common_rows(store, runs, shared), within).to_dict("records")
     for run in picked:
         run["among"] = ", ".join(str(run[name]) for name in within)
         run["stage"] = stage
-    test_evaluations.record(store, [{**run, "n": run["n_test"]} for run in picked])
+        run["common"] = shared.get(tuple(run[name] for name in TARGET_KEY))
+    test_evaluations.record(store, [{**run, "n": _n_scored(run)} for run in picked])
     return [_score(store, run, settings) for run in picked]
+
+
+def _on_common_rows(
+    store: FeatureStore, runs: pd.DataFrame, shared: Mapping[tuple[Any, ...], CommonRows]
+) -> pd.DataFrame:
+    """Leave out runs that lack too much, and take validation MAEs over the entries that all predict."""
+    runs = runs[~runs["run_id"].isin([run_id for rows in shared.values() for run_id in rows.without])].copy()
+    places = pd.MultiIndex.from_frame(runs[TARGET_KEY])
+    for place, rows in shared.items():
+        if not rows.entries:
+            continue
+        here = (places == place) & runs["val_mae"].notna()
+        pairs = store.sql(
+            "SELECT p.run_id, abs(p.prediction - t.value) AS error "
+            "FROM predictions p JOIN targets t USING (dataset, property, entry_id) "
+            "WHERE p.part = 'val' AND p.run_id IN (SELECT unnest(?::VARCHAR[])) "
+            "AND p.entry_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY p.run_id, p.entry_id",
+            [sorted(set(runs.loc[here, "run_id"])), sorted(rows.entries["val"])],
+        ).df()
+        maes = pairs.groupby("run_id")["error"].mean()
+        runs.loc[here, "val_mae"] = runs.loc[here, "run_id"].map(maes)
+    return runs
+
+
+def _n_scored(run: Mapping[str, Any]) -> int:
+    rows = run["common"]
+    return len(rows.entries["test"]) if rows is not None and rows.entries else int(run["n_test"])
 
 
 def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scored:
     """Read one chosen run's test predictions beside their targets: the only such reading there is."""
+    rows = run["common"]
+    some = "" if rows is None or not rows.entries else "AND p.entry_id IN (SELECT unnest(?::VARCHAR[])) "
     pairs = store.sql(
-        "SELECT p.entry_id, t.value AS actual, p.prediction AS predicted "
+        "SELECT p.entry_id, t.value AS actual, p.prediction AS predicted "  # noqa: S608 - a fixed piece
         "FROM predictions p JOIN targets t USING (dataset, property, entry_id) "
-        "WHERE p.run_id = ? AND p.part = 'test' ORDER BY p.entry_id",
-        [run["run_id"]],
+        f"WHERE p.run_id = ? AND p.part = 'test' {some}ORDER BY p.entry_id",
+        [run["run_id"], *([sorted(rows.entries["test"])] if some else [])],
     ).df()
     head = _text(run["head"]) or run["method"]
     name = f"run {run['run_id']} ({head} on {run['dataset']}/{run['property']})"
-    if len(pairs) != run["n_test"]:
+    if len(pairs) != _n_scored(run):
         raise StrataError(
-            f"{name}: {run['n_test']} test entries were predicted, and {len(pairs)} of them have a target; "
+            f"{name}: {_n_scored(run)} test entries were predicted, and {len(pairs)} of them have a target; "
             f"the targets have changed since: run strata fit {run['dataset']} again"
         )
     try:
@@ -218,6 +251,7 @@ def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scor
         score=result,
         mad=statistics.mad(pairs["actual"]),
         predictions=pairs,
+        left_out=rows.left_out("test") if rows is not None else 0,
     )
 
 

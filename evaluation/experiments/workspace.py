@@ -21,6 +21,7 @@ from evaluation.evaluate import runs_of
 from evaluation.experiments.frames import frame_of
 from evaluation.experiments.settings import Comparison, Targets
 from evaluation.protocol import look
+from evaluation.rows import notes_of
 from featurestore.query.store import FeatureStore
 from featurestore.splits.draws import TooFewRows
 from featurestore.splits.schemes import split_dataset
@@ -104,8 +105,9 @@ class Workspace:
 
     def score(self, runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
         """Choose among `runs` and look at the test part: a row a look (see `frames.frame_of`)."""
-        stage = f"experiment {self.name}"
-        return frame_of(look(self.store, runs, self.params.evaluate, stage, within))
+        store = self.store
+        self.notes += notes_of(store, runs)
+        return frame_of(look(store, runs, self.params.evaluate, f"experiment {self.name}", within))
 
     @property
     def lenders(self) -> list[Path]:

@@ -97,6 +97,18 @@ def kind_of_set(name: str) -> str:
     return name if name.endswith(f"_{LAST}") else name.rpartition("_")[0]
 
 
+def full_name(feature_set: str | None, source_model: str | None) -> str:
+    """Return a feature set with its source model before it, from the two as tables keep them; "" for none.
+
+    >>> full_name("last", "chgnet"), full_name("a/last+b/all", "a+b"), full_name(None, None)
+    ('chgnet/last', 'a/last+b/all', '')
+    """
+    if not isinstance(feature_set, str) or not feature_set:
+        return ""
+    alone = isinstance(source_model, str) and source_model and "+" not in source_model
+    return f"{source_model}/{feature_set}" if alone else feature_set
+
+
 def resolve(text: str, sources: Mapping[str, Source], default: str | None = None) -> FeatureSet:
     """Find what a feature set's name means among the source models of a store.
 

@@ -48,8 +48,10 @@ class Small:
         with TableWriter(folder, schema, "test") as writer:
             writer.commit(key, pa.Table.from_pylist(rows, schema=schema))
 
-    def add_run(self, run_id: str, prop: str, head: str, predicted, *, val_mae: float, **changes) -> None:
-        """Commit one run and what it says of each entry."""
+    def add_run(
+        self, run_id: str, prop: str, head: str, predicted, *, val_mae: float, lacks=(), **changes
+    ) -> None:
+        """Commit one run and what it says of each entry, but of those numbered in `lacks`."""
         predictions = [
             {
                 "run_id": run_id,
@@ -60,6 +62,7 @@ class Small:
                 "prediction": float(predicted[i]),
             }
             for i in range(N)
+            if i not in lacks
         ]
         run = {
             "run_id": run_id,

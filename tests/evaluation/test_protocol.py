@@ -217,7 +217,7 @@ def test_no_test_value_reaches_a_head_or_the_choice(tmp_path):
     name = f"{__name__}.Spy"
     params = parse(
         {
-            "extract": {"source_model": "synthetic"},
+            "extract": {"source_models": ["synthetic"]},
             "fit": {"heads": ["mean", "spy"], "properties": {"alpha": ["energy"]}},
             "heads": {"spy": {"class": name}},
         }

@@ -24,7 +24,7 @@ def ask():
         return parse(
             {
                 "datasets": ["alpha", "beta"],
-                "extract": {"source_model": "synthetic"},
+                "extract": {"source_models": ["synthetic"]},
                 "evaluate": {"bootstrap": 20},
                 "experiments": experiments,
             }
