@@ -15,7 +15,7 @@ import pyarrow as pa
 import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
-from evaluation.protocol import BASE, CHOSEN, SCRATCH, Scored, look
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored, look
 from evaluation.rows import notes_of
 from evaluation.statistics import percent_change
 from featurestore import current
@@ -71,7 +71,7 @@ def _asked_for(runs: pd.DataFrame, table: Path, stage: str, dataset: str) -> pd.
 
 
 def evaluate(params: Params, store_root: str | Path = "store", out: str | Path = ".") -> list[Scored]:
-    """Score the chosen run, Base and scratch of every target of `params.datasets` on the test part.
+    """Score the chosen run of every target of `params.datasets`, and those beside it, on the test part.
 
     Replaces the table `store/scores`, and writes `metrics.json`, `plots/parity.csv` and
     `plots/scores.csv` under `out`. The same runs give the same bytes.
@@ -120,16 +120,15 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
         if role != CHOSEN:
             continue
         base = found.get((dataset, prop, split, BASE))
-        scratch = found.get((dataset, prop, split, SCRATCH))
+        composition = found.get((dataset, prop, split, COMPOSITION))
         ratio = _ratio(s, base)
-        against = (
-            {}
-            if scratch is None
-            else {
-                "scratch_mae": significant(scratch.score.mae),
-                "change": significant(percent_change(scratch.score.mae, s.score.mae)),
-            }
-        )
+        against: dict[str, float | None] = {}
+        for beside, change in ((SCRATCH, "change"), (COMPOSITION, "composition_change")):
+            if other := found.get((dataset, prop, split, beside)):
+                against |= {
+                    f"{beside}_mae": significant(other.score.mae),
+                    change: significant(percent_change(other.score.mae, s.score.mae)),
+                }
         metrics.setdefault(dataset, {}).setdefault(prop, {})[split] = {
             "mae": significant(s.score.mae),
             "mae_low": significant(s.score.mae_low),
@@ -149,7 +148,8 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
             "label": s.label,
             "feature_set": s.feature_set,
         }
-        bars.append((dataset, prop, split, f"{dataset} {prop}", significant(ratio)))
+        over_base = significant(_ratio(composition, base)) if composition else None
+        bars.append((dataset, prop, split, f"{dataset} {prop}", significant(ratio), over_base))
         parity += [
             (dataset, prop, split, row.entry_id, significant(row.actual, 8), significant(row.predicted, 8))
             for row in s.predictions.itertuples()
@@ -161,13 +161,13 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
     plots.mkdir(exist_ok=True)
     head = ("dataset", "property", "split")
     _write_csv(plots / "parity.csv", (*head, "entry_id", "actual", "predicted"), parity)
-    _write_csv(plots / "scores.csv", (*head, "target", "ratio"), bars)
+    _write_csv(plots / "scores.csv", (*head, "target", "ratio", "composition"), bars)
 
 
-def _ratio(chosen: Scored, base: Scored | None) -> float | None:
+def _ratio(one: Scored, base: Scored | None) -> float | None:
     if base is None or base.score.mae == 0:
         return None
-    return chosen.score.mae / base.score.mae
+    return one.score.mae / base.score.mae
 
 
 def significant(value: float | None, digits: int = 6) -> float | None:

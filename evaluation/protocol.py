@@ -1,11 +1,12 @@
 """The protocol: methods compete on the validation part, and what was chosen looks at the test part once.
 
 Per target and split the chosen transfer model (the lowest validation MAE among heads and fine-tuned
-networks), the scratch model and Base are scored on the test part, and nothing else (Gupta et al. 2024,
-Results). Methods that do not predict the same entries are compared on those that all of them predict
-(rows.py). `fit` and `finetune` never receive test targets. They are read here alone, by `look`, which makes
-the choice itself: there is no call that takes a run and gives its test error. Every look leaves a row in
-`store/looks` (featurestore/test_evaluations.py), written before the targets are read.
+networks), the scratch model, the forest by composition and Base are scored on the test part, and nothing
+else (Gupta et al. 2024, Results; composition is ours). Methods that do not predict the same entries are
+compared on those that all of them predict (rows.py). `fit` and `finetune` never receive test targets. They
+are read here alone, by `look`, which makes the choice itself: there is no call that takes a run and gives
+its test error. Every look leaves a row in `store/looks` (featurestore/test_evaluations.py), written before
+the targets are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,15 @@ from evaluation.rows import TARGET_KEY, CommonRows, common_rows
 from featurestore import test_evaluations
 from featurestore.query.store import FeatureStore
 
-BASE, CHOSEN, SCRATCH = "base", "chosen", "scratch"
-ROLE_OF = {"base": BASE, "features": CHOSEN, "finetune": CHOSEN, "scratch": SCRATCH}  # method → role
-ROLES = (CHOSEN, SCRATCH, BASE)
+BASE, CHOSEN, SCRATCH, COMPOSITION = "base", "chosen", "scratch", "composition"
+ROLE_OF = {  # method → role
+    "base": BASE,
+    "composition": COMPOSITION,
+    "features": CHOSEN,
+    "finetune": CHOSEN,
+    "scratch": SCRATCH,
+}
+ROLES = (CHOSEN, SCRATCH, COMPOSITION, BASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class TestScore:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The chosen, scratch or Base run of one target and split with its score on the test part."""
+    """One run of those that look at the test part of a target and split, with its score there."""
 
     run_id: str
     dataset: str
@@ -115,12 +122,12 @@ def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed
 
 
 def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
-    """Pick the rows of `runs` that may be scored: chosen, scratch and Base of every target and split.
+    """Pick the rows of `runs` that may be scored: one of each role for every target and split.
 
     `runs` has the columns of the `runs` table; the result has one more, `role`. Each is the run with the
-    lowest validation MAE of its role, ties by run_id; Base and scratch are what the chosen one is compared
-    with, so they take part in no choice. `within` names further columns whose values each have a choice of
-    their own.
+    lowest validation MAE of its role, ties by run_id; scratch, composition and Base are what the chosen one
+    is compared with, so they take part in no choice. `within` names further columns whose values each have
+    a choice of their own.
 
     Raises `StrataError` for a table that holds test scores: they must not lie where a choice is made.
 

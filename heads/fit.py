@@ -29,9 +29,11 @@ from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
 from heads.base import NotApplicable, takes_blocks
-from heads.plan import Data, Job, jobs_of, lacking_of, read, run_id_of
+from heads.plan import Data, Job, jobs_of, lacking_of, lacks_composition, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
+
+COMPOSITION_HEAD = "forest"  # on `fit.composition`
 
 
 def fit(
@@ -50,7 +52,10 @@ def fit(
     specs = [resolve(name, params.heads) for name in params.fit.heads]
     store = open_store(store_root)
     require_sound(store_root, ("entries", "targets", "splits", "features"), dataset)  # DVC does not look
-    jobs = list(jobs_of(store, dataset, params, specs))
+    without_composition = lacks_composition(store, params)
+    has_baseline = params.fit.composition is not None and without_composition is None
+    composition = resolve(COMPOSITION_HEAD, params.heads) if has_baseline else None
+    jobs = list(jobs_of(store, dataset, params, specs, composition))
     layout = StoreLayout(Path(store_root))
     done: list[Run] = []
     skipped: list[Skipped] = []
@@ -87,7 +92,9 @@ def fit(
                 continue
             done.append(run)
         current.write(layout.runs(dataset), [run.run_id for run in done])
-    return FitReport(dataset, tuple(done), tuple(skipped), lacking_of(store, dataset, jobs))
+    return FitReport(
+        dataset, tuple(done), tuple(skipped), lacking_of(store, dataset, jobs), without_composition
+    )
 
 
 def _run(
@@ -124,6 +131,7 @@ def _run(
         head=job.spec.name,
         label=job.spec.label,
         feature_set=job.feature_set if vectors else None,
+        source_model=data.known.source_model if vectors else None,
         split=job.split,
         n_train=len(y),
         n_val=len(y_val),
@@ -138,9 +146,8 @@ def _run(
     predictions.commit(run_id, _predictions(job, data, run_id, values))
     row = {
         **run.columns(),
-        "method": "features" if vectors else "base",
+        "method": job.method,
         "dataset": job.dataset,
-        "source_model": data.known.source_model if vectors else None,
         "extraction_id": data.known.extraction_id if vectors else None,
         "settings": json.dumps(dict(job.spec.settings), sort_keys=True),
         "versions": json.dumps(_versions(job.spec), sort_keys=True),

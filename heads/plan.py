@@ -11,7 +11,7 @@ import numpy as np
 
 from core.errors import StrataError, unknown
 from core.params import Extract, Params
-from featurestore.query.feature_sets import FeatureSet
+from featurestore.query.feature_sets import FeatureSet, full_name
 from featurestore.query.matrix import Matrix, SplitKey
 from featurestore.query.store import FeatureStore
 from heads.base import Head, class_path
@@ -28,6 +28,14 @@ class Job:
     vectors: FeatureSet
     split: SplitKey
     spec: HeadSpec
+    is_composition: bool = False  # the baseline by composition, which is in no choice
+
+    @property
+    def method(self) -> str:
+        """Its method in the table runs."""
+        if self.is_composition:
+            return "composition"
+        return "features" if self.spec.cls.needs_vectors else "base"
 
     @property
     def feature_set(self) -> str:
@@ -37,8 +45,7 @@ class Job:
     @property
     def asked(self) -> str:
         """The feature set as the store is asked for it."""
-        alone = len(self.vectors.sources) == 1
-        return f"{self.vectors.source_model}/{self.vectors.name}" if alone else self.vectors.name
+        return full_name(self.vectors.name, self.vectors.source_model)
 
     @property
     def name(self) -> str:
@@ -65,8 +72,17 @@ class Data:
         return (self.known.X[rows] if vectors else np.zeros((int(rows.sum()), 1))), y[rows]
 
 
-def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[HeadSpec]) -> Iterator[Job]:
-    """Enumerate the runs that `params.fit` asks of a dataset, those of the same data side by side."""
+def jobs_of(
+    store: FeatureStore,
+    dataset: str,
+    params: Params,
+    specs: Sequence[HeadSpec],
+    composition: HeadSpec | None = None,
+) -> Iterator[Job]:
+    """Enumerate the runs that `params.fit` asks of a dataset, those of the same data side by side.
+
+    composition: the head of the baseline on `params.fit.composition`, which then is in the store.
+    """
     known = store.properties(dataset)
     names = params.fit.properties.get(dataset, tuple(known))
     if not params.fit.feature_sets:
@@ -75,6 +91,9 @@ def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[H
     for text in params.fit.feature_sets:
         found = wanted(store, text, params.extract)
         feature_sets[found.blocks] = found  # what is asked for twice in other words is fitted once
+    baseline = None
+    if composition is not None and params.fit.composition is not None:
+        baseline = wanted(store, params.fit.composition, params.extract)
     for name in names:
         if name not in known:
             raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
@@ -86,6 +105,14 @@ def jobs_of(store: FeatureStore, dataset: str, params: Params, specs: Sequence[H
                 for spec in specs:
                     if spec.cls.needs_vectors or i == 0:
                         yield Job(dataset, name, feature_set, split, spec)
+            if composition is not None and baseline is not None:
+                yield Job(dataset, name, baseline, split, composition, is_composition=True)
+
+
+def lacks_composition(store: FeatureStore, params: Params) -> str | None:
+    """Return the source model of `params.fit.composition` where the store has none of its vectors."""
+    source = (params.fit.composition or "").rpartition("/")[0]
+    return source if source and source not in store.sources else None
 
 
 def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureSet:
@@ -163,6 +190,8 @@ def run_id_of(job: Job, data: Data) -> str:
         "settings": dict(job.spec.settings),
         "source": None if job.spec.built_in else _source(cls),
     }
+    if job.is_composition:  # the same head on the same vectors that competes is another run
+        facts["method"] = job.method
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

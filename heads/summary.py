@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from featurestore import SplitKey
+from featurestore.query.feature_sets import full_name
 
 SHOWN_RUNS = 40  # more than a screen: then the best run of each property and split stands for the others
 
@@ -27,6 +28,7 @@ class Run:
     val_mae: float
     fit_seconds: float
     is_new: bool  # False: it was there already
+    source_model: str | None = None
 
     @classmethod
     def stored(cls) -> list[str]:
@@ -40,6 +42,10 @@ class Run:
         values = dict(zip(cls.stored(), row, strict=True))
         split = SplitKey(*(values.pop(name) for name in SplitKey._fields))
         return cls(**values, split=split, is_new=False)
+
+    def reads(self) -> str:
+        """Name the feature set with its source model; "" for Base."""
+        return full_name(self.feature_set, self.source_model)
 
     def columns(self) -> dict[str, Any]:
         """Return the values of `stored()` by name."""
@@ -76,6 +82,9 @@ class FitReport:
     runs: tuple[Run, ...]
     not_applicable: tuple[Skipped, ...] = ()
     lacking: tuple[Lacking, ...] = ()
+    without_composition: str | None = (
+        None  # the source model of the baseline by composition, where there are no vectors
+    )
 
     @property
     def new(self) -> int:
@@ -101,7 +110,7 @@ class FitReport:
         from rich.table import Table
 
         shown = self.shown()
-        sets = {run.feature_set for run in self.runs if run.feature_set}
+        sets = {run.reads() for run in self.runs if run.feature_set}
         splits = {run.split for run in self.runs}
         seconds = sum(run.fit_seconds for run in self.runs if run.is_new)
         console = Console()
@@ -125,7 +134,7 @@ class FitReport:
             cells = [
                 "" if name == before else name,
                 f"{run.head} ({run.label})" if run.label else run.head,
-                *([run.feature_set or ""] if len(sets) > 1 else []),
+                *([run.reads()] if len(sets) > 1 else []),
                 *([_short(run.split)] if len(splits) > 1 else []),
                 f"{run.n_train}/{run.n_val}/{run.n_test}",
                 f"{run.train_mae:.4g}",
@@ -142,6 +151,11 @@ class FitReport:
             console.print(
                 f"{escape(lack.property)}, {escape(lack.feature_set)}: {lack.rows:,} rows have no vector by "
                 f"{escape(lack.source_model)} and were left out"
+            )
+        if self.without_composition:
+            console.print(
+                f"no baseline by composition: the store has no vectors by {escape(self.without_composition)}",
+                style="dim",
             )
 
 

@@ -184,3 +184,41 @@ def small_store(root: Path, splits: bool = True) -> Path:
         for dataset in ("alpha", "beta"):
             split_dataset(root, dataset, schemes=("random",), seeds=(0, 1))
     return root
+
+
+def add_composition(root: Path, numbers: Sequence[int], source: str = "magpie") -> None:
+    """Write a second source model, of one kind, `composition`: four numbers a structure, and no counts.
+
+    The first is the value of `energy`, so that a forest on them can learn it.
+    """
+    checkpoint = Checkpoint("composition", "composition", 0, 4)
+    extraction = "c0" * 8
+    row = {
+        "source_model": source,
+        "extraction_id": extraction,
+        "backbone": source,
+        "is_default": False,
+        "counts": [],
+        "checkpoints": [checkpoint._asdict()],
+        "provenance": "{}",
+    }
+    layout = StoreLayout(root)
+    with TableWriter(layout.extractions(source), EXTRACTIONS, "extract") as writer:
+        writer.commit(extraction, pa.Table.from_pylist([row], EXTRACTIONS))
+    schema = features_schema((), (checkpoint,))
+    rows = [
+        {
+            "structure_id": structure_id(number),
+            "extraction_id": extraction,
+            "source_model": source,
+            "prediction": 0.0,
+            "composition": [
+                float(vectors_of(number)["atom_8"].sum()),
+                *vectors_of(number)["atom_0"][:3].tolist(),
+            ],
+        }
+        for number in numbers
+    ]
+    with TableWriter(layout.features(source), schema, "extract") as writer:
+        provenance = {"extraction_id": extraction, "source_model": source}
+        writer.commit(extraction, pa.Table.from_pylist(rows, schema), (), provenance)

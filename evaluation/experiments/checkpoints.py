@@ -15,10 +15,11 @@ from core.params import Params
 from core.text import number
 from evaluation.experiments.base import Experiment, Shown
 from evaluation.experiments.figures import Figure, by_target, in_unit
-from evaluation.experiments.frames import TARGET, compare, nested, records, scores_of
+from evaluation.experiments.frames import SIDES, TARGET, compare, nested, records, scores_of
 from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
+from evaluation.protocol import BASE, COMPOSITION
 from evaluation.report.charts import Chart, Mark, Series, chart_spec
 from evaluation.statistics import corrected_t_test
 from featurestore.query.feature_sets import named_sets
@@ -66,8 +67,8 @@ def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result
     kinds = kinds_of(feature_sets)
     workspace = Workspace(NAME, params, plan, store_root)
     runs = workspace.heads()
-    is_base = runs["method"] == "base"
-    # Base has no features: it stands once beside each kind
+    # Base has no features, and composition its own: they stand once beside each kind
+    is_base = runs["method"].isin([BASE, COMPOSITION])
     heads = runs[~is_base].assign(kind=runs.loc[~is_base, "feature_set"].map(kind_of))
     bases = pd.concat([runs[is_base].assign(kind=kind) for kind in kinds])
     looks = workspace.score(pd.concat([heads, bases], ignore_index=True), within=["kind"])
@@ -131,7 +132,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     run=run,
     tables={
-        "table": Shown((*TARGET, "kind", "feature_set", "base", "transfer", "base_change", "splits")),
+        "table": Shown((*TARGET, "kind", "feature_set", *SIDES, "splits")),
         "validation": Shown(
             (*TARGET, "feature_set", "val_mae", "splits"),
             "Validation MAE of every feature set; no test part in it.",

@@ -10,7 +10,7 @@ from evaluation.experiments.frames import KEY, TARGET, nested, scores_of
 from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
-from evaluation.protocol import BASE, CHOSEN, SCRATCH
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH
 from evaluation.statistics import corrected_t_test, quartiles
 
 NAME = "cross_validation"
@@ -40,14 +40,14 @@ def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result
 
 
 def tests(looks: pd.DataFrame) -> pd.DataFrame:
-    """Test transfer minus scratch, and transfer minus Base, over the folds of each target and seed's draw.
+    """Test transfer minus each other method, over the folds of each target and seed's draw.
 
     Several seeds make repeated cross-validation: all folds of all seeds count, under the same correction.
     """
     rows = []
     for place, group in looks.groupby(["dataset", "property", "scheme"], sort=True):
         chosen = group[group["role"] == CHOSEN]
-        for role in (SCRATCH, BASE):
+        for role in (SCRATCH, COMPOSITION, BASE):
             other = group[group["role"] == role]
             both = other.merge(chosen, on=KEY, suffixes=("", "_t"))
             if both.empty:

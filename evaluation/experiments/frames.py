@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.protocol import BASE, CHOSEN, SCRATCH, Scored
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored
 from evaluation.statistics import corrected_t_test, paired_change, percent_change
 
 KEY = ["dataset", "property", "scheme", "seed", "fold"]
 TARGET = ("property", "dataset", "unit", "scheme")
-SIDES = ("base", "scratch", "transfer", "change", "base_change")
+SIDES = ("base", "composition", "scratch", "transfer", "change", "base_change", "composition_change")
+_SIDE_OF = {"base": BASE, "scratch": SCRATCH, "transfer": CHOSEN, "composition": COMPOSITION}
 FIT = ("mad_mae", "r2", "spearman")
 _FACTS = ("run_id", *KEY, "unit", "role", "among", "method", "head", "feature_set", "source_model", "label",
           "n_train", "n_val", "val_mae", "fit_seconds", "mad")  # fmt: skip
@@ -102,16 +103,17 @@ def change(reference: pd.DataFrame, transfer: pd.DataFrame, resamples: int, seed
 
 
 def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Lay Base, scratch and transfer side by side, a row for each value of `by`.
+    """Lay Base, composition, scratch and transfer side by side, a row for each value of `by`.
 
     Where scratch was trained, only the splits that have it count, so that all stand on the same test parts.
-    Columns: those of `by`, unit, rows, splits, then base, scratch and transfer with _low and _high, what
-    transfer was (`method`), the % change against scratch (`change…`) and against Base (`base_change…`), and
-    which method won on the test part.
+    Columns: those of `by`, unit, rows, splits, then base, scratch, transfer and composition with _low and
+    _high, what transfer was (`method`), the % change against scratch (`change…`), against Base
+    (`base_change…`) and against composition (`composition_change…`), and which method won on the test part.
+    Those of composition are there where any target has that baseline.
     """
     rows = []
     for values, group in looks.groupby(list(by), sort=True, dropna=False):
-        roles = {role: group[group["role"] == role] for role in (BASE, SCRATCH, CHOSEN)}
+        roles = {role: group[group["role"] == role] for role in (BASE, COMPOSITION, SCRATCH, CHOSEN)}
         if len(roles[SCRATCH]):
             places = roles[SCRATCH][KEY]
             roles = {role: own.merge(places, on=KEY) for role, own in roles.items()}
@@ -127,7 +129,7 @@ def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed:
             "splits": len(roles[CHOSEN]),
         }
         sides = {role: side(own) if len(own) else None for role, own in roles.items()}
-        for name, role in (("base", BASE), ("scratch", SCRATCH), ("transfer", CHOSEN)):
+        for name, role in _SIDE_OF.items():
             found = sides[role]
             row |= {
                 name: found.mae if found else None,
@@ -142,7 +144,7 @@ def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed:
             "r2": _mean(roles[CHOSEN]["test_r2"]),
             "spearman": _mean(roles[CHOSEN]["test_spearman"]),
         }
-        for prefix, role in (("", SCRATCH), ("base_", BASE)):
+        for prefix, role in (("", SCRATCH), ("base_", BASE), ("composition_", COMPOSITION)):
             if len(roles[role]):
                 found_change = change(roles[role], roles[CHOSEN], resamples, seed)
                 row |= {
@@ -153,7 +155,10 @@ def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed:
                 }
         row["winner"] = _winner(row, roles[CHOSEN])
         rows.append(row)
-    return pd.DataFrame(rows).reset_index(drop=True)
+    table = pd.DataFrame(rows).reset_index(drop=True)
+    if "composition" in table and table["composition"].isna().all():
+        return table.drop(columns=["composition", "composition_low", "composition_high"])
+    return table
 
 
 def _mean(values: pd.Series) -> float | None:
@@ -164,7 +169,7 @@ def _mean(values: pd.Series) -> float | None:
 def _winner(row: dict[str, Any], chosen: pd.DataFrame) -> str:
     """Name the best on the test part; transfer is named by its method: fine-tuning or features."""
     method = chosen["method"].mode().iloc[0]
-    known = {name: row[name] for name in ("base", "scratch", "transfer") if row[name] is not None}
+    known = {name: row[name] for name in _SIDE_OF if row[name] is not None}
     best = min(known, key=lambda name: known[name])
     return method if best == "transfer" else best
 

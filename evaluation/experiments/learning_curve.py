@@ -17,7 +17,12 @@ from evaluation.experiments.workspace import Workspace
 from evaluation.report.charts import Chart, Mark, Series, chart_spec
 
 NAME = "learning_curve"
-_LINES = (("transfer", "transfer"), ("scratch", "scratch"), ("base", "Base"))  # column, name
+_LINES = {  # column → name
+    "transfer": "transfer",
+    "scratch": "scratch",
+    "base": "Base",
+    "composition": "composition",
+}
 
 
 class Settings(Comparison):
@@ -56,7 +61,7 @@ def figures(result: Result) -> Iterable[Figure]:
 
 
 def _lines(own: pd.DataFrame, unit: str) -> Iterable[Series]:
-    for column, name in _LINES:
+    for column, name in _LINES.items():
         rows = own[own[column].notna()] if column in own else own.iloc[:0]
         if len(rows):
             yield Series(

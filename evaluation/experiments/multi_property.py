@@ -16,7 +16,7 @@ from evaluation.experiments.frames import SIDES, TARGET, compare, nested, scores
 from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
-from evaluation.protocol import BASE
+from evaluation.protocol import BASE, COMPOSITION
 from zoo.training.finetune import train_all
 from zoo.training.run import Ask
 
@@ -43,7 +43,7 @@ def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result
     workspace = Workspace(NAME, params, asked, store_root)
     networks = _train(workspace)
     base = workspace.heads()
-    base = base[base["method"] == BASE]
+    base = base[base["method"].isin([BASE, COMPOSITION])]
     networks = networks.assign(training=networks["settings"].map(_training))
     runs = pd.concat([networks, *(base.assign(training=kind) for kind in (SINGLE, JOINT))], ignore_index=True)
     looks = workspace.score(runs, within=["training"]).rename(columns={"among": "training"})

@@ -34,7 +34,7 @@ class Settings(Section):
 
 
 def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
-    """Test transfer against scratch and against Base, for each way of splitting."""
+    """Test transfer against scratch, composition and Base, for each way of splitting."""
     source = transferred(params, store_root, out)
     table, validation = source.tables["table"], source.tables["validation"]
     tests = pair_tests(table)
@@ -62,7 +62,7 @@ def pair_tests(table: pd.DataFrame) -> pd.DataFrame:
     """Return sign test and Wilcoxon of transfer against each other method, a row a way of splitting."""
     rows = []
     for scheme, own in table.groupby("scheme", sort=True):
-        for against in ("scratch", "base"):
+        for against in ("scratch", "composition", "base"):
             both = own[own[against].notna() & (own[against] > 0)] if against in own else own.iloc[:0]
             if both.empty:
                 continue
@@ -90,8 +90,9 @@ def pair_tests(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_test(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a target with Base, scratch and transfer, those that the test part was looked at by."""
-    wanted = ["dataset", "property", "scheme", *(n for n in ("base", "scratch", "transfer") if n in table)]
+    """Return a row a target and method, of those that looked at the test part."""
+    sides = ("base", "composition", "scratch", "transfer")
+    wanted = ["dataset", "property", "scheme", *(name for name in sides if name in table)]
     return table[wanted].melt(["dataset", "property", "scheme"], var_name="method", value_name="mae")
 
 

@@ -28,7 +28,7 @@ class Settings(Section):
 
 
 def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
-    """Summarise the changes that `transfer` found, against scratch and against Base."""
+    """Summarise the changes that `transfer` found, against scratch, Base and composition."""
     source = transferred(params, store_root, out)
     points = changes(source.tables["table"])
     summary, bars = summaries(points), histogram(points, asked.bins)
@@ -45,7 +45,7 @@ def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
 def changes(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row a target, way of splitting and reference: rows and % change with its interval."""
     pieces = []
-    for against, prefix in (("scratch", ""), ("base", "base_")):
+    for against, prefix in (("scratch", ""), ("base", "base_"), ("composition", "composition_")):
         if f"{prefix}change" not in table:
             continue
         own = table[table[f"{prefix}change"].notna()]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from core.params import Params
 from evaluation.experiments.base import Experiment, Shown
-from evaluation.experiments.frames import FIT, TARGET, compare, nested, scores_of
+from evaluation.experiments.frames import FIT, SIDES, TARGET, compare, nested, scores_of
 from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
@@ -55,7 +55,7 @@ EXPERIMENT = Experiment(
     settings=Settings,
     run=run,
     tables={
-        "table": Shown((*TARGET, "source", "base", "transfer", "base_change", "method", *FIT, "splits")),
+        "table": Shown((*TARGET, "source", *SIDES, "method", *FIT, "splits")),
     },
     order=9,
 )

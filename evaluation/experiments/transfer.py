@@ -119,17 +119,17 @@ def headline(table: pd.DataFrame) -> dict[str, Any]:
             "median_base_change": float(own["base_change"].median()),
             "winners": {str(k): int(v) for k, v in own["winner"].value_counts().sort_index().items()},
         }
+        if "composition" in own:
+            beside = own[own["composition"].notna()]
+            block["with_composition"] = len(beside)
+            block["below_composition"] = int((beside["transfer"] < beside["composition"]).sum())
         if len(against):
             block["below_scratch"] = int((against["transfer"] < against["scratch"]).sum())
             block["mean_change"] = float(against["change"].mean())
             block["median_change"] = float(against["change"].median())
         for row in own.to_dict("records"):
             targets = block.setdefault("mae", {}).setdefault(row["dataset"], {})
-            targets[row["property"]] = {
-                name: row[name]
-                for name in ("base", "scratch", "transfer", "change", "base_change")
-                if name in row
-            }
+            targets[row["property"]] = {name: row[name] for name in SIDES if name in row}
         found[str(scheme)] = block
     return found
 
@@ -145,6 +145,11 @@ def words(result: Result) -> Iterable[str]:
             text += (
                 f"; below scratch for {found['below_scratch']} of {found['with_scratch']}, in the median "
                 f"{number(found['median_change'], 3)} %"
+            )
+        if found.get("with_composition"):
+            text += (
+                f"; below the forest by composition for {found['below_composition']} of "
+                f"{found['with_composition']}"
             )
         yield text + "."
 

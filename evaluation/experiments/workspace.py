@@ -52,13 +52,18 @@ class Workspace:
         self.root = _link(Path(store_root), check_name(name, "experiment"))
 
     def heads(self, source_model: str | None = None) -> pd.DataFrame:
-        """Draw all splits, fit Base and the heads on them, and return the runs."""
+        """Draw all splits, fit Base, composition and the heads on them, and return the runs."""
         params = self.params
         if source_model is not None:
             extract = params.extract.model_copy(update={"source_models": (source_model,)})
             params = params.model_copy(update={"extract": extract})
         heads = dict.fromkeys(["mean", *self.plan.heads])
-        asked = Fit(heads=tuple(heads), feature_sets=self.plan.feature_sets, properties=self.targets)
+        asked = Fit(
+            heads=tuple(heads),
+            feature_sets=self.plan.feature_sets,
+            composition=params.fit.composition,
+            properties=self.targets,
+        )
         found = []
         for dataset in self.targets:
             schemes = self._draw(dataset, self.plan.splits, self.plan.seeds)

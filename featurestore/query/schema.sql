@@ -24,7 +24,8 @@ SELECT dataset, property, entry_id, structure_id, value, unit FROM stored_target
 CREATE VIEW splits AS
 SELECT scheme, seed, dataset, property, entry_id, fold, part FROM stored_splits;
 
--- What was read off the test part, for the chosen run, Base and ALIGNN from scratch; mae in the target's unit.
+-- What was read off the test part, for the chosen run, ALIGNN from scratch, the forest by
+-- composition and Base; mae in the target's unit.
 CREATE VIEW scores AS
 SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearman, n FROM stored_scores;
 
@@ -34,7 +35,7 @@ SELECT run_id, dataset, property, scheme, seed, fold, role, among, stage, n, loo
 FROM stored_looks;
 
 -- Fitted models. …_mae in the target's unit; test_… only where `evaluate` looked, base_test_mae beside
--- it from Base on the same split; role: chosen, base or scratch. created_at in UTC.
+-- it from Base on the same split; role: chosen, scratch, composition or base. created_at in UTC.
 CREATE VIEW runs AS
 WITH looked AS (
     SELECT run_id, min(role) AS role, any_value(mae) AS test_mae, any_value(mae_low) AS test_mae_low,

@@ -98,7 +98,7 @@ SPLITS = _schema(
 RUNS = pa.schema(
     [
         pa.field("run_id", _text, nullable=False),
-        pa.field("method", _text, nullable=False),  # base, features, scratch or finetune
+        pa.field("method", _text, nullable=False),  # base, composition, features, scratch or finetune
         pa.field("head", _text),
         pa.field("feature_set", _text),  # null where method is base
         pa.field("dataset", _text, nullable=False),
@@ -135,7 +135,7 @@ SCORES = _schema(
     pa.field("dataset", _text),
     pa.field("property", _text),
     pa.field("part", _text),
-    pa.field("role", _text),  # chosen, base or scratch
+    pa.field("role", _text),  # chosen, scratch, composition or base
     optional=(
         pa.field("mae", _float),
         pa.field("mae_low", _float),

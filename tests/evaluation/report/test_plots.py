@@ -23,7 +23,7 @@ def test_many_points_are_thinned_alike_each_time():
 
 def test_columns_show_the_checkpoints_of_any_network_and_fill_those_used():
     places = [("site", 0, 64), ("site", 1, 64), ("edge", 0, 32), ("edge", 3, 32)]
-    made = [Checkpoint(f"{k}_{d}", k, d, width, is_used=d == 1) for k, d, width in places]
+    made = [Checkpoint("net", f"{k}_{d}", k, d, width, is_used=d == 1) for k, d, width in places]
     drawn = checkpoint_svg(made)
     rects = marks(drawn, "rect")
     assert [rect.get("class") for rect in rects] == ["kind-0", "kind-0 used", "kind-1", "kind-1"]

@@ -8,7 +8,7 @@ from core.params import Params, Source
 from etl.ingest import ingest
 from featurestore.splits.schemes import split_dataset
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED
-from zoo.hub import load_card, load_source
+from zoo.hub import load_card
 from zoo.training.loop import Paused
 from zoo.training.source import prepare
 
