@@ -21,7 +21,7 @@ from core.errors import StrataError
 from core.params import Evaluate
 from evaluation import statistics
 from evaluation.rows import TARGET_KEY, CommonRows, common_rows
-from featurestore import test_evaluations
+from featurestore import audit
 from featurestore.query.store import FeatureStore
 
 BASE, CHOSEN, SCRATCH, COMPOSITION = "base", "chosen", "scratch", "composition"
@@ -182,7 +182,7 @@ def look(
         run["among"] = ", ".join(str(run[name]) for name in within)
         run["stage"] = stage
         run["common"] = shared.get(tuple(run[name] for name in TARGET_KEY))
-    test_evaluations.record(store, [{**run, "n": _n_scored(run)} for run in picked])
+    audit.record(store, [{**run, "n": _n_scored(run)} for run in picked])
     return [_score(store, run, settings) for run in picked]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from featurestore import FeatureStore, open_store, test_evaluations
+from featurestore import FeatureStore, audit, open_store
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.engine import pick_device
 from zoo.hub import SourceCard, Target, Training, load_source
@@ -78,7 +78,7 @@ def _test_values(store: FeatureStore, training: SourceTraining, test: np.ndarray
     counts = (rows.part == "test").sum(axis=0)
     about = {"run_id": training.key, "dataset": rows.dataset, **rows.split._asdict()}
     about |= {"role": ROLE, "among": "", "stage": STAGE}
-    test_evaluations.record(
+    audit.record(
         store,
         [about | {"property": name, "n": int(n)} for name, n in zip(rows.names, counts, strict=True)],
     )

@@ -99,7 +99,7 @@ def test_publishing_leaves_a_row_in_the_audit_before_the_test_part_is_read(store
         raise StrataError("the audit cannot be written")
 
     with monkeypatch.context() as patch:
-        patch.setattr("evaluation.source_model.test_evaluations.record", unrecorded)
+        patch.setattr("evaluation.source_model.audit.record", unrecorded)
         patch.setattr("evaluation.source_model.publish", lambda *_args: pytest.fail("published unrecorded"))
         with pytest.raises(StrataError, match="audit cannot be written"):
             publish_source(training, trained, "unseen", store)

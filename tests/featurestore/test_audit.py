@@ -23,19 +23,19 @@ def rows(root) -> list[tuple]:
 
 def test_each_evaluation_leaves_one_row(tmp_path):
     root = small_store(tmp_path / "store")
-    test_evaluations.record(open_store(root), [SEEN, SEEN | {"role": "base"}])
+    audit.record(open_store(root), [SEEN, SEEN | {"role": "base"}])
     first = rows(root)
     assert [row[:3] for row in first] == [("a" * 64, "base", 7), ("a" * 64, "chosen", 7)]
     assert all(row[3] is not None for row in first)
-    test_evaluations.record(open_store(root), [SEEN])
+    audit.record(open_store(root), [SEEN])
     assert rows(root) == first
-    test_evaluations.record(open_store(root), [SEEN, SEEN | {"run_id": "b" * 64}])
+    audit.record(open_store(root), [SEEN, SEEN | {"run_id": "b" * 64}])
     assert [row[0][0] for row in rows(root)] == ["a", "a", "b"]
 
 
 def test_what_else_a_caller_knows_is_left_out(tmp_path):
     root = small_store(tmp_path / "store")
-    test_evaluations.record(open_store(root), [SEEN | {"val_mae": 0.1}])
+    audit.record(open_store(root), [SEEN | {"val_mae": 0.1}])
     assert len(rows(root)) == 1
-    test_evaluations.record(open_store(root), [])
+    audit.record(open_store(root), [])
     assert len(rows(root)) == 1
