@@ -5,7 +5,7 @@ networks), the scratch model, the forest by composition and Base are scored on t
 else (Gupta et al. 2024, Results; composition is ours). Methods that do not predict the same entries are
 compared on those that all of them predict (rows.py). `fit` and `finetune` never receive test targets. They
 are read here alone, by `look`, which makes the choice itself: there is no call that takes a run and gives
-its test error. Every look leaves a row in `store/looks` (featurestore/test_evaluations.py), written before
+its test error. Every look leaves a row in `store/looks` (featurestore/audit.py), written before
 the targets are read.
 """
 

@@ -1,6 +1,6 @@
 """The audit of test parts: a row for each evaluation, none twice."""
 
-from featurestore import open_store, test_evaluations
+from featurestore import audit, open_store
 from tests.stores import small_store
 
 SEEN = {
