@@ -203,13 +203,14 @@ EXPERIMENTAL: dict[str, dict[str, Any]] = {
 
 
 def experimental(path: Path, name: str) -> Path:
-    """Records with the ids mp-0 to mp-3, then one without an id and one that no library knows."""
-    ids = [*(f"mp-{row}" for row in range(ROWS)), None, "mp-999"]
+    """Records with the ids mp-0 to mp-3, then without an id, with one unknown, and with neither id nor formula."""
+    ids = [*(f"mp-{row}" for row in range(ROWS)), None, "mp-999", "mp-999"]
     template = EXPERIMENTAL[name]
     rows = [
         [scalar(0, row) if cell is None else key if cell is ... else cell for cell in template.values()]
         for row, key in enumerate(ids)
     ]
+    rows[-1][list(template).index("formula")] = None
     return gzipped(path, list(template), rows)
 
 

@@ -26,7 +26,7 @@ _STRUCTURE_SUFFIXES = frozenset(_SUFFIXES[1:])
 
 
 class Columns(NamedTuple):
-    """What a user's data offers: columns with values, and where ids, structures and formulas stand."""
+    """What a user's data offers: columns with values, and where ids, structures, formulas stand, if there."""
 
     values: list[str]
     named: bool  # False: the table has no header, and `values` are names given here, in its order

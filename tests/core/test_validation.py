@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from core.composition import Composition
 from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 from core.validation import closest_pair, validate
@@ -143,3 +144,9 @@ def test_closest_pair_across_blocks_of_rows(monkeypatch):
     coords[5] = coords[3] + [0.01, 0, 0]
     found = closest_pair(Structure(10 * np.eye(3), [1] * 6, coords), 1.0)
     assert found == (pytest.approx(0.1), 3, 5)
+
+
+def test_of_a_composition_only_the_elements_are_asked():
+    validate(Composition([11, 17]), Ingest())
+    assert code_of(Composition([8, 101])) == "no_features"
+    assert code_of(Composition([])) == "empty"

@@ -3,11 +3,15 @@ import yaml
 from typer.testing import CliRunner
 
 import featurestore
+from core.composition import Composition
 from core.errors import StrataError
-from core.params import load
+from core.params import load, parse
 from etl import cards
 from etl.cli import app
+from etl.drift import drift
+from etl.extract import extract
 from etl.own_cards import add_to_params, write_card
+from featurestore.splits.schemes import split_dataset
 from tests.published import crystal
 
 
@@ -133,3 +137,71 @@ def test_params_whose_list_is_written_otherwise(project):
     assert add_to_params("mine")
     assert not add_to_params("mine")
     assert load().datasets == ("mine",)
+
+
+def test_one_command_from_formulas_to_the_store(project):
+    here, data = project
+    table = data / "compositions.csv"
+    table.write_text(
+        "formula,gap\nTiO2,3.2\nTi2O4,3.0\nFe0.5Ni0.5,0\nFe2O3-x,1\nZz2O,1\n,2\nNa0.12345Cl0.87655O0.5,1\nFmO,1\nEsO,na\n"
+        "MdO,1\n"
+    )
+    text = call("ingest", table, "--name", "mine", "--property", "band_gap=gap", "--unit", "eV")
+    assert "mine: 5 entries, 4 unique structures, 5 rejects" in text
+    assert "of 4 of the structures only the composition is known" in text
+    card = yaml.safe_load((here / "etl" / "datasets" / "mine.yaml").read_text())
+    assert card["composition_column"] == "formula"
+    assert "composition by column formula" in call("datasets", "show", "mine")
+    store = featurestore.open("store")
+    rejects = dict(store.sql("SELECT id, code FROM rejects").fetchall())
+    assert rejects == {
+        "compositions-3": "unreadable",
+        "compositions-4": "no_features",
+        "compositions-5": "no_structure",
+        "compositions-6": "too_large",
+        "compositions-9": "no_features",
+    }
+    found = store.sql(
+        "SELECT formula, n_atoms, volume, has_positions, len(frac_coords), list_sum(lattice) FROM structures"
+    ).fetchall()
+    assert sorted(row[0] for row in found) == ["EsO", "FeNi", "FmO", "O2Ti"]
+    assert {row[2:] for row in found} == {(0.0, False, 0, 0.0)}
+    ids = [name for (name,) in store.sql("SELECT structure_id FROM structures").fetchall()]
+    back = store.structures(ids)
+    assert all(isinstance(item, Composition) for item in back)
+    assert [item.structure_id for item in back] == ids
+
+
+def test_formulas_beside_crystals_through_a_network_and_without_one(project):
+    _, data = project
+    (data / "compositions.csv").write_text("formula,gap\nTiO2,3.2\nFe2O3,2.0\nNaCl,8.5\n")
+    (data / "id_prop.csv").write_text("file,gap\nc0,1\nc1,2\n")
+    call("ingest", data / "compositions.csv", "--name", "formulas", "--property", "gap", "--unit", "eV")
+    call("ingest", data, "--name", "crystals", "--property", "gap", "--unit", "eV")
+    params = parse(
+        {
+            "datasets": ["formulas", "crystals"],
+            "extract": {"source_models": ["alignn_mp_eform", "magpie"], "device": "cpu", "workers": 0},
+        }
+    )
+    network, plain = extract(params, "store")
+    assert (network.extracted, network.rejected) == (2, {"no_structure": 3})
+    assert (plain.extracted, plain.rejected) == (5, {})
+    again = extract(params, "store")
+    assert [report.extracted for report in again] == [0, 0]
+    store = featurestore.open("store")
+    assert len(store.matrix("formulas", "gap", "magpie/all").y) == 3
+    assert len(store.matrix("crystals", "gap", "alignn_mp_eform/last+magpie/all").y) == 2
+    [(reason,)] = store.sql("SELECT DISTINCT replace(message, formula, '…') FROM rejects JOIN structures "
+                            "ON id = structure_id").fetchall()  # fmt: skip
+    assert reason == "only the composition … is known; alignn needs atomic positions"
+    assert "of 0 structures drift" not in str(drift("store", sample=5, source_model="magpie"))
+    split_dataset("store", "formulas", ["grouped"], [0])
+    with pytest.raises(StrataError, match="only the composition is known"):
+        split_dataset("store", "formulas", ["grouped_prototype"], [0])
+
+
+def test_the_same_folder_is_still_a_folder(project):
+    _, data = project
+    (data / "id_prop.csv").write_text("formula,gap\nc0,1\nc1,2\n")
+    assert "composition_column" not in yaml.safe_load(write_card(data, "mine", ["gap"], ["eV"]).read_text())

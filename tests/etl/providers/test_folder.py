@@ -195,7 +195,7 @@ def test_an_ase_database(tmp_path):
         for row in range(3):
             more = {"gap": 0.5 + row} if row < 2 else {"other": 1}
             database.write(crystal(row).to_ase(), mp_id=f"mp-{row}", **more)
-    assert folder.columns(path) == (["mp_id", "gap", "other"], True, "mp_id", None)
+    assert folder.columns(path) == (["mp_id", "gap", "other"], True, "mp_id", None, None)
     found = read(path, "gap", id_column="mp_id")
     assert [record.entry_id for record in found] == ["mp-0", "mp-1", "mp-2"]
     assert [record.values["gap"] for record in found] == [0.5, 1.5, None]
@@ -263,12 +263,28 @@ def test_structures_that_a_frame_lacks(tmp_path):
         ("x.json", b"{", "not JSON"),
         ("x.parquet", b"PAR1", "not a Parquet file"),
         ("x.pkl", b"", "not a kind of data"),
+        ("x.csv", b"file,gap\nTiO2,1\n", "needs a header with a column formula or composition"),
+        ("x.csv", b"TiO2,1\n", "its first line is TiO2, 1"),
+        ("x.csv", b"", "the table is empty"),
+        ("x.csv", b"formula,gap\nTiO2\n", "line 2: 1 cells, where the first line has 2"),
+        ("x.csv", b"formula,gap\nTi\xff,1\n", "not UTF-8 at byte 14"),
     ],
 )
-def test_files_that_are_no_data_frames(tmp_path, name, content, words):
+def test_files_that_cannot_be_understood(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(StrataError, match=words):
         folder.columns(tmp_path / name)
+
+
+def test_a_table_of_formulas(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('\ufeffid,Formula,gap,note\na,TiO2,3.2,"cold, dry"\nb,Ca(OH)2,na,\n', encoding="utf-8")
+    assert folder.columns(path) == (["id", "gap", "note"], True, "id", None, "Formula")
+    found = read(path, "gap", id_column="id")
+    assert [record.entry_id for record in found] == ["a", "b"]
+    assert found[0].values == {"id": "a", "Formula": "TiO2", "gap": "3.2", "note": "cold, dry"}
+    assert all(record.structure is None and record.error is None for record in found)
+    assert [record.entry_id for record in read(path, "gap")] == ["x-0", "x-1"]
 
 
 def test_a_path_that_does_not_exist(tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from core.composition import Composition
 from core.errors import StrataError
 from core.structure import Structure
 from featurestore.splits.duplicates import Tolerance, find_groups, load, update
@@ -80,3 +81,10 @@ def test_groups_of_a_store(store):
 def test_a_store_without_structures(tmp_path):
     with pytest.raises(StrataError, match="ingest a dataset first"):
         update(tmp_path / "store")
+
+
+def test_a_composition_is_a_group_of_its_own():
+    cell = Structure(3.6 * np.eye(3), [29], [[0, 0, 0]])
+    groups, too_large = find_groups([("a", cell), ("b", Composition([29])), ("c", Composition([29, 8]))])
+    assert groups == {"a": "a", "b": "b", "c": "c"}
+    assert too_large == 0

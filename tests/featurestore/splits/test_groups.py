@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from core.composition import Composition
+from core.errors import StrataError
 from core.structure import Structure
 from featurestore.splits.groups import chemical_system, prototype, space_group
 
@@ -50,3 +52,11 @@ def test_a_structure_without_symmetry_stands_by_itself():
     odd = crystal(np.diag([4, 5, 6.0]) + 0.3 * rng.random((3, 3)), [1, 6, 7], rng.random((3, 3)))
     assert space_group(odd) == "1"
     assert prototype(odd) == "A1B1C1/1/3"
+
+
+def test_a_composition_has_elements_and_no_symmetry():
+    salt = Composition([11, 17])
+    assert chemical_system(salt) == chemical_system(SALT)
+    for group_of in (space_group, prototype):
+        with pytest.raises(StrataError, match=r"of ClNa .*only the composition is known.*grouped"):
+            group_of(salt)

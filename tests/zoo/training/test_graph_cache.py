@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core.composition import Composition
 from core.structure import Structure
 from tests.training import metals
 from zoo.backbones.alignn.backbone import prepare
@@ -91,3 +92,11 @@ def test_workers_make_the_same(tmp_path, structures):
         graphs, GraphCache(tmp_path / "a", INVARIANT).load(list(structures), never), strict=True
     ):
         assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_a_composition_has_no_graph(tmp_path, structures):
+    salt = Composition([11, 17])
+    cache = load(tmp_path, structures | {"salt": salt})
+    assert cache.rejected == {
+        "salt": "no_structure: only the composition ClNa is known; training needs atomic positions"
+    }
