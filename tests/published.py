@@ -203,7 +203,7 @@ EXPERIMENTAL: dict[str, dict[str, Any]] = {
 
 
 def experimental(path: Path, name: str) -> Path:
-    """Records with the ids mp-0 to mp-3, then without an id, with one unknown, and with neither id nor formula."""
+    """Records with the ids mp-0 to mp-3, without an id, with an unknown one, and that without a formula."""
     ids = [*(f"mp-{row}" for row in range(ROWS)), None, "mp-999", "mp-999"]
     template = EXPERIMENTAL[name]
     rows = [
