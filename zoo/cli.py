@@ -218,7 +218,7 @@ def list_() -> None:
         targets = ", ".join(f"{t.property} ({t.unit})" for t in card.targets)
         predicts = f"{targets} of {card.targets[0].dataset}" if card.targets else "nothing"
         errors = ", ".join(f"{name} {value:g}" for name, value in card.metrics.items() if "atoms" not in name)
-        here = (card.weights_sha256[:12] or "has none") if card.is_here else "to be fetched"
+        here = (card.weights_sha256[:12] or "none") if card.is_here else "to be fetched"
         rows.append((card.name, predicts, errors, card.licence, here))
     show("Source models", ("name", "predicts", "its own errors", "licence", "weights"), rows)
 
@@ -259,4 +259,4 @@ def verify(
     from zoo.hub import list_models, load_card
 
     for name in names or [name for name in list_models() if load_card(name).is_here]:
-        typer.echo(f"{name}: {run(name)}")
+        typer.echo(f"{name}: {run(name) or 'has no weights'}")

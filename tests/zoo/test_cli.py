@@ -79,3 +79,11 @@ def test_zoo_show_has_what_identifies_a_model():
 
 def test_zoo_verify_reads_the_weights():
     assert re.fullmatch(r"alignn_mp_eform: [0-9a-f]{64}\n", call("zoo", "verify", "alignn_mp_eform").stdout)
+
+
+def test_a_source_model_without_weights_says_so():
+    assert CliRunner().invoke(app, ["zoo", "verify", "magpie"]).output == "magpie: has no weights\n"
+    listed = CliRunner().invoke(app, ["zoo", "list"], env={"COLUMNS": "300"}).output
+    [line] = [line for line in listed.splitlines() if line.startswith("│ magpie")]
+    assert "│ nothing" in line
+    assert "│ none" in line
