@@ -82,8 +82,8 @@ def test_zoo_verify_reads_the_weights():
 
 
 def test_a_source_model_without_weights_says_so():
-    assert CliRunner().invoke(app, ["zoo", "verify", "magpie"]).output == "magpie: has no weights\n"
-    listed = CliRunner().invoke(app, ["zoo", "list"], env={"COLUMNS": "300"}).output
+    assert call("zoo", "verify", "magpie").output == "magpie: has no weights\n"
+    listed = call("zoo", "list").output
     [line] = [line for line in listed.splitlines() if line.startswith("│ magpie")]
     assert "│ nothing" in line
     assert "│ none" in line
