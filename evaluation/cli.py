@@ -19,22 +19,35 @@ def evaluate(store: Path = STORE) -> None:
     """Score the chosen head and Base of every property on the test part; writes metrics.json and plots/."""
     from core.params import load
     from core.text import number
-    from evaluation.evaluate import BASE, CHOSEN
     from evaluation.evaluate import evaluate as run
+    from evaluation.evaluate import notes
+    from evaluation.protocol import BASE, CHOSEN, COMPOSITION
+    from featurestore.query.feature_sets import full_name
     from featurestore.query.output import show
 
-    scored = run(load(), store)
-    base = {(s.dataset, s.property, s.split): s.score.mae for s in scored if s.role == BASE}
+    params = load()
+    scored = run(params, store)
+    maes = {(s.dataset, s.property, s.split, s.role): s.score.mae for s in scored}
+    chosen = [s for s in scored if s.role == CHOSEN]
+    optional = {  # columns that are there where they have something to say
+        "composition MAE": [number(maes.get((s.dataset, s.property, s.split, COMPOSITION))) for s in chosen],
+        "rows left out": [str(s.left_out or "") for s in chosen],
+        "label seen by": [", ".join(s.seen) for s in chosen],
+    }
+    optional = {name: cells for name, cells in optional.items() if set(cells) - {"", number(None)}}
     rows = []
-    for s in scored:
-        if s.role == CHOSEN:
-            reference = base.get((s.dataset, s.property, s.split))
-            ratio = s.score.mae / reference if reference else None
-            head = f"{s.head} ({s.label})" if s.label else s.head
-            figures = (number(s.score.mae), number(reference), number(ratio, 3))
-            rows.append((s.dataset, s.property, s.split, head, *figures, s.unit))
-    headers = ("dataset", "property", "split", "chosen head", "test MAE", "Base MAE", "× Base", "unit")
-    show("Scores on the test part", headers, rows)
+    for i, s in enumerate(chosen):
+        reference = maes.get((s.dataset, s.property, s.split, BASE))
+        ratio = s.score.mae / reference if reference else None
+        head = f"{s.head} ({s.label})" if s.label else s.head
+        reads = full_name(s.feature_set, s.source_model)
+        figures = (number(s.score.mae), number(reference), number(ratio, 3))
+        more = (cells[i] for cells in optional.values())
+        rows.append((s.dataset, s.property, s.split, head, reads, *figures, s.unit, *more))
+    headers = ("dataset", "property", "split", "chosen head", "feature set", "test MAE", "Base MAE", "× Base")
+    show("Scores on the test part", (*headers, "unit", *optional), rows)
+    for note in notes(params, store):
+        typer.echo(note)
 
 
 @app.command()

@@ -142,6 +142,7 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
             "spearman": significant(s.score.spearman),
             "n": s.score.n,
             "rows_left_out": s.left_out,
+            "seen": bool(s.seen),
             "unit": s.unit,
             "method": s.method,
             "head": s.head,

@@ -21,6 +21,7 @@ from core.errors import StrataError
 from core.params import Evaluate
 from evaluation import statistics
 from evaluation.rows import TARGET_KEY, CommonRows, common_rows
+from evaluation.seen import SeenLabels
 from featurestore import audit
 from featurestore.query.store import FeatureStore
 
@@ -80,6 +81,7 @@ class Scored:
     split: str  # its name
     predictions: pd.DataFrame  # entry_id, actual, predicted
     left_out: int = 0  # test rows that not all methods predict
+    seen: tuple[str, ...] = ()  # source models it reads that were trained on this target's values
 
 
 def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed: int = 0) -> TestScore:
@@ -178,9 +180,11 @@ def look(
     """
     shared = common_rows(store, runs)
     picked = choose(_on_common_rows(store, runs, shared), within).to_dict("records")
+    seen = SeenLabels()
     for run in picked:
         run["among"] = ", ".join(str(run[name]) for name in within)
         run["stage"] = stage
+        run["seen"] = seen.by(_text(run["source_model"]), run["dataset"], run["property"])
         run["common"] = shared.get(tuple(run[name] for name in TARGET_KEY))
     audit.record(store, [{**run, "n": _n_scored(run)} for run in picked])
     return [_score(store, run, settings) for run in picked]
@@ -259,6 +263,7 @@ def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scor
         mad=statistics.mad(pairs["actual"]),
         predictions=pairs,
         left_out=rows.left_out("test") if rows is not None else 0,
+        seen=run["seen"],
     )
 
 

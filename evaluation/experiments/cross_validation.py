@@ -72,6 +72,7 @@ def tests(looks: pd.DataFrame) -> pd.DataFrame:
                     "p_value": done.p_value,
                     "better": int((d < 0).sum()),
                     "method": ", ".join(sorted(set(_names(both)))),
+                    "seen": ", ".join(sorted(set(both["seen_t"].dropna()))) or None,
                     "label": ", ".join(sorted({*both["label"].dropna(), *both["label_t"].dropna()})) or None,
                 }
             )

@@ -12,10 +12,14 @@ from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored
 from evaluation.statistics import corrected_t_test, paired_change, percent_change
 
 KEY = ["dataset", "property", "scheme", "seed", "fold"]
-TARGET = ("property", "dataset", "unit", "scheme")
+TARGET = ("property", "dataset", "unit", "scheme", "seen")
 SIDES = ("base", "composition", "scratch", "transfer", "change", "base_change", "composition_change")
 _SIDE_OF = {"base": BASE, "scratch": SCRATCH, "transfer": CHOSEN, "composition": COMPOSITION}
 FIT = ("mad_mae", "r2", "spearman")
+_WHERE_THERE_IS_SOME = {
+    "composition": ("composition", "composition_low", "composition_high"),
+    "seen": ("seen",),
+}
 _FACTS = ("run_id", *KEY, "unit", "role", "among", "method", "head", "feature_set", "source_model", "label",
           "n_train", "n_val", "val_mae", "fit_seconds", "mad")  # fmt: skip
 
@@ -31,6 +35,7 @@ def frame_of(scored: Iterable[Scored]) -> pd.DataFrame:
         outcome = asdict(s.score)
         row |= {"n_test": outcome.pop("n"), "test_mae": outcome.pop("mae")}
         row |= {f"test_{name}": value for name, value in outcome.items()}
+        row["seen"] = ", ".join(s.seen) or None
         row["pairs"] = json.dumps(s.predictions.to_numpy().tolist(), ensure_ascii=False)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -109,7 +114,8 @@ def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed:
     Columns: those of `by`, unit, rows, splits, then base, scratch, transfer and composition with _low and
     _high, what transfer was (`method`), the % change against scratch (`change…`), against Base
     (`base_change…`) and against composition (`composition_change…`), and which method won on the test part.
-    Those of composition are there where any target has that baseline.
+    Those of composition are there where any target has that baseline; `seen` (the source models that were
+    trained on the target's values) where there is such a target.
     """
     rows = []
     for values, group in looks.groupby(list(by), sort=True, dropna=False):
@@ -153,12 +159,31 @@ def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed:
                     f"{prefix}change_high": found_change.high,
                     "interval": found_change.interval,
                 }
+        row["seen"] = ", ".join(sorted(set(roles[CHOSEN]["seen"].dropna()))) or None
         row["winner"] = _winner(row, roles[CHOSEN])
         rows.append(row)
     table = pd.DataFrame(rows).reset_index(drop=True)
-    if "composition" in table and table["composition"].isna().all():
-        return table.drop(columns=["composition", "composition_low", "composition_high"])
+    for name, columns in _WHERE_THERE_IS_SOME.items():
+        if name in table and table[name].isna().all():
+            table = table.drop(columns=list(columns))
     return table
+
+
+def unseen(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of `table` whose labels no source model was trained on, and a note of those left out.
+
+    What is said of all targets together is said of these alone.
+    """
+    if "seen" not in table:
+        return table, []
+    seen = table[table["seen"].notna()]
+    names = sorted({f"{row['dataset']}/{row['property']}" for row in records(seen)})
+    if not names:
+        return table, []
+    by = ", ".join(sorted({name for text in seen["seen"] for name in text.split(", ")}))
+    count = "1 target is" if len(names) == 1 else f"{len(names)} targets are"
+    note = f"{count} left out of what is said over all: {by} was trained on the labels of {', '.join(names)}."
+    return table[table["seen"].isna()], [note]
 
 
 def _mean(values: pd.Series) -> float | None:

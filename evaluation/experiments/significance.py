@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
+from core.errors import StrataError
 from core.params import Params, Section
 from core.text import number
 from evaluation.experiments.base import Experiment, Shown
 from evaluation.experiments.figures import Figure
-from evaluation.experiments.frames import nested, records
+from evaluation.experiments.frames import nested, records, unseen
 from evaluation.experiments.results import Result
-from evaluation.experiments.transfer import transferred
+from evaluation.experiments.transfer import BY, transferred
 from evaluation.report.ranks import ranks_spec
 from evaluation.statistics import CriticalDifference, critical_difference, sign_test, wilcoxon
 
@@ -36,7 +37,10 @@ class Settings(Section):
 def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
     """Test transfer against scratch, composition and Base, for each way of splitting."""
     source = transferred(params, store_root, out)
-    table, validation = source.tables["table"], source.tables["validation"]
+    table, left_out = unseen(source.tables["table"])
+    if table.empty:
+        raise StrataError("experiment significance: a source model was trained on the labels of every target")
+    validation = source.tables["validation"].merge(table[BY])
     tests = pair_tests(table)
     ranks = pd.concat(
         [
@@ -54,7 +58,7 @@ def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
         tables,
         nested(tests, ["scheme", "against"], facts),
         provenance=source.provenance,
-        notes=(_NOT_INDEPENDENT,),
+        notes=(_NOT_INDEPENDENT, *left_out),
     )
 
 

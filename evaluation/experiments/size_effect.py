@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from core.errors import StrataError
 from core.params import Params, Section
 from core.text import number
 from evaluation.experiments.base import Experiment, Shown
 from evaluation.experiments.figures import Figure
-from evaluation.experiments.frames import nested, records
+from evaluation.experiments.frames import nested, records, unseen
 from evaluation.experiments.results import Result
 from evaluation.experiments.transfer import transferred
 from evaluation.report.charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
@@ -30,7 +31,10 @@ class Settings(Section):
 def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
     """Summarise the changes that `transfer` found, against scratch, Base and composition."""
     source = transferred(params, store_root, out)
-    points = changes(source.tables["table"])
+    table, left_out = unseen(source.tables["table"])
+    if table.empty:
+        raise StrataError("experiment size_effect: a source model was trained on the labels of every target")
+    points = changes(table)
     summary, bars = summaries(points), histogram(points, asked.bins)
     levels = ["scheme", "against"]
     facts = [name for name in summary.columns if name not in levels]
@@ -39,6 +43,7 @@ def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
         {"table": summary, "points": points, "histogram": bars},
         nested(summary, levels, facts),
         provenance=source.provenance,
+        notes=tuple(left_out),
     )
 
 

@@ -14,7 +14,7 @@ from core.params import Params
 from core.text import number
 from etl.cards import list_cards, load_card
 from evaluation.experiments.base import Experiment, Shown
-from evaluation.experiments.frames import FIT, SIDES, TARGET, compare, scores_of
+from evaluation.experiments.frames import FIT, SIDES, TARGET, compare, scores_of, unseen
 from evaluation.experiments.published import CITATION, beside
 from evaluation.experiments.results import FACTS, Result, read, write
 from evaluation.experiments.settings import Comparison
@@ -38,15 +38,16 @@ def run(asked: Settings, params: Params, store_root: Path, _out: Path) -> Result
     groups = {name: group_of(name) for name in table["dataset"].unique()}
     table.insert(0, "group", table["dataset"].map(groups))
     tables = {"table": table, "validation": validation(runs), "scores": scores_of(looks)}
+    counted, left_out = unseen(table)
     losses = training_losses(runs, workspace.root)
     if len(losses):
         tables["training"] = losses
     return Result(
         NAME,
         tables,
-        metrics=headline(table),
+        metrics=headline(counted),
         provenance=workspace.provenance(runs),
-        notes=tuple(workspace.notes),
+        notes=(*workspace.notes, *left_out),
         key=workspace.key,
     )
 
@@ -110,6 +111,8 @@ def training_losses(runs: pd.DataFrame, root: Path) -> pd.DataFrame:
 def headline(table: pd.DataFrame) -> dict[str, Any]:
     """Count gains and winners, a block for each way of splitting."""
     found: dict[str, Any] = {}
+    if table.empty:
+        return found
     for scheme, own in table.groupby("scheme", sort=True):
         against = own[own["scratch"].notna()] if "scratch" in own else own.iloc[:0]
         block: dict[str, Any] = {

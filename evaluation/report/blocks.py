@@ -27,6 +27,7 @@ _TITLES = {
     "base_change": "% against Base",
     "composition_change": "% against composition",
     "method": "Transfer by",
+    "seen": "Label seen by",
     "winner": "Best",
     "source": "Source model",
     "mad_mae": "MAD / MAE",

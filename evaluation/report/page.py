@@ -19,10 +19,13 @@ from core.params import Params
 from etl.cards import DatasetCard, load_card
 from evaluation.evaluate import current_runs
 from evaluation.experiments.frames import records
-from evaluation.protocol import BASE, CHOSEN, split_label
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION, split_label
 from evaluation.report.blocks import Block, blocks
 from evaluation.report.data import DatasetFacts, data_report
 from evaluation.report.plots import Bar, Checkpoint, Point
+from evaluation.rows import notes_of
+from evaluation.seen import SeenLabels
+from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 from zoo.hub import card_path, list_models
 
@@ -43,6 +46,7 @@ class Run:
     train_mae: float | None
     val_mae: float | None
     seconds: float | None
+    seen: tuple[str, ...] = ()  # source models it reads that were trained on the target's values
     role: str = ""
     mae: float | None = None
     low: float | None = None
@@ -58,11 +62,12 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One dataset's property on one split: the chosen run beside Base."""
+    """One dataset's property on one split: the chosen run beside Base and the forest by composition."""
 
     chosen: Run
     base: Run | None
     description: str
+    composition: Run | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -74,6 +79,8 @@ class Target:
         if self.ratio is None:
             return None
         note = f"{self.chosen.head} {self.chosen.label}".strip()
+        if self.chosen.seen:
+            note += f", label seen by {', '.join(self.chosen.seen)}"
         return Bar(
             name, self.ratio, self._over_base(self.chosen.low), self._over_base(self.chosen.high), note
         )
@@ -139,6 +146,7 @@ class Page:
     extractions: tuple[Extraction, ...]
     versions: Mapping[str, str]
     params_text: str
+    row_notes: tuple[str, ...] = ()  # which rows and methods are left out of the comparison
     blocks: tuple[Block, ...] = ()  # the experiments whose results are there
     facts: tuple[DatasetFacts, ...] = ()  # what the datasets hold
     checkpoints: tuple[Checkpoint, ...] = ()  # of the source model
@@ -174,7 +182,10 @@ def gather(
         "test_r2 AS r2, test_spearman AS spearman FROM runs WHERE role IS NOT NULL"
     )
     scores = {row["run_id"]: row for row in records(looks.df())}
-    runs = [_run(row, scores.get(row["run_id"], {})) for frame in frames.values() for row in records(frame)]
+    seen = SeenLabels()
+    runs = [
+        _run(row, scores.get(row["run_id"], {}), seen) for frame in frames.values() for row in records(frame)
+    ]
     runs.sort(key=lambda run: (run.dataset, run.prop, run.split, run.head, run.feature_set))
     counts = store.sql(
         "SELECT dataset, count(*), count(DISTINCT structure_id) FROM entries GROUP BY dataset"
@@ -197,13 +208,14 @@ def gather(
         extractions=tuple(_extractions(store, set(fitted["extraction_id"].dropna()))),
         versions=_versions(fitted["versions"].dropna()),
         params_text=params_file.read_text(encoding="utf-8"),
+        row_notes=tuple(notes_of(store, fitted)),
         blocks=blocks(results) if results is not None else (),
         facts=tuple(data_report(store_root, params.datasets, params.extract.default)),
         checkpoints=_checkpoints(store, fitted),
     )
 
 
-def _run(row: Mapping[str, Any], look: Mapping[str, Any]) -> Run:
+def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> Run:
     return Run(
         run_id=row["run_id"],
         dataset=row["dataset"],
@@ -211,25 +223,29 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any]) -> Run:
         unit=row["unit"],
         split=split_label(row["scheme"], row["seed"], row["fold"]),
         head=row["head"] or row["method"],
-        feature_set=row["feature_set"] or "",
+        feature_set=full_name(row["feature_set"], row["source_model"]),
         label=row["label"] or "",
         parts=(row["n_train"], row["n_val"], row["n_test"]),
         train_mae=row["train_mae"],
         val_mae=row["val_mae"],
         seconds=row["fit_seconds"],
+        seen=seen.by(row["source_model"], row["dataset"], row["property"]),
         **{name: value for name, value in look.items() if name != "run_id"},
     )
 
 
 def _targets(dataset: str, runs: Iterable[Run]) -> tuple[Target, ...]:
     own = [run for run in runs if run.dataset == dataset]
-    base = {(run.prop, run.split): run for run in own if run.role == BASE}
+    base, composition = (
+        {(run.prop, run.split): run for run in own if run.role == role} for role in (BASE, COMPOSITION)
+    )
     card = load_card(dataset)
     found = tuple(
         Target(
             run,
             base.get((run.prop, run.split)),
             card.properties[run.prop].description if run.prop in card.properties else "",
+            composition.get((run.prop, run.split)),
         )
         for run in own
         if run.role == CHOSEN

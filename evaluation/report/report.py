@@ -22,9 +22,14 @@ from evaluation.report.svg import alone, inline, png, svg
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the page's first sentences say; a target is rated where Base has a score, too."""
+    """What the page's first sentences say; a target is rated where Base has a score, too.
+
+    One whose labels a source model of the chosen run was trained on is not rated.
+    """
 
     targets: int
+    seen: int
+    seen_by: str  # those source models
     rated: int
     better: int  # test MAE below Base's
     surely: int  # the whole 95 % interval below Base's
@@ -37,12 +42,16 @@ class Summary:
 
 def summarise(targets: Sequence[Target]) -> Summary:
     """Count how often, and by how much, the chosen head beats Base."""
-    rated = [(target.ratio, target) for target in targets if target.ratio is not None]
+    seen = [target for target in targets if target.chosen.seen]
+    unseen = [target for target in targets if not target.chosen.seen]
+    rated = [(target.ratio, target) for target in unseen if target.ratio is not None]
     rated.sort(key=lambda pair: pair[0])
     ratios = [ratio for ratio, _ in rated]
     bars = [target.bar("") for _, target in rated]
     return Summary(
         targets=len(targets),
+        seen=len(seen),
+        seen_by=", ".join(sorted({name for target in seen for name in target.chosen.seen})),
         rated=len(rated),
         better=sum(ratio < 1 for ratio in ratios),
         surely=sum(bar is not None and bar.high is not None and bar.high < 1 for bar in bars),
@@ -164,6 +173,7 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
     headline = (
         f"Test error below Base for {facts.better} of {facts.rated} properties; "
         f"in the median {number(facts.median, 2)} × Base"
+        + (f" ({facts.seen} left out: label seen by {facts.seen_by})" if facts.seen else "")
     )
     footnotes = [
         f"{dataset.card.name}: {dataset.card.caution or dataset.card.title}" for dataset in page.datasets

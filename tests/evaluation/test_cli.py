@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from core.errors import StrataError
 from evaluation.cli import app
 from featurestore.splits.duplicates import update
+from tests.evaluation.conftest import targets_of
 from tests.two_datasets import ingested
 
 runner = CliRunner()
@@ -33,6 +34,21 @@ def test_evaluate_prints_a_row_for_each_chosen_head(here):
     assert {"ridge", "4", "70", "0.0571", "Å³/atom"} <= set(rows[1])
     assert (here.root / "metrics.json").exists()
     assert (here.root / "plots/scores.csv").exists()
+
+
+def test_evaluate_says_what_is_left_out_and_what_was_seen(here, monkeypatch):
+    plain = call("evaluate").stdout
+    for word in ("composition", "rows left out", "label seen by"):
+        assert word not in plain
+    here.add_forest("volume", 3.0)
+    here.add_run("fewer", "volume", "ridge", targets_of("volume") + 5.0, val_mae=5.0, lacks=[59], n_test=9)
+    monkeypatch.setattr("evaluation.seen.has_seen", lambda _card, _dataset, prop: prop == "volume")
+    done = call("evaluate").stdout
+    for word in ("composition MAE", "rows left out", "label seen by"):
+        assert word in done
+    (row,) = [line.split() for line in done.splitlines() if " volume " in line]
+    assert {"ridge", "alignn_mp_eform/atom_bond_angle_last", "4", "3", "1", "alignn_mp_eform"} <= set(row)
+    assert "ase_elements/volume, random: 1 of 10 test rows are left out" in done
 
 
 def test_report_writes_page_and_picture(here):

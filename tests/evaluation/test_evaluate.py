@@ -117,3 +117,32 @@ def test_prediction_that_is_nan_names_the_run(small):
 def test_file_is_the_same_whatever_the_last_bits():
     assert module.significant(0.1 + 0.2) == module.significant(0.3) == 0.3
     assert module.significant(float("nan")) is None
+
+
+def metrics_of(small, prop: str) -> dict:
+    evaluate(small.params, small.store, small.root)
+    return json.loads((small.root / "metrics.json").read_text())[DATASET][prop]["random-0"]
+
+
+def test_the_forest_by_composition_stands_beside_base_and_is_never_chosen(small):
+    small.add_forest("volume", 0.5)  # better than every head, on the validation part too
+    found = metrics_of(small, "volume")
+    assert (found["head"], found["mae"]) == ("ridge", 4.0)
+    assert (found["composition_mae"], found["composition_change"]) == (0.5, 700.0)
+    assert "composition_mae" not in metrics_of(small, "bulk_modulus")
+    assert scores(small)["volume-forest"] == ["composition", 0.5, 10]
+    with (small.root / "plots/scores.csv").open(newline="") as file:
+        beside = {row["property"]: row["composition"] for row in csv.DictReader(file)}
+    assert beside == {"volume": "0.00714286", "bulk_modulus": ""}
+    role = "SELECT role, base_test_mae FROM runs WHERE run_id = 'volume-forest'"
+    assert featurestore.open(small.store).sql(role).fetchall() == [("composition", 70.0)]
+
+
+def test_a_target_whose_label_the_source_model_has_seen_is_marked(small, monkeypatch):
+    assert metrics_of(small, "volume")["seen"] is False
+    monkeypatch.setattr("evaluation.seen.has_seen", lambda card, _dataset, prop: (card.name, prop) == SEEN)
+    assert metrics_of(small, "volume")["seen"] is True
+    assert metrics_of(small, "bulk_modulus")["seen"] is False
+
+
+SEEN = ("alignn_mp_eform", "volume")

@@ -55,6 +55,7 @@ def looks(*rows: tuple) -> pd.DataFrame:
         n_test=10,
         head="h",
         label=None,
+        seen=None,
     )
 
 
@@ -82,14 +83,14 @@ def test_source_models_stand_side_by_side(synthetic, ask, tmp_path):
 
 def test_two_source_models(tmp_path, ask):
     from featurestore.tables.layout import StoreLayout
-    from featurestore.tables.schema import SCHEMAS
     from featurestore.tables.writer import TableWriter
-    from tests.stores import features, small_store
+    from tests.stores import describe, features, small_store
 
     root = small_store(tmp_path / "store", splits=False)
     other = features(range(50), "f" * 16, seed=9)
-    named = other.set_column(2, SCHEMAS["features"].field(2), [["noise"] * 50])
-    with TableWriter(StoreLayout(root).features, SCHEMAS["features"], "extract") as writer:
+    named = other.set_column(2, other.schema.field(2), [["noise"] * 50])
+    describe(root, "f" * 16, "noise", is_default=False)
+    with TableWriter(StoreLayout(root).features("noise"), other.schema, "extract") as writer:
         writer.commit("noise", named, (), {"extraction_id": "f" * 16, "source_model": "noise"})
     section = {
         "targets": {"alpha": ["energy"]},

@@ -13,6 +13,7 @@ from core.errors import StrataError
 from evaluation.evaluate import evaluate
 from evaluation.report.page import Rejected
 from evaluation.report.report import picture, render, report, summarise
+from tests.evaluation.conftest import targets_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -74,6 +75,41 @@ def test_summary_counts(made):
     assert "<strong>2 of 2</strong>" in html
     assert "hold 10 entries" in html
     assert "0.086" in html
+
+
+def test_a_target_that_the_source_model_has_seen_is_marked_and_not_counted(small, monkeypatch):
+    monkeypatch.setattr("evaluation.seen.has_seen", lambda _card, _dataset, prop: prop == "volume")
+    evaluate(small.params, small.store, small.root)
+    out = small.root / "report/index.html"
+    page = report(small.params, small.store, out, small.root / "plots/parity.csv", small.root / "params.yaml")
+    facts = summarise(page.targets)
+    assert (facts.targets, facts.rated, facts.seen, facts.seen_by) == (2, 1, 1, "alignn_mp_eform")
+    assert facts.median == pytest.approx(4 / 35)
+    html = out.read_text(encoding="utf-8")
+    assert "<strong>1 of 1</strong>" in html
+    assert "1 of 2 properties is not counted here" in html
+    marked = [row for row in Seen(html).rows if "label seen by alignn_mp_eform" in row]
+    assert marked
+    assert all("volume" in row for row in marked)
+    svg = picture(page, [("ase_elements", "volume")])
+    assert "1 of 1 properties" in svg
+    assert "1 left out: label seen by alignn_mp_eform" in svg
+
+
+def test_composition_and_rows_that_are_left_out_stand_on_the_page(small):
+    small.add_forest("volume", 3.25)
+    small.add_run("fewer", "volume", "ridge", targets_of("volume") + 5.0, val_mae=5.0, lacks=[59], n_test=9)
+    evaluate(small.params, small.store, small.root)
+    out = small.root / "report/index.html"
+    report(small.params, small.store, out, small.root / "plots/parity.csv", small.root / "params.yaml")
+    html = out.read_text(encoding="utf-8")
+    table = html[html.index('id="t-scores"') :]
+    heads, *rows = Seen(table[: table.index("</table>")]).rows
+    assert "Composition MAE" in heads
+    assert {"volume" in row: "3.25" in row for row in rows} == {True: True, False: False}
+    assert "ase_elements/volume, random: 1 of 10 test rows are left out" in html
+    assert "<code>alignn_mp_eform/atom_bond_angle_last</code>" in html
+    assert "<code>magpie/all</code>" in html
 
 
 def test_every_run_stands_on_the_page_with_its_label(made):
