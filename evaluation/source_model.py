@@ -59,6 +59,7 @@ def publish_source(
             for prop, unit in zip(rows.names, rows.units, strict=True)
         ),
         training.graph, _facts(training, trained, facts, metrics), half, force,
+        None if training.section.init == "scratch" else training.section.init,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from featurestore import open_store
 from zoo import hub
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.backbones.alignn.inference import Architecture
-from zoo.hub import SourceCard, Target, Training, weights_hash
+from zoo.hub import Label, SourceCard, Target, Training, weights_hash
 from zoo.training.trained import TrainedModel
 
 MAX_BYTES = 20_000_000
@@ -46,11 +46,13 @@ def publish(
     facts: Mapping[str, Any],
     half: bool = False,
     force: bool = False,
+    source: str | None = None,
 ) -> SourceCard:
     """Write a model's weights, then its card, into `hub.own_folder()`; returns the card.
 
     state: predicts `targets` in their units. facts: title, training, metrics, licence, note of the card.
     half: float16, with which the model predicts a little otherwise. force: replaces a model of one's own.
+    source: the model whose weights it went on from; the labels that one has seen, this one has seen too.
 
     Raises `StrataError` for a name that is taken (see `check_free`), a file over 20 MB, and a folder that
     cannot be written.
@@ -62,6 +64,7 @@ def publish(
         raise StrataError(
             f"{name}: {len(content):,} bytes of weights, at most {MAX_BYTES:,}; publish in float16"
         )
+    own = [Label(dataset=target.dataset, property=target.property) for target in targets]
     card = SourceCard(
         name=name,
         weights=f"{name}.safetensors",
@@ -71,6 +74,7 @@ def publish(
         graph=graph,
         target=targets[0],
         more_targets=targets[1:],
+        seen_labels=tuple(dict.fromkeys([*own, *(hub.load_card(source).seen_labels if source else ())])),
         **facts,
     )
     folder = hub.own_folder()
@@ -132,6 +136,7 @@ def publish_run(store_root: str | Path, run_id: str, name: str, force: bool = Fa
             "licence": f"weights under the project's terms (Apache-2.0); data {of.licence}",
         },
         force=force,
+        source=source if method == "finetune" else None,
     )
     return hub.own_folder() / f"{name}.yaml"
 

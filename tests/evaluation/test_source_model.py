@@ -13,7 +13,7 @@ from etl.ingest import ingest
 from evaluation.source_model import publish_source
 from featurestore.splits.schemes import split_dataset
 from zoo.backbones.engine import Engine
-from zoo.hub import backbone_of, load_card, load_source
+from zoo.hub import backbone_of, has_seen, load_card, load_source
 from zoo.training.source import prepare
 
 DATASET = "ase_elements"
@@ -59,6 +59,8 @@ def test_publishes_a_card_with_the_errors_of_the_published_network(store, shelf)
     trained = training.run()
     card = publish_source(training, trained, "mine", store)
     assert card == load_card("mine")
+    assert has_seen(card, DATASET, "volume")
+    assert not has_seen(card, DATASET, "bulk_modulus")
     assert card.target.model_dump() == {"dataset": DATASET, "property": "volume", "unit": "Å³/atom"}
     data = r"ase_elements, \d+ structures of the training part of random:0, of at most 60 compressed angles"
     assert re.search(data, card.training.data)
@@ -127,3 +129,11 @@ def test_a_name_that_is_taken_is_told_before_the_test_part_is_read(store, monkey
     assert load_card("mine").weights_sha256 == before
     publish_source(other, found, "mine", store, force=True)
     assert load_card("mine").weights_sha256 != before
+
+
+def test_what_the_initial_model_has_seen_the_new_one_has_seen_too(store):
+    training = prepare(params(init="alignn_mp_eform", graph="source", epochs=1), store)
+    publish_source(training, training.run(), "further", store)
+    card = load_card("further")
+    assert has_seen(card, DATASET, "volume")
+    assert has_seen(card, "megnet", "formation_energy")
