@@ -1,7 +1,7 @@
 # make repro   set up .venv and run the pipeline          make lint      style, types, imports
 # make test    set up .venv and run the tests             make test-all  the slow tests too
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-all lint clean
+.PHONY: help venv repro test test-all lint clean docs/result.svg
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -29,6 +29,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 repro: $(STAMP)
 	$(BIN)/dvc repro
+
+# The README's picture, of the last run of the pipeline.
+docs/result.svg: $(STAMP)
+	$(BIN)/strata report --picture $@ --plot ase_g2/zero_point_energy --plot emt_alloys/formation_energy
 
 # A process a core, four at most (each holds torch and TensorFlow), a file of tests in one of them, in the order
 # of tests/conftest.py.
