@@ -9,6 +9,7 @@ import torch
 
 from core.errors import StrataError
 from zoo.backbones.chgnet.runner import ChgnetRunner
+from zoo.fetch import verify
 from zoo.hub import load_card, load_source, load_state, weights_hash
 
 CARD = load_card("chgnet")
@@ -25,7 +26,7 @@ def saved(path: Path, state: object, **arguments: object) -> Path:
 
 def test_the_weights_are_those_of_the_card(engine):
     source = load_source("chgnet")
-    assert weights_hash(source.state) == CARD.weights_sha256
+    assert weights_hash(source.state) == CARD.weights_sha256 == verify("chgnet")
     ChgnetRunner.check_state(source.state, CARD.architecture, "the package")
     assert engine.backbone.architecture == CARD.architecture
 
