@@ -67,8 +67,7 @@ class Fit(Section):
     heads: tuple[str, ...] = Field(("mean", "ridge", "lightgbm", "nn17"), description="names under `heads`")
     feature_sets: tuple[str, ...] = Field(("last",), description="see `strata features`")
     composition: str | None = Field(
-        "magpie/all",
-        description="what a forest, the baseline by composition, is fitted on; null: no such one",
+        "magpie/all", description="SOURCE/SET that the baseline by composition, a forest, reads; null: none"
     )
     properties: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="dataset → properties; a dataset not named here: all of its own"

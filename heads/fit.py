@@ -29,7 +29,7 @@ from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
 from heads.base import NotApplicable, takes_blocks
-from heads.plan import Data, Job, jobs_of, lacking_of, lacks_composition, read, run_id_of
+from heads.plan import Data, Job, composition_set, jobs_of, lacking_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
 
@@ -52,10 +52,9 @@ def fit(
     specs = [resolve(name, params.heads) for name in params.fit.heads]
     store = open_store(store_root)
     require_sound(store_root, ("entries", "targets", "splits", "features"), dataset)  # DVC does not look
-    without_composition = lacks_composition(store, params)
-    has_baseline = params.fit.composition is not None and without_composition is None
-    composition = resolve(COMPOSITION_HEAD, params.heads) if has_baseline else None
-    jobs = list(jobs_of(store, dataset, params, specs, composition))
+    composition = composition_set(store, params)
+    baseline = None if composition is None else (composition, resolve(COMPOSITION_HEAD, params.heads))
+    jobs = list(jobs_of(store, dataset, params, specs, baseline))
     layout = StoreLayout(Path(store_root))
     done: list[Run] = []
     skipped: list[Skipped] = []
@@ -93,7 +92,11 @@ def fit(
             done.append(run)
         current.write(layout.runs(dataset), [run.run_id for run in done])
     return FitReport(
-        dataset, tuple(done), tuple(skipped), lacking_of(store, dataset, jobs), without_composition
+        dataset,
+        tuple(done),
+        tuple(skipped),
+        lacking_of(store, dataset, jobs),
+        params.fit.composition if composition is None else None,
     )
 
 

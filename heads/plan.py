@@ -77,11 +77,11 @@ def jobs_of(
     dataset: str,
     params: Params,
     specs: Sequence[HeadSpec],
-    composition: HeadSpec | None = None,
+    baseline: tuple[FeatureSet, HeadSpec] | None = None,
 ) -> Iterator[Job]:
     """Enumerate the runs that `params.fit` asks of a dataset, those of the same data side by side.
 
-    composition: the head of the baseline on `params.fit.composition`, which then is in the store.
+    baseline: what is fitted beside Base as the baseline by composition.
     """
     known = store.properties(dataset)
     names = params.fit.properties.get(dataset, tuple(known))
@@ -91,9 +91,6 @@ def jobs_of(
     for text in params.fit.feature_sets:
         found = wanted(store, text, params.extract)
         feature_sets[found.blocks] = found  # what is asked for twice in other words is fitted once
-    baseline = None
-    if composition is not None and params.fit.composition is not None:
-        baseline = wanted(store, params.fit.composition, params.extract)
     for name in names:
         if name not in known:
             raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
@@ -105,14 +102,19 @@ def jobs_of(
                 for spec in specs:
                     if spec.cls.needs_vectors or i == 0:
                         yield Job(dataset, name, feature_set, split, spec)
-            if composition is not None and baseline is not None:
-                yield Job(dataset, name, baseline, split, composition, is_composition=True)
+            if baseline is not None:
+                yield Job(dataset, name, baseline[0], split, baseline[1], is_composition=True)
 
 
-def lacks_composition(store: FeatureStore, params: Params) -> str | None:
-    """Return the source model of `params.fit.composition` where the store has none of its vectors."""
-    source = (params.fit.composition or "").rpartition("/")[0]
-    return source if source and source not in store.sources else None
+def composition_set(store: FeatureStore, params: Params) -> FeatureSet | None:
+    """Find `params.fit.composition` in the store.
+
+    None where it is turned off, or where the store has no vectors of its source model.
+    """
+    asked = params.fit.composition
+    if asked is None or asked.rpartition("/")[0] not in store.sources:
+        return None
+    return wanted(store, asked, params.extract)
 
 
 def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureSet:

@@ -82,9 +82,8 @@ class FitReport:
     runs: tuple[Run, ...]
     not_applicable: tuple[Skipped, ...] = ()
     lacking: tuple[Lacking, ...] = ()
-    without_composition: str | None = (
-        None  # the source model of the baseline by composition, where there are no vectors
-    )
+    # what the baseline by composition reads, where the store has no such vectors
+    without_composition: str | None = None
 
     @property
     def new(self) -> int:
@@ -154,7 +153,7 @@ class FitReport:
             )
         if self.without_composition:
             console.print(
-                f"no baseline by composition: the store has no vectors by {escape(self.without_composition)}",
+                f"no baseline by composition: the store has no vectors for {escape(self.without_composition)}",
                 style="dim",
             )
 

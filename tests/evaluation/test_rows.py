@@ -103,6 +103,15 @@ def test_methods_without_a_common_row_are_an_error(small):
         evaluate(small.params, small.store, small.root)
 
 
+def test_methods_of_which_each_lacks_more_than_half_are_an_error(small):
+    for k in range(3):
+        add(small, f"third-{k}", {}, [i for i in TEST if i % 3 != k])
+    store = featurestore.open(small.store)
+    runs = runs_of(store, DATASET)
+    with pytest.raises(StrataError, match="each method lacks more than half of the rows"):
+        common_rows(store, runs[runs["run_id"].str.startswith("third")])
+
+
 def test_no_test_target_is_read_to_find_the_rows(small, monkeypatch):
     add(small, "other", {}, [TEST[0], VAL[0]])
     store = featurestore.open(small.store)
