@@ -153,7 +153,7 @@ class FitReport:
             )
         if self.without_composition:
             console.print(
-                f"no baseline by composition: the store has no vectors for {escape(self.without_composition)}",
+                f"no baseline by composition: no vectors for {escape(self.without_composition)} in the store",
                 style="dim",
             )
 
