@@ -32,7 +32,7 @@ def rows(root):
 def test_it_is_fitted_where_its_vectors_are_and_leaves_other_runs_as_they_are(root, capsys):
     before = fit("alpha", params(), root)
     before.show()
-    assert "no baseline by composition: the store has no vectors for magpie/all" in capsys.readouterr().out
+    assert "no baseline by composition: no vectors for magpie/all in the store" in capsys.readouterr().out
     assert {run.head for run in before.runs} == {"mean", "ridge"}
     add_composition(root, range(40))
     after = fit("alpha", params(), root)
