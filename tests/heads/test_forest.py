@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from heads import check_head
 from heads.forest import HEAD, Forest
@@ -10,6 +11,11 @@ from heads.forest import HEAD, Forest
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 8)).astype(np.float32)
 Y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2] + 5
+
+
+@parametrize_with_checks([Forest(n_estimators=30)])
+def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
 
 
 def test_it_keeps_the_contract():
