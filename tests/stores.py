@@ -120,8 +120,8 @@ def features(
 def describe(
     root: Path, extraction: str = EXTRACTION, source: str = SOURCE, *, is_default: bool = True
 ) -> None:
-    """Write the row that says what a source model's vectors are."""
-    counts, checkpoints = MODELS[source]
+    """Write the row that says what a source model's vectors are; those of another name are as ALIGNN's."""
+    counts, checkpoints = MODELS.get(source, MODELS[SOURCE])
     row = {
         "source_model": source,
         "extraction_id": extraction,

@@ -224,7 +224,7 @@ def has_seen(card: SourceCard, dataset: str, prop: str) -> bool:
     """
     return any(
         fnmatchcase(dataset, label.dataset) and fnmatchcase(prop, label.property)
-        for label in card.seen_labels
+        for label in (*card.targets, *card.seen_labels)
     )
 
 

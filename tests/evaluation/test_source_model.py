@@ -43,7 +43,6 @@ def shelf(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     yield folder
     torch.set_num_threads(before)
-    load_source.cache_clear()
 
 
 @pytest.fixture(scope="module")

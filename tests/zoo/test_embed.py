@@ -134,7 +134,10 @@ def test_more_than_one_task_keeps_the_order():
             {"checkpoints": ["atom_9"]},
             r"unknown checkpoint 'atom_9' in source model alignn_mp_eform; did you mean 'atom_",
         ),
-        ({"source_model": "alignn_mp"}, r"unknown source model 'alignn_mp'; did you mean 'alignn_mp_eform'"),
+        (
+            {"source_model": "alignn_mp_form"},
+            r"unknown source model 'alignn_mp_form'; did you mean 'alignn_mp_eform'",
+        ),
         ({"ids": ["a", "b"]}, r"2 ids for 1 structures"),
     ],
 )

@@ -24,8 +24,7 @@ def here(tmp_path, monkeypatch):
     """A project's folder without models."""
     monkeypatch.delenv("STRATA_MODELS", raising=False)
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    load_source.cache_clear()
+    return tmp_path
 
 
 def make(name: str, seed: int = 0, **more):

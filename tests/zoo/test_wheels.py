@@ -51,9 +51,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    load_source.cache_clear()
-    yield tmp_path
-    load_source.cache_clear()
+    return tmp_path
 
 
 @functools.cache

@@ -39,9 +39,7 @@ def test_shapes_follow_the_sizes_that_may_differ(size, tensor, axis):
     assert Architecture(**{size: 7}).shapes()[tensor][axis] == 7
 
 
-@pytest.mark.parametrize(
-    "change", [{"hidden_features": 128}, {"alignn_layers": 2}, {"name": "alignn_atomwise"}]
-)
+@pytest.mark.parametrize("change", [{"hidden_features": 128}, {"alignn_layers": 2}, {"name": "cgcnn"}])
 def test_sizes_that_the_checkpoints_rest_on_are_fixed(change):
     with pytest.raises(ValidationError):
         Architecture(**change)
