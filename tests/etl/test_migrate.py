@@ -80,7 +80,7 @@ def check(root: Path) -> None:
 
 
 def test_an_older_store_is_refused_with_the_command_that_helps(root):
-    with pytest.raises(StrataError, match=r"made by an earlier version of Strata.*strata store migrate"):
+    with pytest.raises(StrataError, match=r"made by an earlier version.*strata store migrate"):
         featurestore.open(root)
 
 

@@ -147,6 +147,7 @@ def test_the_paper_preset_is_the_class_as_it_is():
 
 def test_built_in_heads_are_the_modules_that_name_one():
     assert built_in() == {
+        "forest": "heads.forest.Forest",
         "lightgbm": "heads.lightgbm.LightGBM",
         "mean": "heads.mean.Mean",
         "nn17": "heads.nn17.NN17",

@@ -224,7 +224,9 @@ heads[column].click(); said.down = cells("t-runs", column);
 const input = document.querySelector("[data-table=t-runs]");
 input.value = "volume RIDGE"; input.dispatchEvent(new Event("input"));
 said.filtered = cells("t-runs", 0); said.count = document.querySelector("[data-count=t-runs]").textContent;
-const dot = document.querySelector("svg.plot [aria-label]"); dot.scrollIntoView();
+const dot = [...document.querySelectorAll("svg.plot [aria-label]")]
+  .find(mark => mark.getAttribute("aria-label").includes(": actual"));
+dot.scrollIntoView();
 const box = dot.getBoundingClientRect();
 const at = {bubbles: true, clientX: box.x + 8, clientY: box.y};
 dot.closest("svg").dispatchEvent(new PointerEvent("pointermove", at));
