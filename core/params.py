@@ -186,9 +186,9 @@ def section(cls: type[SectionT], raw: Any, where: str) -> SectionT:
 def parse(raw: Any, where: str = "params.yaml") -> Params:
     """Check a plain dictionary of settings (see `load`).
 
-    >>> parse({"extract": {"sourc_model": "x"}})
+    >>> parse({"split": {"seds": [1]}})
     Traceback (most recent call last):
-    core.errors.StrataError: unknown key 'sourc_model' in params.yaml, extract; did you mean 'source_model'...
+    core.errors.StrataError: unknown key 'seds' in params.yaml, split; did you mean 'seeds'?...
     """
     if not isinstance(raw, dict):
         raise StrataError(f"{where}: expected a mapping of sections, got {type(raw).__name__}")
