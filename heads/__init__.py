@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from heads.nn17 import NN17
     from heads.registry import HeadSpec, built_in, load_head, resolve
     from heads.ridge import Ridge
+    from heads.svr import SVR
 
 __all__ = [
     "NN17",
+    "SVR",
     "Head",
     "HeadSpec",
     "InvalidData",
@@ -33,6 +35,7 @@ _MODULES = {
     "nn17": ("NN17",),
     "registry": ("HeadSpec", "built_in", "load_head", "resolve"),
     "ridge": ("Ridge",),
+    "svr": ("SVR",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NoReturn, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from core.errors import StrataError
 from core.lazy import need
@@ -46,9 +46,12 @@ class Head(RegressorMixin, BaseEstimator):
     stack: ClassVar[tuple[tuple[str, str], ...]] = ()  # (module, extra) of optional libraries it runs on
     revision: ClassVar[int] = 1  # part of the run id: raised when the same settings give other predictions
     own_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes kept by `_save` and `_load`
+    shallow: ClassVar[bool] = False  # True: fitted in seconds, and as well without a validation part
+    weighted: ClassVar[bool] = False  # True: rows may be given weights
 
     n_features_in_: int
     _blocks: tuple[Block, ...] = ()  # of the columns, while `_fit` runs; none where they are not known
+    _weights: np.ndarray | None = None  # (n,) of the training rows, while `_fit` runs; None: all alike
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
         """Learn from checked data: X (n, d) float32 or float64, y (n,) float64; the same for validation."""
@@ -78,12 +81,15 @@ class Head(RegressorMixin, BaseEstimator):
         y_val: ArrayLike | None = None,
         *,
         blocks: Sequence[Block] | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn from the training part, and from the validation part when to stop or what to choose.
 
         X is (n, d), y is (n,) in the property's unit; neither is altered. blocks: which columns of X are of
-        which source model and checkpoint, for a head that treats them apart. Raises `InvalidData` for NaN,
-        infinities and shapes that do not fit, `NotApplicable` for a constant target.
+        which source model and checkpoint, for a head that treats them apart. sample_weight: (n,) how much
+        each training row counts, none of them negative. Raises `InvalidData` for NaN, infinities and shapes
+        that do not fit, `NotApplicable` for a constant target, and `StrataError` for weights that this head
+        has no use for.
         """
         if (X_val is None) != (y_val is None):
             raise InvalidData(f"{self._name}: give both X_val and y_val, or neither")
@@ -92,7 +98,11 @@ class Head(RegressorMixin, BaseEstimator):
             raise NotApplicable(f"{self._name}: every one of the {t.size} training targets is {t[0]:g}")
         x_val, t_val = (None, None) if X_val is None else self._checked(X_val, y_val, reset=False)
         self._blocks = tuple(blocks or ())
-        self._fit(x, t, x_val, t_val)
+        self._weights = None if sample_weight is None else self._checked_weights(sample_weight, x)
+        try:
+            self._fit(x, t, x_val, t_val)
+        finally:
+            self._weights = None
         for name, value in vars(self).items():
             # As a file will give them back: NumPy's own scalars promote float32 arrays, Python's do not.
             if name.endswith("_") and isinstance(value, np.generic):
@@ -106,7 +116,13 @@ class Head(RegressorMixin, BaseEstimator):
             x = validate_data(self, X, reset=False, dtype=_KINDS)
         except ValueError as error:
             self._refuse(error)
-        values = np.asarray(self._predict(x), dtype=np.float64).reshape(-1)
+        given = np.asarray(self._predict(x), dtype=np.float64)
+        if given.size != len(x):
+            raise StrataError(
+                f"{self._name} predicts an array of shape {given.shape} for {len(x)} rows; a head gives one "
+                "value a row"
+            )
+        values = given.reshape(-1)
         if not np.isfinite(values).all():
             bad = int(np.flatnonzero(~np.isfinite(values))[0])
             raise StrataError(
@@ -173,6 +189,14 @@ class Head(RegressorMixin, BaseEstimator):
                 self, X, y, reset=reset, y_numeric=True, ensure_min_samples=fewest, dtype=_KINDS
             )
             return X, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        except ValueError as error:
+            self._refuse(error)
+
+    def _checked_weights(self, weights: ArrayLike, X: np.ndarray) -> np.ndarray:
+        if not self.weighted:
+            raise StrataError(f"{self._name} takes no sample_weight; give it none, or take another head")
+        try:
+            return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
         except ValueError as error:
             self._refuse(error)
 

@@ -23,6 +23,7 @@ class LightGBM(Head):
 
     stack: ClassVar[tuple[tuple[str, str], ...]] = (("lightgbm", "lightgbm"),)
     own_files: ClassVar[tuple[str, ...]] = ("booster_",)
+    weighted: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class LightGBM(Head):
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
         library = need("lightgbm", "lightgbm")
-        train = library.Dataset(X, label=y)
+        train = library.Dataset(X, label=y, weight=self._weights)
         valid = None if X_val is None else train.create_valid(X_val, label=y_val)
         callbacks = [library.early_stopping(self.early_stopping, verbose=False)] if valid else []
         try:

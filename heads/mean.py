@@ -16,11 +16,12 @@ class Mean(Head):
 
     needs_vectors: ClassVar[bool] = False
     constant_target: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
 
     mean_: float
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: Any, y_val: Any) -> None:  # noqa: ARG002 - the contract's
-        self.mean_ = float(y.mean())
+        self.mean_ = float(y.mean() if self._weights is None else np.average(y, weights=self._weights))
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return np.full(len(X), self.mean_)

@@ -1,6 +1,7 @@
 """Ridge regression on standardised vectors, its penalty chosen by mean absolute error."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -19,6 +20,9 @@ class Ridge(Head):
     the training part, each row left out in turn (closed form). The fit itself is to the training part.
     """
 
+    shallow: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
+
     def __init__(self, alphas: Sequence[float] = ALPHAS) -> None:
         self.alphas = alphas
 
@@ -30,9 +34,13 @@ class Ridge(Head):
         alphas = np.asarray(self.alphas, dtype=np.float64)
         if alphas.ndim != 1 or not alphas.size or not (np.isfinite(alphas) & (alphas > 0)).all():
             raise StrataError(f"ridge: alphas must be a list of positive numbers, got {self.alphas!r}")
-        scaler = StandardScaler().fit(X)
+        scaler = StandardScaler().fit(X, sample_weight=self._weights)
         mean, scale = scaler.mean_, scaler.scale_
-        Z, target = (X - mean) / scale, y - y.mean()
+        middle = np.average(y, weights=self._weights)
+        Z, target, share = (X - mean) / scale, y - middle, 1 / len(y)
+        if self._weights is not None:  # a row of weight w is as w rows: both of its sides times √w
+            root = np.sqrt(self._weights)
+            Z, target, share = Z * root[:, None], target * root, self._weights / self._weights.sum()
         if X.shape[0] > X.shape[1]:
             values, vectors = np.linalg.eigh(Z.T @ Z)  # ZᵀZ = V Λ Vᵀ
             scores = Z @ vectors
@@ -43,14 +51,16 @@ class Ridge(Head):
             coefs = (vectors.T @ target / (values + alphas[:, None])) @ (vectors.T @ Z)
         if X_val is None or y_val is None:
             # Leaving row i out divides its residual by 1 − h_i, where h is the diagonal of the hat matrix.
-            leverage = 1 / len(y) + (1 / (values + alphas[:, None])) @ (scores**2).T
+            leverage = share + (1 / (values + alphas[:, None])) @ (scores**2).T
             errors = (target - coefs @ Z.T) / np.maximum(1 - leverage, 1e-12)
+            if self._weights is not None:
+                errors = errors * root  # √w of it is in Z and target
         else:
-            errors = y_val - y.mean() - coefs @ ((X_val - mean) / scale).T
+            errors = y_val - middle - coefs @ ((X_val - mean) / scale).T
         best = int(np.abs(errors).mean(axis=1).argmin())
         self.alpha_ = float(alphas[best])
         self.coef_ = coefs[best] / scale
-        self.intercept_ = float(y.mean() - mean @ self.coef_)
+        self.intercept_ = float(middle - mean @ self.coef_)
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return X @ self.coef_ + self.intercept_

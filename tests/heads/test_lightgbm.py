@@ -7,8 +7,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from core.errors import StrataError
 from heads import LightGBM, check_head
 
+DRAWN = dict.fromkeys(
+    ("check_sample_weight_equivalence_on_dense_data",),
+    "rows are drawn for every tree, and a row that is there twice is drawn more often than one of weight two",
+)
 
-@parametrize_with_checks([LightGBM(n_estimators=60)])
+
+@parametrize_with_checks([LightGBM(n_estimators=60)], expected_failed_checks=lambda _: DRAWN)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 

@@ -152,6 +152,7 @@ def test_built_in_heads_are_the_modules_that_name_one():
         "mean": "heads.mean.Mean",
         "nn17": "heads.nn17.NN17",
         "ridge": "heads.ridge.Ridge",
+        "svr": "heads.svr.SVR",
     }
 
 
