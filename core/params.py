@@ -72,6 +72,17 @@ class Fit(Section):
     properties: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="dataset → properties; a dataset not named here: all of its own"
     )
+    # The defaults are the paper's protocol: its tables, and a params file from before, mean it.
+    choose_by: Literal["auto", "cv", "validation"] = Field(
+        "validation",
+        description="what runs are compared by; cv: folds of train + validation; auto: cv for few rows",
+    )
+    refit: bool = Field(False, description="fit shallow heads on train + validation once they were compared")
+    folds: int = Field(5, ge=2, description="folds of a cross-validation")
+    repeats: int = Field(2, ge=1, description="cross-validations, each with folds of its own")
+    committee: Literal["mean", "greedy", "stack"] | None = Field(
+        None, description="how runs are averaged into one more, by their out-of-fold predictions; none: not"
+    )
 
 
 class Train(Section):

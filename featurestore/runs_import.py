@@ -12,7 +12,7 @@ from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Shard
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import SCHEMAS, completed
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 
@@ -46,10 +46,12 @@ class Lenders:
                 continue
             try:
                 values, row = (
-                    read_columns(folder / shards[run_id].path, SCHEMAS[kind].names)
-                    .filter(pc.field("run_id") == run_id)
-                    .cast(SCHEMAS[kind])
-                    .combine_chunks()
+                    completed(
+                        read_columns(folder / shards[run_id].path, SCHEMAS[kind].names).filter(
+                            pc.field("run_id") == run_id
+                        ),
+                        SCHEMAS[kind],
+                    ).combine_chunks()
                     for kind, (folder, shards) in tables.items()
                 )
                 (facts,) = row.to_pylist()

@@ -7,8 +7,9 @@ goes on where it was. Targets of the test part are never read here: `evaluate` a
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +29,8 @@ from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
-from heads.base import NotApplicable, takes_blocks
+from heads.base import Head, NotApplicable, takes_blocks
+from heads.folds import Choice, Groups, out_of_fold
 from heads.plan import Data, Job, composition_set, jobs_of, lacking_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
@@ -65,12 +67,13 @@ def fit(
         known = _known_runs(store, dataset)
         clear_unfinished(layout.models(dataset))
         others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
-        data, loaded = None, None
+        data, loaded, groups = None, None, Groups(store)
         for job in progress(jobs, f"fit {dataset}"):
             place = (job.target, job.vectors.blocks, job.split)
             if data is None or place != loaded:
                 data, loaded = read(store, job), place
-            run_id = run_id_of(job, data)
+            choice = Choice.of(params.fit, job.spec.cls, len(data.known))
+            run_id = run_id_of(job, data, choice)
             if run_id in runs.committed and run_id in known:
                 done.append(known[run_id])
                 continue
@@ -82,6 +85,8 @@ def fit(
                     job,
                     data,
                     run_id,
+                    choice,
+                    groups,
                     layout=layout,
                     runs=runs,
                     predictions=predictions,
@@ -104,6 +109,8 @@ def _run(
     job: Job,
     data: Data,
     run_id: str,
+    choice: Choice,
+    groups: Groups,
     *,
     layout: StoreLayout,
     runs: TableWriter,
@@ -112,14 +119,8 @@ def _run(
     """Fit one head and commit: the model first, then the predictions, and the run last."""
     job.spec.cls.import_stack()  # before the clock starts, so that the time is the fit's own
     vectors = job.spec.cls.needs_vectors
-    (X, y), (X_val, y_val) = data.part("train", vectors), data.part("val", vectors)
-    X_test = data.test.X if vectors else np.zeros((len(data.test), 1))
-    head = job.spec.make()
-    started = time.perf_counter()
     try:
-        head.fit(X, y, X_val, y_val, **({"blocks": data.known.blocks} if takes_blocks(head) else {}))
-        seconds = time.perf_counter() - started
-        values = np.split(head.predict(np.concatenate([X, X_val, X_test])), [len(y), len(y) + len(y_val)])
+        fitted = _fitted(job, data, choice, groups)
     except NotApplicable:
         raise
     except StrataError as error:
@@ -127,26 +128,29 @@ def _run(
     except Exception as error:
         error.add_note(f"while fitting {job.name}")
         raise
+    y, y_val = data.part("train", vectors)[1], data.part("val", vectors)[1]
     run = Run(
         run_id=run_id,
         property=job.target,
         unit=data.known.unit,
         head=job.spec.name,
-        label=job.spec.label,
+        label=" ".join(filter(None, [job.spec.label, "refit" if choice.refit else ""])),
         feature_set=job.feature_set if vectors else None,
         source_model=data.known.source_model if vectors else None,
         split=job.split,
         n_train=len(y),
         n_val=len(y_val),
         n_test=len(data.test),
-        train_mae=float(mean_absolute_error(y, values[0])),
-        val_mae=float(mean_absolute_error(y_val, values[1])),
-        fit_seconds=seconds,
+        train_mae=float(mean_absolute_error(y, fitted.values["train"])),
+        val_mae=float(mean_absolute_error(y_val, fitted.values["val"])),
+        fit_seconds=fitted.seconds,
         is_new=True,
+        cv_mae=fitted.cv_mae,
+        choice=choice.text,
     )
     with whole_folder(layout.models(job.dataset) / run_id) as folder:  # replaces one left by a killed fit
-        head.save(folder)
-    predictions.commit(run_id, _predictions(job, data, run_id, values))
+        fitted.head.save(folder)
+    predictions.commit(run_id, _predictions(job, data, run_id, fitted.values))
     row = {
         **run.columns(),
         "method": job.method,
@@ -161,17 +165,61 @@ def _run(
     return run
 
 
-def _predictions(job: Job, data: Data, run_id: str, values: Sequence[np.ndarray]) -> pa.Table:
-    part = data.known.part
-    ids = [data.known.entry_ids[part == "train"], data.known.entry_ids[part == "val"], data.test.entry_ids]
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """The head that is kept, and predictions (n,) by part; those of val and oof saw none of their rows."""
+
+    head: Head
+    values: dict[str, np.ndarray]
+    cv_mae: float | None
+    seconds: float
+
+
+def _fitted(job: Job, data: Data, choice: Choice, groups: Groups) -> _Fitted:
+    """Fit a head to the training part, and as `choice` says over folds and to train + validation."""
+    vectors = job.spec.cls.needs_vectors
+    (X, y), (X_val, y_val) = data.part("train", vectors), data.part("val", vectors)
+    X_test = data.test.X if vectors else np.zeros((len(data.test), 1))
+    more = {"blocks": data.known.blocks} if takes_blocks(job.spec.make()) else {}
+    started = time.perf_counter()
+    head = job.spec.make().fit(X, y, X_val, y_val, **more)
+    values = {"val": head.predict(X_val)}
+    cv_mae = None
+    every, targets = data.known.X, data.known.y
+    if choice.cv and targets is not None:
+
+        def fit_to(rows: np.ndarray, watched: np.ndarray | None) -> Head:
+            stop = () if watched is None else (every[watched], targets[watched])
+            return job.spec.make().fit(every[rows], targets[rows], *stop, **more)
+
+        together = groups.of(job.split.scheme, data.known.structure_ids.tolist())
+        stops = not job.spec.cls.shallow
+        values["oof"], cv_mae = out_of_fold(every, targets, together, choice, fit_to, stops)
+    if choice.refit and targets is not None:
+        head = job.spec.make().fit(every, targets, **more)
+    seconds = time.perf_counter() - started
+    values |= {"train": head.predict(X), "test": head.predict(X_test) if len(X_test) else np.empty(0)}
+    return _Fitted(head, values, cv_mae, seconds)
+
+
+def _predictions(job: Job, data: Data, run_id: str, values: Mapping[str, np.ndarray]) -> pa.Table:
+    known, part = data.known.entry_ids, data.known.part
+    of = {
+        "train": known[part == "train"],
+        "val": known[part == "val"],
+        "test": data.test.entry_ids,
+        "oof": known,
+    }
+    parts = [name for name in of if name in values]
+    ids = [of[name] for name in parts]
     n = sum(map(len, ids))
     columns = {
         "run_id": [run_id] * n,
         "dataset": [job.dataset] * n,
         "property": [job.target] * n,
         "entry_id": np.concatenate(ids),
-        "part": np.repeat(["train", "val", "test"], [len(rows) for rows in ids]).astype(object),
-        "prediction": np.concatenate(values),
+        "part": np.repeat(parts, [len(rows) for rows in ids]).astype(object),
+        "prediction": np.concatenate([values[name] for name in parts]),
     }
     return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
 

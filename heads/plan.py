@@ -15,6 +15,7 @@ from featurestore.query.feature_sets import FeatureSet, full_name
 from featurestore.query.matrix import Matrix, SplitKey
 from featurestore.query.store import FeatureStore
 from heads.base import Head, class_path
+from heads.folds import PLAIN, Choice
 from heads.registry import HeadSpec
 from heads.summary import Lacking
 
@@ -181,7 +182,7 @@ def lacking_of(store: FeatureStore, dataset: str, jobs: Sequence[Job]) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
-def run_id_of(job: Job, data: Data) -> str:
+def run_id_of(job: Job, data: Data, choice: Choice = PLAIN) -> str:
     """Hash what decides the outcome: data, split, head, settings; no timing, no library version."""
     cls = job.spec.cls
     vectors = [job.feature_set, data.known.extraction_id, data.vectors_sha256] if cls.needs_vectors else None
@@ -194,6 +195,8 @@ def run_id_of(job: Job, data: Data) -> str:
     }
     if job.is_composition:  # the same head on the same vectors that competes is another run
         facts["method"] = job.method
+    if not choice.plain:
+        facts["choice"] = [choice.text, *choice.facts]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -29,6 +29,12 @@ class Run:
     fit_seconds: float
     is_new: bool  # False: it was there already
     source_model: str | None = None
+    cv_mae: float | None = None  # of the out-of-fold predictions of train + validation
+    choice: str | None = None  # cv or validation, and refit; None: by validation, and no refit
+
+    def error(self) -> float:
+        """Return what it is compared by."""
+        return self.val_mae if self.cv_mae is None else self.cv_mae
 
     @classmethod
     def stored(cls) -> list[str]:

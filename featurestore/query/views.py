@@ -47,6 +47,7 @@ _LOG = pa.schema(
     }
 )
 _EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
+_GROWN = {"stored_runs"}  # tables with shards that were written before a column was added
 _ENVIRONMENT = ("torch", "numpy", "platform")  # what may move the last digits of a vector
 
 
@@ -172,7 +173,16 @@ def connect(
 
 def _register_shards(connection: Any, name: str, paths: list[str], schema: pa.Schema) -> None:
     if paths:
-        connection.read_parquet(paths, filename=True, file_row_number=True).create_view(name)
+        shards = connection.read_parquet(
+            paths, filename=True, file_row_number=True, union_by_name=name in _GROWN
+        )
+        added = [f for f in schema if f.nullable and f.name not in shards.columns]
+        if added:
+            nulls = [
+                f"NULL::{'DOUBLE' if pa.types.is_floating(f.type) else 'VARCHAR'} AS {f.name}" for f in added
+            ]
+            shards = shards.project(", ".join(["*", *nulls]))
+        shards.create_view(name)
         return
     empty = pa.schema([*schema, pa.field("file_row_number", pa.int64()), pa.field("filename", pa.string())])
     connection.register(name, empty.empty_table())

@@ -98,7 +98,8 @@ SPLITS = _schema(
 RUNS = pa.schema(
     [
         pa.field("run_id", _text, nullable=False),
-        pa.field("method", _text, nullable=False),  # base, composition, features, scratch or finetune
+        # base, composition, features, committee, scratch or finetune
+        pa.field("method", _text, nullable=False),
         pa.field("head", _text),
         pa.field("feature_set", _text),  # null where method is base
         pa.field("dataset", _text, nullable=False),
@@ -120,6 +121,11 @@ RUNS = pa.schema(
         pa.field("versions", _text),  # JSON
         pa.field("model_path", _text),  # relative to the store
         pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        # Added later: NULL in shards that were written before.
+        pa.field("cv_mae", _float),  # of the out-of-fold predictions; null where there are none
+        pa.field(
+            "choice", _text
+        ),  # what its error is compared by (cv or validation), and whether it was refitted
     ]
 )
 PREDICTIONS = _schema(
@@ -127,7 +133,7 @@ PREDICTIONS = _schema(
     pa.field("dataset", _text),
     pa.field("property", _text),
     pa.field("entry_id", _text),
-    pa.field("part", _text),
+    pa.field("part", _text),  # train, val, test; oof: of a row that the model was not fitted on
     pa.field("prediction", _float),
 )
 SCORES = _schema(
@@ -158,6 +164,17 @@ LOOKS = _schema(
     pa.field("n", _int64),
     pa.field("looked_at", pa.timestamp("us", tz="UTC")),
 )
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Cast a table that was read from a shard; a column that was added since is NULL.
+
+    Raises `pa.ArrowException` where a column that may not be NULL is missing.
+    """
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
 
 
 def features_schema(counts: Sequence[str], checkpoints: Iterable[Checkpoint]) -> pa.Schema:

@@ -30,7 +30,7 @@ from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.lock import WriterLock
 from featurestore.tables.log import LOG, Entry, Reject, Shard
-from featurestore.tables.schema import is_vector
+from featurestore.tables.schema import completed, is_vector
 from featurestore.tables.vectors import read_columns
 
 METADATA = "strata."  # prefix of our keys in a shard's Parquet metadata
@@ -169,7 +169,7 @@ class TableWriter:
                 raise StrataError(
                     f"{path} is not what was committed, so it is not copied; see: strata store verify"
                 )
-            table = read_columns(path, self.schema.names).cast(self.schema)
+            table = completed(read_columns(path, self.schema.names), self.schema)
             slices, some, refused, counts = shard.part(wanted)
             tables += [table.slice(part.start, part.stop - part.start) for part in slices]
             rejects += refused

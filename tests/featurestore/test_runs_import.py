@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
+import featurestore
 from core.errors import StrataError
 from featurestore import StoreLayout, TableWriter
 from featurestore.runs_import import Lenders
+from featurestore.tables.maintenance import compact
 from featurestore.tables.schema import SCHEMAS
 
 DATASET = "alpha"
@@ -90,3 +92,33 @@ def test_a_damaged_run_is_not_lent(lender, tmp_path):
         content[8:40] = bytes(32)
         shard.write_bytes(content)
     assert lend(Lenders([lender], place), "one", tmp_path / "mine") == (None, set(), set())
+
+
+def test_runs_written_before_columns_were_added_are_read_lent_and_compacted(tmp_path):
+    now = SCHEMAS["runs"]
+    before = pa.schema([field for field in now if field.name not in {"cv_mae", "choice"}])
+    root = tmp_path / "store"
+    layout = StoreLayout(root)
+    (root / MODEL).mkdir(parents=True)
+    facts = {"dataset": DATASET, "model_path": MODEL}
+    one = {
+        name: value for name, value in filled("runs", run_id="one", **facts).items() if name in before.names
+    }
+    with TableWriter(layout.runs(DATASET), before, "fit") as writer:
+        writer.commit("one", pa.Table.from_pylist([one], schema=before))
+    with TableWriter(layout.predictions(DATASET), SCHEMAS["predictions"], "fit") as writer:
+        row = filled("predictions", run_id="one")
+        writer.commit("one", pa.Table.from_pylist([row], schema=SCHEMAS["predictions"]))
+    query = "SELECT run_id, val_mae, cv_mae, choice FROM runs ORDER BY run_id"
+    assert featurestore.open(root).sql(query).fetchall() == [("one", 0.5, None, None)]
+    two = pa.Table.from_pylist([filled("runs", run_id="two", cv_mae=0.25, **facts)], schema=now)
+    with TableWriter(layout.runs(DATASET), now, "fit") as writer:
+        writer.commit("two", two)
+    both = [("one", 0.5, None, None), ("two", 0.5, 0.25, "x")]
+    assert featurestore.open(root).sql(query).fetchall() == both
+    compact(root, ["runs"])
+    assert featurestore.open(root).sql(query).fetchall() == both
+    predictions, runs = writers(tmp_path / "borrower")
+    with predictions, runs:
+        lent = Lenders([root], place).lend("one", tmp_path / "borrower", predictions, runs)
+    assert (lent["run_id"], lent["cv_mae"]) == ("one", None)

@@ -281,3 +281,65 @@ def test_killed_at_every_step_it_goes_on(store_root, pristine_store, ask, tmp_pa
     whole = shutil.copytree(pristine_store, tmp_path / "whole")
     fit("alpha", params, whole)
     assert state(store_root) == state(whole)
+
+
+CV = {"choose_by": "cv", "refit": True, "folds": 4, "repeats": 2, "properties": {"alpha": ["energy"]}}
+
+
+def test_a_cross_validated_run_keeps_out_of_fold_predictions_of_train_and_val(store_root, ask):
+    report = fit("alpha", ask("ridge", **CV), store_root)
+    for run in report.runs:
+        kept = rows(
+            store_root,
+            "SELECT p.*, t.value, s.part AS drawn FROM predictions p "
+            "JOIN targets t USING (dataset, property, entry_id) "
+            "JOIN splits s USING (dataset, property, entry_id) "
+            "WHERE run_id = ? AND s.scheme = ? AND s.seed = ?",
+            run.run_id,
+            *run.split[:2],
+        )
+        oof = kept[kept.part == "oof"]
+        assert sorted(kept[kept.part != "oof"].entry_id) == sorted(f"alpha-{i}" for i in range(40))
+        assert set(oof.drawn) == {"train", "val"}
+        assert len(oof) == oof.entry_id.nunique() == run.n_train + run.n_val
+        errors = np.abs(oof.prediction - oof.value)
+        assert errors.mean() <= run.cv_mae  # the mean of two repetitions errs no more than they do
+        train = kept[kept.part == "train"]
+        assert np.abs(train.prediction - train.value).mean() < run.cv_mae
+
+
+def test_a_run_that_was_refitted_says_so_and_its_validation_error_is_that_of_before(store_root, ask):
+    plain = fit("alpha", ask("mean", "ridge", properties={"alpha": ["energy"]}), store_root)
+    again = fit("alpha", ask("mean", "ridge", **CV), store_root)
+    kept = rows(store_root, "SELECT * FROM runs").set_index("run_id")
+    for before, after in zip(plain.runs, again.runs, strict=True):
+        assert after.val_mae == before.val_mae
+        if after.head == "mean":
+            assert after.run_id == before.run_id
+            continue
+        assert after.run_id != before.run_id
+        assert (kept.label[after.run_id], kept.choice[after.run_id]) == ("refit", "cv, refit")
+        assert kept.cv_mae[after.run_id] == after.cv_mae > 0
+        assert kept.choice[before.run_id] is None
+        store = featurestore.open(store_root)
+        matrix = store.matrix("alpha", "energy", split=after.split, parts=("train", "val"))
+        whole = Ridge().fit(matrix.X, matrix.y)
+        saved = load_head(store_root / kept.model_path[after.run_id])
+        assert np.array_equal(saved.predict(matrix.X), whole.predict(matrix.X))
+    assert fit("alpha", ask("mean", "ridge", **CV), store_root).new == 0
+
+
+def test_few_rows_are_cross_validated_for_shallow_heads_alone(store_root, ask, monkeypatch):
+    few = {"lightgbm": {"n_estimators": 5}}
+    asked = ask("ridge", "lightgbm", sections=few, **{**CV, "choose_by": "auto"})
+    found = {run.head: run for run in fit("alpha", asked, store_root).runs}
+    assert (found["ridge"].choice, found["lightgbm"].choice) == ("cv, refit", None)
+    assert found["lightgbm"].cv_mae is None
+    monkeypatch.setattr("heads.folds.SMALL", 30)
+    found = {run.head: run for run in fit("alpha", asked, store_root).runs}
+    assert (found["ridge"].choice, found["ridge"].cv_mae) == ("validation, refit", None)
+
+
+def test_a_head_that_stops_by_validation_is_cross_validated_where_it_is_asked_for(store_root, ask):
+    asked = ask("lightgbm", **CV, sections={"lightgbm": {"n_estimators": 5}})
+    assert {run.choice for run in fit("alpha", asked, store_root).runs} == {"cv"}
