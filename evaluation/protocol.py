@@ -30,6 +30,7 @@ ROLE_OF = {  # method → role
     "base": BASE,
     "composition": COMPOSITION,
     "features": CHOSEN,
+    "committee": CHOSEN,
     "finetune": CHOSEN,
     "scratch": SCRATCH,
 }

@@ -30,6 +30,7 @@ from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
 from heads.base import Head, NotApplicable, takes_blocks
+from heads.committee import form
 from heads.folds import Choice, Groups, out_of_fold
 from heads.plan import Data, Job, composition_set, jobs_of, lacking_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
@@ -95,6 +96,9 @@ def fit(
                 skipped.append(Skipped(job.target, job.spec.name, job.feature_set, job.split, str(reason)))
                 continue
             done.append(run)
+        if params.fit.committee is not None:
+            now = open_store(store_root)  # with the runs that were kept since
+            done += form(now, dataset, done, params.fit.committee, runs, predictions)
         current.write(layout.runs(dataset), [run.run_id for run in done])
     return FitReport(
         dataset,
