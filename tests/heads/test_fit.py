@@ -343,3 +343,12 @@ def test_few_rows_are_cross_validated_for_shallow_heads_alone(store_root, ask, m
 def test_a_head_that_stops_by_validation_is_cross_validated_where_it_is_asked_for(store_root, ask):
     asked = ask("lightgbm", **CV, sections={"lightgbm": {"n_estimators": 5}})
     assert {run.choice for run in fit("alpha", asked, store_root).runs} == {"cv"}
+
+
+def test_joined_sets_of_a_source_model_that_is_not_the_default_are_its_own(store_root, ask):
+    add_other_features(store_root, range(50))
+    asked = ask("ridge", feature_sets=["other/site_0+other/pair_1"], properties={"alpha": ["energy"]})
+    report = fit("alpha", asked, store_root)
+    kept = rows(store_root, "SELECT DISTINCT feature_set, source_model FROM runs")
+    assert kept.values.tolist() == [["site_0+pair_1", "other"]]
+    assert len(report.runs) == 2
