@@ -18,10 +18,12 @@ from typing import Any
 import heads
 from core.errors import StrataError, check_name, unknown
 from core.params import Params
+from heads import sklearn_head
 from heads.base import Head, class_path, read_facts
 
 # Keys of a head's section that are no settings of its class.
 CLASS, PRESET, PRESETS = "class", "preset", "presets"
+_SKLEARN = class_path(sklearn_head.SklearnHead)
 Sections = Mapping[str, Mapping[str, Any]]
 _NAMED = re.compile(r"^HEAD = (\w+)$", re.MULTILINE)
 
@@ -42,7 +44,7 @@ class HeadSpec:
     @property
     def built_in(self) -> bool:
         """Tell whether the class is one of this project's."""
-        return class_path(self.cls) in built_in().values()
+        return class_path(self.cls) in {_SKLEARN, *built_in().values()}
 
 
 def built_in() -> dict[str, str]:
@@ -71,6 +73,8 @@ def resolve(name: str, sections: Sections | None = None, where: str = "params.ya
     check_name(name, "head")
     section = dict(sections.get(name) or {})
     target = section.pop(CLASS, name)
+    if str(target).startswith(sklearn_head.PREFIX):
+        return _of_sklearn(name, str(target), section, f"{where}, heads.{name}")
     ours = built_in()
     if target not in ours and "." not in str(target):
         raise unknown("head", target, {*ours, *sections} - {target}, f"{where}, heads")
@@ -93,7 +97,7 @@ def check_sections(sections: Sections, where: str = "params.yaml") -> None:
     ours = built_in()
     for name, section in sections.items():
         target = section.get(CLASS, name)
-        if target in ours:
+        if target in ours or str(target).startswith(sklearn_head.PREFIX):
             resolve(name, sections, where)
         elif "." not in str(target):
             raise unknown("head", target, ours, f"{where}, heads")
@@ -108,7 +112,7 @@ def load_head(folder: str | Path, params: Params | None = None) -> Head:
     path = read_facts(Path(folder))["class"]
     asked = params or Params()
     named = {*asked.fit.heads, *(str(section.get(CLASS, name)) for name, section in asked.heads.items())}
-    if path not in {*built_in().values(), *named}:
+    if path not in {_SKLEARN, *built_in().values(), *named}:
         raise StrataError(
             f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
         )
@@ -131,6 +135,22 @@ def _import(path: str, where: str) -> type[Head]:
     if not (inspect.isclass(cls) and issubclass(cls, Head)):
         raise StrataError(f"{where}: {path} is not a class made from heads.Head; docs/heads.md shows one")
     return cls
+
+
+def _of_sklearn(name: str, path: str, section: dict[str, Any], where: str) -> HeadSpec:
+    """Read a section that names an estimator of scikit-learn: its settings, and whether to standardise."""
+    given, label = _settings(name, section, where)
+    standardise = given.pop("standardise", True)
+    estimator = {CLASS: path, **given}
+    try:
+        sklearn_head.build(estimator)
+        json.dumps(estimator)
+    except StrataError as error:
+        raise StrataError(f"{where}: {error}") from None
+    except TypeError as error:
+        raise StrataError(f"{where}: settings must be JSON values ({error})") from None
+    settings = {"estimator": estimator, "standardise": standardise}
+    return HeadSpec(name, sklearn_head.SklearnHead, settings, label)
 
 
 def _settings(name: str, section: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
