@@ -140,7 +140,7 @@ def estimator_class(path: str) -> type[BaseEstimator]:
 
 
 def _build(given: Any) -> Any:
-    """Make an estimator of a mapping with `class`; give anything else back, with those in it made."""
+    """Make the estimator of a mapping with `class`; anything else comes back, those in it made."""
     if isinstance(given, Mapping):
         settings = {name: _setting(name, value) for name, value in given.items() if name != CLASS}
         if CLASS not in given:
@@ -167,7 +167,7 @@ def _setting(name: str, value: Any) -> Any:
 
 
 def _is_own(name: str) -> bool:
-    """Tell whether a type's name is that of a class which scikit-learn or NumPy defines at that very place."""
+    """Tell whether a name is that of a class which scikit-learn or NumPy defines at that very place."""
     module, _, attribute = name.rpartition(".")
     if module.split(".")[0] not in _TRUSTED:
         return False

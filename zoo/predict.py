@@ -12,7 +12,9 @@ from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
 from core.validation import validate
 from featurestore.query.store import FeatureStore, open_store
+from heads.averaging import combined
 from heads.base import Head
+from heads.committee import METHOD, members_of
 from heads.registry import load_head
 from zoo.extraction import extraction_id, make_engine
 from zoo.hub import load_card
@@ -25,7 +27,8 @@ Values = tuple[np.ndarray, list[str | None]]  # (n,), and why a structure has no
 class ChosenModel:
     """The saved head or network that `evaluate` chose for a target; MAE in `unit`, on the test part.
 
-    A network of the target's own (method finetune) reads no vectors: it has no feature set, no extraction.
+    A network of the target's own (method finetune) reads no vectors: it has no feature set, no extraction. A
+    committee's members have theirs.
     """
 
     run_id: str
@@ -67,40 +70,37 @@ def chosen_model(store: FeatureStore, dataset: str, property: str) -> ChosenMode
     properties = store.properties(dataset)
     if property not in properties:
         raise unknown("property", property, properties, dataset)
-    found = store.sql(
-        "SELECT run_id, method, unit, coalesce(head, method), label, feature_set, source_model, "
-        "extraction_id, model_path, test_mae, base_test_mae FROM runs "
-        "WHERE role = 'chosen' AND dataset = ? AND property = ? ORDER BY val_mae, run_id LIMIT 1",
+    found = _models(
+        store,
+        "role = 'chosen' AND dataset = ? AND property = ? ORDER BY val_mae, run_id LIMIT 1",
         [dataset, property],
-    ).fetchall()
+    )
     if not found:
         raise StrataError(
             f"no head was chosen for {dataset}/{property}; run strata fit {dataset}, then strata evaluate"
         )
-    run_id, method, unit, head, label, feature_set, source_model, extraction_id, path, mae, base_mae = found[
-        0
-    ]
-    folder = store.path / (path or "")
-    if not path or not folder.is_dir():
-        raise StrataError(
-            f"the model of run {run_id} ({head} on {dataset}/{property}) is not at {folder}; "
-            f"run strata {'fit' if method == 'features' else method} {dataset} again"
-        )
-    return ChosenModel(
-        run_id=run_id,
-        method=method,
-        dataset=dataset,
-        property=property,
-        unit=unit,
-        head=head,
-        label=label,
-        feature_set=feature_set or "",
-        source_model=source_model,
-        extraction_id=extraction_id,
-        folder=folder,
-        test_mae=mae,
-        base_test_mae=base_mae,
+    return found[0]
+
+
+def _models(store: FeatureStore, where: str, given: list[str]) -> list[ChosenModel]:
+    """Return the saved models of some runs. Raises `StrataError` where one is not there."""
+    query = (  # fixed pieces, values are bound
+        "SELECT run_id, method, dataset, property, unit, coalesce(head, method) AS head, label, "  # noqa: S608
+        "coalesce(feature_set, '') AS feature_set, source_model, extraction_id, model_path, test_mae, "
+        f"base_test_mae FROM runs WHERE {where}"
     )
+    found = []
+    for row in store.sql(query, given).to_arrow_table().to_pylist():
+        path = row.pop("model_path") or ""
+        folder = store.path / path
+        if not path or not folder.is_dir():
+            command = "fit" if row["method"] in {"features", METHOD} else row["method"]
+            raise StrataError(
+                f"the model of run {row['run_id']} ({row['head']} on {row['dataset']}/{row['property']}) is "
+                f"not at {folder}; run strata {command} {row['dataset']} again"
+            )
+        found.append(ChosenModel(folder=folder, **row))
+    return found
 
 
 def predict(
@@ -142,6 +142,8 @@ def _values_of(
     model: ChosenModel, store: FeatureStore, params: Params
 ) -> Callable[[Sequence[Structure]], Values]:
     """Load the model at once, and return what predicts (n,) values and says why one has none."""
+    if model.method == METHOD:
+        return _values_of_members(model, store, params)
     if model.method != "features":
         network = TrainedModel.load(model.folder)
         column = network.names.index(model.property)
@@ -162,6 +164,35 @@ def _values_of(
         return values, errors
 
     return by_head
+
+
+def _values_of_members(
+    model: ChosenModel, store: FeatureStore, params: Params
+) -> Callable[[Sequence[Structure]], Values]:
+    """Load a committee's members; one that has no value for a structure is left out of its mean."""
+    members = []
+    for member in members_of(model.folder):
+        found = _models(store, "run_id = ?", [member.run_id])
+        if not found:
+            raise StrataError(
+                f"run {member.run_id}, a member of the committee of {model.dataset}/{model.property}, is not "
+                f"in the store; run strata fit {model.dataset} again"
+            )
+        members.append((member.weight, _values_of(found[0], store, params)))
+
+    def by_members(structures: Sequence[Structure]) -> Values:
+        each = [value_of(structures) for _, value_of in members]
+        table = np.column_stack(
+            [[np.nan if e else v for v, e in zip(v_, e_, strict=True)] for v_, e_ in each]
+        )
+        values, _ = combined(table, np.array([weight for weight, _ in members]))
+        errors = [
+            None if np.isfinite(value) else next(filter(None, (e_[i] for _, e_ in each)), None)
+            for i, value in enumerate(values)
+        ]
+        return values, errors
+
+    return by_members
 
 
 def _why(error: InvalidStructure | None) -> str | None:

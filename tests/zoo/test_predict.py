@@ -11,6 +11,7 @@ from core.errors import StrataError
 from core.params import parse
 from core.structure import Structure
 from evaluation.evaluate import evaluate
+from heads.committee import members_of
 from heads.fit import fit
 from tests.engines import SOURCE as EMBEDDED
 from tests.engines import alignn_engine
@@ -189,3 +190,38 @@ def test_vectors_of_another_extraction_are_refused(described):
     structure = Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])
     with pytest.raises(StrataError, match="learned from extraction 0000000000000000; alignn_mp_eform"):
         EMBED([structure], model_of("0" * 16), described, PARAMS)
+
+
+def test_a_committee_gives_the_mean_of_its_members(tmp_path, files):
+    root = small_store(tmp_path / "store")
+    asked = {
+        "heads": ["ridge", "stiff"],
+        "properties": {"alpha": ["energy"]},
+        "choose_by": "cv",
+        "repeats": 1,
+        "committee": "mean",
+        "feature_sets": ["last"],
+    }
+    sections = {"stiff": {"class": "ridge", "alphas": [1e9]}}
+    params = parse({**PARAMS.model_dump(), "fit": asked, "heads": sections})
+    report = fit("alpha", params, root)
+    store = featurestore.open(root)
+    (made, *_) = [run for run in report.runs if run.head == "committee"]
+    (committee,) = module._models(store, "run_id = ?", [made.run_id])
+    members = members_of(committee.folder)
+    value_of = module._values_of(committee, store, params)
+    structures = [structure for file in files for _, structure, _ in module._read(file, params)]
+    values, errors = value_of(structures)
+    assert errors == [None] * 3
+    each = [
+        member.weight
+        * module._values_of(*module._models(store, "run_id = ?", [member.run_id]), store, params)(structures)[
+            0
+        ]
+        for member in members
+    ]
+    np.testing.assert_allclose(values, np.sum(each, axis=0))
+    crowd = Structure(np.eye(3) * 20, np.full(12, 14), np.arange(36).reshape(12, 3) / 36)
+    values, errors = value_of([structures[0], crowd])
+    assert np.isfinite(values[0])
+    assert errors == [None, "too_large: ten atoms"]
