@@ -191,12 +191,17 @@ def compact(
 
 
 @upkeep.command()
-def gc(store: Path = STORE) -> None:
-    """Remove the shards that only earlier versions need, and derived caches."""
+def gc(
+    older_than: float = typer.Option(
+        3600, "--older-than", help="Seconds; what became garbage later may be in use and is spared."
+    ),
+    store: Path = STORE,
+) -> None:
+    """Remove the shards that only earlier versions need, what killed writers left, and derived caches."""
     from featurestore.query.output import size_text
     from featurestore.tables import maintenance
 
-    files, size = maintenance.gc(store)
+    files, size = maintenance.gc(store, older_than)
     typer.echo(f"removed {files} shards of the past; {size_text(size)} are free, derived caches included")
     if files:
         typer.echo(_THEN)

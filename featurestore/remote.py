@@ -16,8 +16,9 @@ from core.lazy import need
 from featurestore.query.sources import Source, read_sources
 from featurestore.query.views import Table, connect, read_tables
 from featurestore.tables import log
+from featurestore.tables.checkpoints import checkpoint_path
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.log import LOG
+from featurestore.tables.log import LOG, Log
 from featurestore.tables.schema import KINDS
 
 _PART = ".tmp-pull-"
@@ -63,15 +64,16 @@ def pull(url: str, folder: str | Path, kinds: Iterable[str] = KINDS, **options: 
     with tempfile.TemporaryDirectory() as temporary:
         far, near = StoreLayout(Path(temporary)), Path(folder)
         _copy_logs(files, root, far.root)
-        for kind in kinds:
-            for table in far.tables(kind):
-                name = table.relative_to(far.root)
-                for shard in log.snapshot(table).shards:
-                    place = near / name / shard.path
-                    if not (place.is_file() and place.stat().st_size == shard.bytes):
-                        _fetch(files, f"{root}/{name.as_posix()}/{shard.path}", place, shard.sha256)
-                        count, size = count + 1, size + shard.bytes
-                _adopt_log(table / LOG, near / name / LOG)
+        # All logs are read, and what they name is checked, before the first file is written.
+        found = [log.read(table) for kind in kinds for table in far.tables(kind)]
+        for table in found:
+            name = table.folder.relative_to(far.root)
+            for shard in table.snapshot().shards:
+                place = near / name / shard.path
+                if not (place.is_file() and place.stat().st_size == shard.bytes):
+                    _fetch(files, f"{root}/{name.as_posix()}/{shard.path}", place, shard.sha256)
+                    count, size = count + 1, size + shard.bytes
+            _adopt_log(table, near / name / LOG)
     return count, size
 
 
@@ -129,18 +131,24 @@ def _fetch(files: Any, source: str, place: Path, sha256: str) -> None:
         remove(part)
 
 
-def _adopt_log(source: Path, place: Path) -> None:
-    """Bring the copied log to where its shards now are; one that went another way is not overwritten."""
+def _adopt_log(far: Log, place: Path) -> None:
+    """Bring the copied log to where its shards now are; one that went another way is not overwritten.
+
+    It ends before the first transaction that is not complete: the copy may lack the tables that say so.
+    """
+    source = far.folder / LOG
+    upto = min(far.undecided(), default=far.version + 1) - 1
     place.mkdir(parents=True, exist_ok=True)
-    entries = sorted(source.iterdir())
-    for path in sorted(place.glob("[0-9]*.json")):
-        mine, theirs = path.read_bytes(), source / path.name
-        if not theirs.exists() or theirs.read_bytes() != mine:
+    for number in range(1, log.newest_number(place.parent) + 1):
+        path = log.entry_path(place.parent, number)
+        theirs = source / path.name
+        if not theirs.exists() or theirs.read_bytes() != path.read_bytes():
             raise StrataError(
                 f"{path} is not the entry of that number in the store that is copied: the two went separate "
                 "ways; copy it into a folder of its own"
             )
-    for path in entries:
+    checkpoint = [checkpoint_path(source, far.base.version)] if far.base.version else []
+    for path in [*(log.entry_path(far.folder, number) for number in range(1, upto + 1)), *checkpoint]:
         target = place / path.name
         if not target.exists():
             part = target.with_name(f"{_PART}{path.name}")

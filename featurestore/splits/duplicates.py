@@ -24,15 +24,11 @@ from core.lazy import need
 from core.structure import Structure
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
+from featurestore.tables.schema import DUPLICATES
+from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
 
 CODE = 1  # raised by hand when the same structures are grouped otherwise
-SCHEMA = pa.schema(
-    [
-        pa.field("structure_id", pa.string(), nullable=False),
-        pa.field("duplicate_group", pa.string(), nullable=False),  # the smallest structure_id of the group
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +115,13 @@ def update(store_root: str | Path, tolerance: Tolerance | None = None) -> Duplic
         raise StrataError(f"{Path(store_root).resolve()} has no structures; ingest a dataset first")
     facts = {"code": str(CODE), **{name: str(value) for name, value in asdict(tolerance).items()}}
     key = hashlib.sha256("\n".join([*everything, str(sorted(facts.items()))]).encode()).hexdigest()
-    with TableWriter(folder_of(store_root), SCHEMA, "duplicates") as writer:
+    with TableWriter(layout.duplicates, DUPLICATES, "duplicates") as writer:
         if key not in writer.committed:
             found, too_large = find_groups(_stored(layout), tolerance)
-            table = pa.table({"structure_id": list(found), "duplicate_group": list(found.values())}, SCHEMA)
-            writer.retain([])
-            writer.commit(key, table, provenance=facts | {"not_compared": str(too_large)})
+            table = pa.table(
+                {"structure_id": list(found), "duplicate_group": list(found.values())}, DUPLICATES
+            )
+            writer.replace({key: Chunk(table, provenance=facts | {"not_compared": str(too_large)})})
         not_compared = int(writer.committed[key].provenance["not_compared"])
     return _report(load(store_root), members, not_compared)
 
@@ -132,17 +129,12 @@ def update(store_root: str | Path, tolerance: Tolerance | None = None) -> Duplic
 def load(store_root: str | Path) -> dict[str, str]:
     """Return structure_id → duplicate_group as `update` left them; empty where it never ran."""
     found: dict[str, str] = {}
-    for path in snapshot(folder_of(store_root)).paths:
+    for path in snapshot(StoreLayout(Path(store_root)).duplicates).paths:
         table = pq.read_table(path)
         found |= dict(
             zip(table["structure_id"].to_pylist(), table["duplicate_group"].to_pylist(), strict=True)
         )
     return found
-
-
-def folder_of(store_root: str | Path) -> Path:
-    """Where the groups of a store lie."""
-    return Path(store_root) / "duplicates"
 
 
 def _report(groups: dict[str, str], members: dict[str, set[str]], not_compared: int) -> DuplicateReport:

@@ -10,7 +10,7 @@ PER_DATASET = (
     "structures", "entries", "targets", "datasets", "published", "splits", "runs", "predictions"
 )  # fmt: skip
 PER_SOURCE = ("features", "extractions")
-WHOLE_STORE = ("scores", "looks")
+WHOLE_STORE = ("scores", "looks", "duplicates")
 _RUNS = ("runs", "predictions")
 
 
@@ -97,6 +97,11 @@ class StoreLayout:
         """Return the folder of the audit: a row for each look at a test part."""
         return self.table("looks")
 
+    @property
+    def duplicates(self) -> Path:
+        """Return the folder that says which structures are one crystal."""
+        return self.table("duplicates")
+
     def tables(self, kind: str) -> list[Path]:
         """Return the folders of one kind that exist, in the order of the datasets' names."""
         root = Path(self.root)
@@ -105,6 +110,21 @@ class StoreLayout:
         if kind in WHOLE_STORE:
             found = [root / kind]
         return [folder for folder in found if (folder / LOG).is_dir()]
+
+    @classmethod
+    def around(cls, folder: Path) -> "StoreLayout":
+        """Return the layout of the store that a table's folder lies in; its parent where it is in none.
+
+        >>> StoreLayout.around(Path("store/runs/emt_alloys/predictions")).root.as_posix()
+        'store'
+        """
+        folder = Path(folder)
+        above = folder.parents
+        if len(above) > 2 and folder.name in _RUNS and above[1].name in ("runs", "finetune"):
+            return cls(above[2])
+        if len(above) > 1 and above[0].name in (*PER_DATASET, *PER_SOURCE):
+            return cls(above[1])
+        return cls(above[0])
 
     def kind_of(self, folder: Path) -> str:
         """Return the kind of the table that lies in `folder`."""

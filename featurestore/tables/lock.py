@@ -1,4 +1,8 @@
-"""One writer a table: an exclusive lock that dies with its holder and says who that is."""
+"""One at a time: an exclusive lock that dies with its holder and says who that is.
+
+Writers that only add need none (see `featurestore.tables.writer`). Clean-up takes it, and so do the stages
+whose work is not made for two at once.
+"""
 
 import fcntl
 import json
@@ -11,14 +15,17 @@ from pathlib import Path
 from core.atomic import read_only
 from core.errors import StrataError
 
+_held: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
+
 
 def lock_path(folder: Path) -> Path:
-    """Return the lock of a table: beside its folder, so that it is no part of the table's contents."""
-    return folder.parent / f".{folder.name}.lock"
+    """Return the lock of a table: beside its real folder, which several links may lead to."""
+    real = folder.resolve()
+    return real.parent / f".{real.name}.lock"
 
 
 class WriterLock:
-    """The right to write one table's folder.
+    """The right to be the only one of those who ask for it.
 
     The operating system drops the lock when the process ends, however it ends, so there is no
     stale lock to remove by hand. What the file says about its holder is for people only.
@@ -32,6 +39,17 @@ class WriterLock:
     def acquire(self) -> None:
         """Take the lock at once, or raise `StrataError` naming its holder."""
         path = lock_path(self.folder)
+        while self._handle is None:
+            handle = self._open(path)
+            if _is_still(handle, path):  # else the file was removed meanwhile, and another one is the lock
+                self._handle = handle
+            else:
+                os.close(handle)
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, _holder(self.operation), 0)
+        _held.add(self)
+
+    def _open(self, path: Path) -> int:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -44,14 +62,16 @@ class WriterLock:
             raise StrataError(
                 f"{self.folder} is being written by {holder}; wait for it to end, or stop it, and run again"
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, _holder(self.operation), 0)
-        self._handle = handle
-        # A forked worker shares the open file, and would keep the lock when its parent is killed.
-        os.register_at_fork(after_in_child=_Forget(self))
+        except OSError as error:
+            os.close(handle)
+            raise StrataError(
+                f"{path} cannot be locked ({error.strerror}): this file system has no locks, so this cannot "
+                "be done here; work on a copy elsewhere"
+            ) from error
+        return handle
 
     def release(self) -> None:
-        """Give the lock back; the empty file stays, since removing it would race with the next writer."""
+        """Give the lock back; the empty file stays, since removing it would race with the next holder."""
         if self._handle is not None:
             os.ftruncate(self._handle, 0)
             self.close()
@@ -61,18 +81,23 @@ class WriterLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+        _held.discard(self)
 
 
-class _Forget:
-    """Close the lock's handle in a forked child, without keeping the lock object alive."""
+def _forget() -> None:
+    """Close all locks' handles in a forked worker: it shares the open files, and would keep the locks."""
+    for lock in list(_held):
+        lock.close()
 
-    def __init__(self, lock: WriterLock) -> None:
-        self._lock = weakref.ref(lock)
 
-    def __call__(self) -> None:
-        lock = self._lock()
-        if lock is not None:
-            lock.close()
+os.register_at_fork(after_in_child=_forget)
+
+
+def _is_still(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(operation: str) -> bytes:

@@ -2,78 +2,41 @@
 
 A table is a folder of immutable shards and a folder `_log` of entries 00000001.json, 00000002.json, …
 An entry becomes visible whole or not at all (see `featurestore.tables.writer`), so readers take no lock.
+docs/store-format.md is the specification.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from core.errors import StrataError
+from featurestore.tables.checkpoints import Checkpoint, checkpoint_numbers, newest_checkpoint
+from featurestore.tables.entries import (
+    SHARD,
+    Entry,
+    Reject,
+    Shard,
+    Transaction,
+    decode,
+    encode,
+    now,
+    shard_name,
+)
+from featurestore.tables.storage import LOCAL, is_torn, settled
+
+__all__ = [
+    "LOG", "Entry", "Log", "Reject", "Shard", "Snapshot", "Transaction", "encode", "entry_path", "history",
+    "newest_number", "now", "past_shards", "read", "read_entry", "replay", "shard_name", "snapshot",
+    "timeline", "unnamed_shards",
+]  # fmt: skip
 
 LOG = "_log"
 _ENTRY = re.compile(r"(\d{8})\.json")
-_SHARD = re.compile(r"[0-9a-f]{64}\.parquet")
 _MAGIC = b"PAR1"
-
-
-class Reject(NamedTuple):
-    """A record that was left out, and why."""
-
-    entry_id: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One immutable Parquet file as the log knows it."""
-
-    keys: Mapping[str, int]  # key of each input chunk → its rows, in the order they lie in the file
-    path: str  # name inside the table's folder: its SHA-256
-    bytes: int
-    sha256: str
-    rows: int
-    rejects: tuple[Reject, ...] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(
-        default_factory=dict
-    )  # key → its rejects, where there are several keys
-
-    def part(
-        self, keys: Container[str]
-    ) -> "tuple[list[slice], dict[str, int], list[Reject], dict[str, int]]":
-        """Return what belongs to some of its keys: slices of rows, keys, rejects, rejects by key."""
-        slices: list[slice] = []
-        kept: dict[str, int] = {}
-        rejects: list[Reject] = []
-        rejected: dict[str, int] = {}
-        row = reject = 0
-        for key, rows in self.keys.items():
-            count = self.rejected.get(key, 0) if len(self.keys) > 1 else len(self.rejects)
-            if key in keys:
-                slices.append(slice(row, row + rows))
-                kept[key] = rows
-                rejects += self.rejects[reject : reject + count]
-                rejected[key] = count
-            row, reject = row + rows, reject + count
-        return slices, kept, rejects, rejected
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One committed step of a table's history."""
-
-    version: int
-    operation: str
-    written_at: str  # ISO 8601, UTC; for people: the order is the number's
-    added: tuple[Shard, ...] = ()
-    removed: tuple[str, ...] = ()  # paths of shards
+_LISTINGS = 5  # of a log that seems to have a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,51 +104,202 @@ def _check_shard(path: Path, shard: Shard) -> None:
         ) from None
 
 
-def history(folder: Path) -> list[Entry]:
-    """Read a table's log, oldest first; a table that does not exist yet has an empty one.
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A table's log as it was read: a checkpoint, which may be the empty table, and the entries after it."""
 
-    Raises `StrataError` when a number is missing or an entry is not what was written.
+    folder: Path
+    base: Checkpoint
+    entries: tuple[Entry, ...]
+
+    @property
+    def version(self) -> int:
+        """The number of the newest entry."""
+        return self.base.version + len(self.entries)
+
+    @property
+    def seen(self) -> int:
+        """The logical number of the newest entry; that of older stores is how many entries there are."""
+        return max(self.entries[-1].seen if self.entries else self.base.seen, self.version)
+
+    def undecided(self, upto: Mapping[Path, int] | None = None) -> set[int]:
+        """Return the numbers of entries whose transactions are not complete, and that nobody made void.
+
+        upto: table → the number of the newest entry that counts, where several logs were read together; a
+        transaction is then complete by those entries alone. By default what is there now decides.
+        """
+        void = {number for entry in self.entries for number in entry.void}
+        return {
+            entry.version
+            for entry in self.entries
+            if entry.transaction is not None
+            and entry.version not in void
+            and not is_complete(self.folder, entry.transaction, upto)
+        }
+
+    def snapshot(self, upto: Mapping[Path, int] | None = None) -> Snapshot:
+        """Return the table as it stands: what belongs to an incomplete transaction is left out."""
+        return replay(self.folder, self.entries, base=self.base, hidden=self.undecided(upto))
+
+
+def is_complete(folder: Path, transaction: Transaction, upto: Mapping[Path, int] | None = None) -> bool:
+    """Tell whether every table of a transaction has its entry.
+
+    A table that is not there at all, since only some tables were copied or pulled, is not waited for.
     """
-    log = Path(folder) / LOG
-    if not log.is_dir():
-        return []
-    found = sorted(int(match[1]) for path in log.iterdir() if (match := _ENTRY.fullmatch(path.name)))
-    if found != list(range(1, len(found) + 1)):
-        gap = next(i for i, number in enumerate(found, 1) if i != number)
+    root = Path(folder).parents[transaction.table.count("/")]
+    for table, number in transaction.tables.items():
+        if table == transaction.table:
+            continue
+        other = root / table
+        newest = number if upto is None else upto.get(other)
+        if newest is None or not (other / LOG).is_dir():
+            continue
+        if number > newest:
+            return False
+        entry = read_entry(other, number)
+        if entry is None or entry.transaction is None or entry.transaction.id != transaction.id:
+            return False
+    return True
+
+
+def read(folder: Path, *, whole: bool = False) -> Log:
+    """Read a table's log: the newest checkpoint and the entries after it, or with `whole` every entry.
+
+    A table that does not exist yet has an empty one. Raises `StrataError` when a number is missing or an
+    entry is not what was written.
+    """
+    folder = Path(folder)
+    newest, checkpoints = _listed(folder)
+    base = Checkpoint() if whole else newest_checkpoint(folder / LOG, checkpoints)
+    if checkpoints and checkpoints[0] > newest:
         raise StrataError(
-            f"{entry_path(folder, gap)} is missing, yet entry {found[-1]} exists: the log has a gap and the "
-            "table cannot be trusted; restore the folder (dvc checkout, or a copy)"
+            f"{entry_path(folder, newest + 1)} is missing, yet there is a checkpoint of entry "
+            f"{checkpoints[0]}: the end of the log is lost; restore the folder (dvc checkout, or a copy)"
         )
-    return [_read(entry_path(folder, number), number) for number in found]
+    entries = [
+        entry
+        for number in range(base.version + 1, newest + 1)
+        if (entry := _required(folder, number, newest))
+    ]
+    return Log(folder, base, tuple(entries))
+
+
+def history(folder: Path) -> list[Entry]:
+    """Read every entry of a table's log, oldest first, also those of incomplete transactions."""
+    return list(read(folder, whole=True).entries)
 
 
 def snapshot(folder: Path, at: int | None = None) -> Snapshot:
     """Return the table as it stands, or as it stood after log entry `at`."""
-    return replay(folder, history(folder), at)
+    if at is None:
+        return read(folder).snapshot()
+    found = read(folder, whole=True)
+    return replay(folder, found.entries, at, hidden=found.undecided())
 
 
-def replay(folder: Path, entries: list[Entry], at: int | None = None) -> Snapshot:
-    """Apply the first `at` entries of a history (all of them by default)."""
+def replay(
+    folder: Path,
+    entries: Sequence[Entry],
+    at: int | None = None,
+    *,
+    base: Checkpoint | None = None,
+    hidden: Collection[int] = (),
+) -> Snapshot:
+    """Apply the first `at` entries of a history (all of them by default) to `base`, by default nothing.
+
+    hidden: numbers of entries that are left out, beside those that a later entry made void.
+    """
+    base = base or Checkpoint()
     if at is not None and not 0 <= at <= len(entries):
         raise StrataError(f"{folder} has log entries 1 to {len(entries)}; there is no entry {at}")
-    live: dict[str, Shard] = {}
+    live = {shard.path: shard for shard in base.shards}
     used = entries[:at]
+    left_out = {*hidden, *(number for entry in used for number in entry.void)}
     for entry in used:
+        if entry.version in left_out:
+            continue
         for path in entry.removed:
             live.pop(path, None)
         live.update((shard.path, shard) for shard in entry.added)
-    return Snapshot(Path(folder), len(used), tuple(live.values()))
+    return Snapshot(Path(folder), base.version + len(used), tuple(live.values()))
 
 
-def timeline(histories: Mapping[Path, list[Entry]]) -> list[tuple[Path, Entry]]:
-    """Merge the logs of several tables by moment; each keeps its own order even if a clock went back."""
-    stamped = []
+def _listed(folder: Path) -> tuple[int, list[int]]:
+    """Return the number of the newest entry, and those of the checkpoints, having made sure of all numbers.
+
+    A folder that is listed while names are added may show a later one without an earlier one: so a name that
+    is not in the list is opened before anybody complains.
+    """
+    log = folder / LOG
+    for left in reversed(range(_LISTINGS)):
+        names = LOCAL.names(log)
+        found = {int(name[:8]) for name in names if _ENTRY.fullmatch(name)}
+        newest = max(found, default=0)
+        gaps = sorted(set(range(1, newest + 1)) - found) if len(found) != newest else []
+        gaps = [number for number in gaps if not entry_path(folder, number).exists()]
+        if not gaps:
+            return newest, checkpoint_numbers(names)
+        if left:
+            time.sleep(0.01)
+    raise StrataError(
+        f"{entry_path(folder, gaps[0])} is missing, yet entry {newest} exists: the log has a gap and the "
+        "table cannot be trusted; restore the folder (dvc checkout, or a copy)"
+    )
+
+
+def newest_number(folder: Path) -> int:
+    """Return the number of the newest entry that is listed; 0: none."""
+    names = LOCAL.names(Path(folder) / LOG)
+    return max((int(name[:8]) for name in names if _ENTRY.fullmatch(name)), default=0)
+
+
+def _required(folder: Path, number: int, newest: int) -> Entry | None:
+    """Read an entry that was listed; None for a newest one that is torn, and so not committed."""
+    path = entry_path(folder, number)
+    try:
+        content = settled(path)
+    except FileNotFoundError:
+        if number == newest:  # it was torn, and a writer took it away
+            return None
+        raise StrataError(f"{path} is missing, yet entry {newest} exists: the log has a gap") from None
+    try:
+        return decode(path, content, number)
+    except StrataError:
+        if number == newest and is_torn(content):
+            return None
+        raise
+
+
+def read_entry(folder: Path, number: int) -> Entry | None:
+    """Read one entry; None where there is none, or only a torn one."""
+    path = entry_path(folder, number)
+    try:
+        content = LOCAL.read(path)
+    except FileNotFoundError:
+        return None
+    try:
+        return decode(path, content, number)
+    except StrataError:
+        if is_torn(content):
+            return None
+        raise
+
+
+def timeline(histories: Mapping[Path, Sequence[Entry]]) -> list[tuple[Path, Entry]]:
+    """Merge the logs of several tables in one order that no clock decides.
+
+    Entries go by the logical number that their writers gave them, ties by the table's name. Those of older
+    stores, which have none, come first, by moment, each table in its own order even if a clock went back.
+    """
+    placed = []
     for folder, entries in histories.items():
         moments = accumulate((entry.written_at for entry in entries), max)
-        stamped += [
-            (moment, folder, entry.version, entry) for moment, entry in zip(moments, entries, strict=True)
+        placed += [
+            (entry.seen, "" if entry.seen else moment, folder, entry.version, entry)
+            for moment, entry in zip(moments, entries, strict=True)
         ]
-    return [(folder, entry) for _, folder, _, entry in sorted(stamped, key=lambda row: row[:3])]
+    return [(folder, entry) for *_, folder, _, entry in sorted(placed, key=lambda row: row[:4])]
 
 
 def entry_path(folder: Path, version: int) -> Path:
@@ -193,52 +307,17 @@ def entry_path(folder: Path, version: int) -> Path:
     return Path(folder) / LOG / f"{version:08d}.json"
 
 
-def shard_name(sha256: str) -> str:
-    """Return the file name of a shard: its own hash, never a name that a user chose."""
-    return f"{sha256}.parquet"
-
-
 def unnamed_shards(folder: Path, entries: Iterable[Entry]) -> list[Path]:
     """Return the shards in a folder that no log entry, old or new, ever named."""
     named = {shard.path for entry in entries for shard in entry.added}
-    return [path for path in folder.iterdir() if _SHARD.fullmatch(path.name) and path.name not in named]
+    return [path for path in _shards_in(folder) if path.name not in named]
 
 
 def past_shards(folder: Path, live: Iterable[Shard]) -> list[Path]:
     """Return the shards in a folder that are not live: only earlier versions need them."""
     named = {shard.path for shard in live}
-    return [path for path in folder.iterdir() if _SHARD.fullmatch(path.name) and path.name not in named]
+    return [path for path in _shards_in(folder) if path.name not in named]
 
 
-def now() -> str:
-    """Return the present moment as the log writes it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def encode(entry: Entry) -> bytes:
-    """Return the bytes of an entry's file: the entry and its own hash."""
-    body = asdict(entry)
-    return json.dumps({"entry": body, "sha256": _digest(body)}).encode()
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body).encode()).hexdigest()
-
-
-def _read(path: Path, version: int) -> Entry:
-    try:
-        raw = json.loads(path.read_bytes())
-        body = raw["entry"]
-        if raw["sha256"] != _digest(body) or body["version"] != version:
-            raise ValueError("its hash does not match its content")
-        return Entry(
-            **{**body, "added": tuple(map(_shard, body["added"])), "removed": tuple(body["removed"])}
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise StrataError(
-            f"{path}: this log entry is corrupt ({error}); restore the folder (dvc checkout, or a copy)"
-        ) from error
-
-
-def _shard(raw: Mapping[str, Any]) -> Shard:
-    return Shard(**{**raw, "rejects": tuple(Reject(*reject) for reject in raw["rejects"])})
+def _shards_in(folder: Path) -> list[Path]:
+    return [Path(folder) / name for name in sorted(LOCAL.names(folder)) if SHARD.fullmatch(name)]

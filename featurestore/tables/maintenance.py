@@ -18,9 +18,8 @@ from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Shard
 from featurestore.tables.schema import KINDS, SCHEMAS, features_schema
-from featurestore.tables.writer import TableWriter
-
-TARGET_ROWS = 8_192  # rows of a joined shard; 200 MB of vectors, which have to fit into memory
+from featurestore.tables.shards import TARGET_ROWS
+from featurestore.tables.writer import AGE, TableWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +121,29 @@ def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
         by_table.setdefault(damage.table, []).append(damage.shard)
     kinds = {folder: kind for kind, folder in tables_of(root)}
     for folder, shards in by_table.items():
-        with TableWriter(folder, schema_of(kinds[folder], folder), "repair", damaged=True) as writer:
+        _refuse_link(Path(root), folder)
+        with TableWriter(
+            folder, schema_of(kinds[folder], folder), "repair", damaged=True, alone=True
+        ) as writer:
             writer.drop(shards)
     return {folder: sum(shard.rows for shard in shards) for folder, shards in by_table.items()}
+
+
+def _own_tables(root: str | Path, kinds: Iterable[str]) -> list[tuple[str, Path]]:
+    """Return the tables that lie in this store, having made sure that none is a link to another's."""
+    found = tables_of(root, kinds)
+    for _, folder in found:
+        _refuse_link(Path(root), folder)
+    return found
+
+
+def _refuse_link(root: Path, folder: Path) -> None:
+    real = folder.resolve()
+    if real != root.resolve() / folder.relative_to(root):
+        raise StrataError(
+            f"{folder} is a link to {real}, which belongs to another store: look after it there, nothing was "
+            "changed here"
+        )
 
 
 def compact(
@@ -138,36 +157,25 @@ def compact(
     if rows < 1:
         raise StrataError(f"a shard has one row at least, got {rows}")
     changed = {}
-    for kind, folder in tables_of(root, kinds):
-        with TableWriter(folder, schema_of(kind, folder), "compact") as writer:
+    for kind, folder in _own_tables(root, kinds):
+        with TableWriter(folder, schema_of(kind, folder), "compact", alone=True) as writer:
             before = len(writer.shards)
-            writer.join(_groups(writer.shards, rows))
+            writer.join(rows)
             if len(writer.shards) != before:
                 changed[folder] = before, len(writer.shards)
     return changed
 
 
-def _groups(shards: Iterable[Shard], rows: int) -> list[tuple[Shard, ...]]:
-    """Group neighbours of equal provenance, so that a joined shard still says where it came from."""
-    groups: list[list[Shard]] = []
-    for shard in shards:
-        last = groups[-1] if groups else []
-        total = sum(one.rows for one in last) + shard.rows
-        if last and last[0].provenance == shard.provenance and total <= rows:
-            last.append(shard)
-        else:
-            groups.append([shard])
-    return [tuple(group) for group in groups if len(group) > 1]
-
-
-def gc(root: str | Path) -> tuple[int, int]:
+def gc(root: str | Path, older_than: float = AGE) -> tuple[int, int]:
     """Remove shards that only the past names, and derived caches; return how many files and bytes.
 
-    After it, earlier versions of the changed tables can no longer be opened.
+    Spared is what became garbage less than `older_than` seconds ago: a writer may be about to name it, and a
+    reader may have opened the store as it was. After it, earlier versions of the changed tables can no longer
+    be opened.
     """
     files = size = 0
-    for kind, folder in tables_of(root):
-        with TableWriter(folder, schema_of(kind, folder), "gc") as writer:
-            freed = writer.collect()
+    for kind, folder in _own_tables(root, KINDS):
+        with TableWriter(folder, schema_of(kind, folder), "gc", alone=True) as writer:
+            freed = writer.collect(older_than)
             files, size = files + len(freed), size + sum(freed)
     return files, size + MatrixCache(Path(root)).clear()

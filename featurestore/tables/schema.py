@@ -164,6 +164,10 @@ LOOKS = _schema(
     pa.field("n", _int64),
     pa.field("looked_at", pa.timestamp("us", tz="UTC")),
 )
+DUPLICATES = _schema(
+    pa.field("structure_id", _text),
+    pa.field("duplicate_group", _text),  # the smallest structure_id of the group
+)
 
 
 def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -204,6 +208,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "predictions": PREDICTIONS,
     "scores": SCORES,
     "looks": LOOKS,
+    "duplicates": DUPLICATES,
 }
 
 # Every kind of table; the columns of `features` are each source model's own.

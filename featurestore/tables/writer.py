@@ -1,73 +1,82 @@
 """Shards and their commit: all of a chunk is in the table, or nothing of it.
 
-The steps, each of which may be the last before a power cut: take the lock; clear what an earlier
-writer left; write the shard under a temporary name; flush it; rename it to its hash; flush the
-folder; write the log entry under a temporary name; flush it; hard-link it to the next number, which
-fails if that exists. The link is the commit.
+The steps, each of which may be the last before a power cut: write the shard under a temporary name; flush
+it; rename it to its hash; flush the folder; write the log entry under a temporary name; flush it; hard-link
+it to the next number, which fails if that exists. The link is the commit. Where another writer has taken the
+number, the log is read again, the change is made to fit it, and the next number is tried: any number of
+writers may add to one table.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from core.atomic import (
-    HashingFile,
-    explained,
-    failpoint,
-    read_only,
-    remove,
-    sha256_file,
-    signals_held,
-    sync_file,
-    sync_folder,
-)
+from core.atomic import failpoint, read_only, signals_held
 from core.errors import StrataError
 from featurestore.tables import log
+from featurestore.tables.checkpoints import EVERY, Checkpoint, write_checkpoint
+from featurestore.tables.clock import LogicalClock
+from featurestore.tables.garbage import garbage
+from featurestore.tables.gathered import Change, Gathered
+from featurestore.tables.layout import StoreLayout
 from featurestore.tables.lock import WriterLock
-from featurestore.tables.log import LOG, Entry, Reject, Shard
-from featurestore.tables.schema import completed, is_vector
-from featurestore.tables.vectors import read_columns
+from featurestore.tables.log import LOG, Entry, Reject, Shard, Snapshot, Transaction
+from featurestore.tables.shards import Chunk, groups, rewrite, too_many_small
+from featurestore.tables.storage import LOCAL, is_torn, settled
 
-METADATA = "strata."  # prefix of our keys in a shard's Parquet metadata
-_TEMPORARY = ".tmp-"
+AGE = 3600.0  # seconds that a file without a live name is left alone: a writer may be about to name it
+_TRIES = 1000  # of one commit, each lost to another writer's
+_TORN_FOR = 5.0  # seconds that an entry may look torn before its writer is taken for dead
+
+
+class ConflictError(Exception):
+    """Another writer has taken the number that a transaction had promised."""
 
 
 class TableWriter:
-    """The one writer of a table; use it as a context manager.
+    """A writer of a table; use it as a context manager.
 
         with TableWriter(layout.targets("emt_alloys"), TARGETS, "ingest") as writer:
             writer.commit(key, table)
 
-    Entering takes the table's lock and fails at once where another process holds it or the folder
-    cannot be written, before anything is computed. It also fails where a live shard is missing or cut
-    short, unless `damaged` says that the caller comes to drop it.
+    Entering fails at once where the folder cannot be written, before anything is computed, and where a live
+    shard is missing or cut short, unless `damaged` says that the caller comes to drop it. `alone` takes the
+    table's lock: the writer is the only one of those who ask to be, and the second is told who it is.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, operation: str, *, damaged: bool = False) -> None:
+    def __init__(
+        self, folder: Path, schema: pa.Schema, operation: str, *, damaged: bool = False, alone: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.schema = schema
         self.operation = operation
+        self.alone = alone
+        self.layout = StoreLayout.around(self.folder)
         self._damaged = damaged
         self._lock = WriterLock(self.folder, operation)
-        self._snapshot = log.Snapshot(self.folder, 0)
+        self._clock = LogicalClock(self.folder)
+        self._gathering = self._joined = False
+        self._gathered = Gathered(self.folder, schema)
+        self._snapshot = Snapshot(self.folder, 0)
+        self._by_key: dict[str, Shard] | None = {}
+        self._undecided: set[int] = set()
+        self._seen = self._checkpoint = 0
 
     def __enter__(self) -> Self:
+        LOCAL.make_folder(self.folder / LOG)
+        if not (os.access(self.folder, os.W_OK) and os.access(self.folder / LOG, os.W_OK)):
+            raise read_only(self.folder, PermissionError(13, os.strerror(13)))
+        if self.alone:
+            self._lock.acquire()
         try:
-            (self.folder / LOG).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise read_only(self.folder, error) from error
-        self._lock.acquire()
-        try:
-            if not (os.access(self.folder, os.W_OK) and os.access(self.folder / LOG, os.W_OK)):
-                raise read_only(self.folder, PermissionError(13, os.strerror(13)))
-            entries = log.history(self.folder)
-            self._clear(entries)
-            self._snapshot = log.replay(self.folder, entries)
+            self.read_again()
             if not self._damaged:
                 self._snapshot.check()
         except BaseException:
@@ -86,7 +95,24 @@ class TableWriter:
     @property
     def committed(self) -> dict[str, Shard]:
         """Return the live shard of every committed key."""
-        return self._snapshot.by_key
+        if self._by_key is None:
+            self._by_key = self._snapshot.by_key
+        return self._by_key
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Return the live shards in order."""
+        return self._snapshot.shards
+
+    @property
+    def version(self) -> int:
+        """Return the number of the newest entry that this writer knows of."""
+        return self._snapshot.version
+
+    @property
+    def name(self) -> str:
+        """Return the table's place under the store's root."""
+        return self.folder.relative_to(self.layout.root).as_posix()
 
     def commit(
         self,
@@ -104,79 +130,215 @@ class TableWriter:
         Raises `StrataError` for a table of another schema and for a full or read-only disk; what
         was committed before is kept.
         """
-        if key in self._snapshot.by_key:
+        if key in self._gathered.keys or key in self.committed:
             return False
-        facts = dict(sorted((provenance or {}).items()))
         self._check(table)
+        facts = dict(sorted((provenance or {}).items()))
         with signals_held():
-            shard = self._write_shard({key: table.num_rows}, table, tuple(map(Reject._make, rejects)), facts)
-            self._append(added=(shard,))
-        return True
-
-    @property
-    def shards(self) -> tuple[Shard, ...]:
-        """Return the live shards in order."""
-        return self._snapshot.shards
+            self._gathered.add(key, Chunk(table, tuple(map(Reject._make, rejects)), facts))
+            if not self._gathering:
+                return self.flush()
+            if not self._joined:
+                self._gathered.write()
+            return True
 
     def retain(self, keys: Iterable[str]) -> None:
         """Drop every live key that is not named, in one log entry; none: no entry.
 
         A shard that was joined from several chunks is written anew with those that stay.
         """
-        wanted = set(keys)
-        changed = [shard for shard in self.shards if not wanted.issuperset(shard.keys)]
-        with signals_held():
-            added = [self._rewrite([shard], wanted) for shard in changed if not wanted.isdisjoint(shard.keys)]
-            self._replace(changed, added)
+        self._gathered.retain(keys)
+        if not self._gathering:
+            with signals_held():
+                self.flush()
+
+    def replace(self, chunks: Mapping[str, Chunk]) -> None:
+        """Make the table hold exactly these chunks, in one log entry; those that are there are kept."""
+        before, self._gathering = self._gathering, True
+        try:
+            self.retain(chunks)
+            for key, (table, rejects, provenance) in chunks.items():
+                self.commit(key, table, rejects, provenance)
+        finally:
+            self._gathering = before
+        if not before:
+            with signals_held():
+                self.flush()
 
     def drop(self, shards: Iterable[Shard]) -> None:
         """Drop whole shards, in one log entry; their chunks are no longer committed."""
+        paths = {shard.path for shard in shards}
         with signals_held():
-            self._replace(list(shards), [])
+            self._append(
+                lambda now: Change(removed=tuple(shard.path for shard in now.shards if shard.path in paths))
+            )
 
-    def join(self, groups: Iterable[Sequence[Shard]]) -> None:
-        """Write each group of shards, which must have one provenance, as one shard; in one log entry."""
-        groups = list(groups)
-        with signals_held():
-            added = [self._rewrite(group, {key for shard in group for key in shard.keys}) for group in groups]
-            self._replace([shard for group in groups for shard in group], added)
+    def join(self, rows: int) -> None:
+        """Write neighbouring shards of one provenance as ones of up to `rows` rows, in one log entry."""
+        self._join(groups(self.shards, rows))
 
-    def collect(self) -> list[int]:
-        """Remove the shards that only earlier versions need; return their sizes. It is noted in the log."""
-        past = log.past_shards(self.folder, self.shards)
-        if not past:
+    def collect(self, older_than: float = AGE) -> list[int]:
+        """Remove what no live entry names; return the sizes of the shards. It is noted in the log.
+
+        Spared is what became so less than `older_than` seconds ago: another writer may be about to name it,
+        and a reader may have opened the table as it was. For a writer that is `alone`.
+        """
+        if not any(garbage(self.folder, self.shards, older_than)):
             return []
         with signals_held():
-            self._append()
+            self._append(lambda _: Change(), empty=True)
+            self.read_again()  # what others have committed meanwhile
+            past, unfinished = garbage(self.folder, self.shards, older_than)
             failpoint("collecting")
             sizes = [path.stat().st_size for path in past]
-            for path in past:
-                remove(path)
+            for path in (*past, *unfinished):
+                LOCAL.delete(path)
         return sizes
 
-    def _replace(self, removed: Sequence[Shard], added: Sequence[Shard]) -> None:
-        if removed:
-            self._append(tuple(added), tuple(shard.path for shard in removed))
+    def gather(self, *, joined: bool = False) -> None:
+        """Keep what is committed and retained back until `flush`; `joined`: to be written as few shards."""
+        self._gathering, self._joined = True, joined
 
-    def _rewrite(self, shards: Sequence[Shard], wanted: set[str]) -> Shard:
-        """Write what belongs to the wanted keys of some shards as one shard; every byte is checked first."""
-        tables, rejects = [], []
-        keys: dict[str, int] = {}
-        rejected: dict[str, int] = {}
-        for shard in shards:
-            path = self.folder / shard.path
-            if sha256_file(path) != shard.sha256:
-                raise StrataError(
-                    f"{path} is not what was committed, so it is not copied; see: strata store verify"
+    @property
+    def has_changes(self) -> bool:
+        """Tell whether what was gathered would change the table as this writer knows it."""
+        self._gathered.write()
+        return self._gathered.change(self._snapshot) != Change()
+
+    def flush(self, transaction: Transaction | None = None) -> bool:
+        """Commit what was gathered, in one log entry; return False where there was nothing to do.
+
+        With a transaction the number of the entry is promised: `ConflictError` says that it was taken, and
+        what was gathered is kept for another try.
+        """
+        try:
+            self._gathered.write()
+            done = self._append(self._gathered.change, transaction)
+        except ConflictError:
+            raise
+        except BaseException:
+            self._gathered = Gathered(self.folder, self.schema)
+            raise
+        self._gathered = Gathered(self.folder, self.schema)
+        if transaction is None:
+            self.tidy()
+        return done
+
+    def tidy(self) -> None:
+        """After a commit: write a checkpoint where one is due, and join small shards where there are many.
+
+        The commit stands, whatever becomes of these; what fails is left for the next one.
+        """
+        with suppress(StrataError):
+            if found := too_many_small(self.shards):
+                self._join(found)
+        with suppress(StrataError):
+            if self.version - self._checkpoint >= EVERY and not self._undecided:
+                write_checkpoint(self.folder / LOG, Checkpoint(self.version, self._seen, self.shards))
+                self._checkpoint = self.version
+
+    def read_again(self) -> None:
+        """Read the log as it is now."""
+        self._adopt(log.read(self.folder))
+
+    def _adopt(self, found: log.Log) -> None:
+        self._undecided = found.undecided()
+        self._snapshot = found.snapshot()
+        self._seen, self._checkpoint = found.seen, found.base.version
+        self._by_key = None
+
+    def _join(self, found: Sequence[Sequence[Shard]]) -> None:
+        with signals_held():
+            joined = [
+                (
+                    {shard.path for shard in group},
+                    rewrite(self.folder, group, {key for shard in group for key in shard.keys}, self.schema),
                 )
-            table = completed(read_columns(path, self.schema.names), self.schema)
-            slices, some, refused, counts = shard.part(wanted)
-            tables += [table.slice(part.start, part.stop - part.start) for part in slices]
-            rejects += refused
-            keys |= some
-            rejected |= counts
-        whole = pa.concat_tables(tables).combine_chunks()
-        return self._write_shard(keys, whole, tuple(rejects), shards[0].provenance, rejected)
+                for group in found
+            ]
+
+            def change(now: Snapshot) -> Change:
+                live = {shard.path for shard in now.shards}
+                still = [(paths, shard) for paths, shard in joined if paths <= live]
+                removed = tuple(shard.path for shard in now.shards if any(shard.path in p for p, _ in still))
+                return Change(tuple(shard for _, shard in still), removed)
+
+            self._append(change)
+
+    def _append(
+        self,
+        change_of: Callable[[Snapshot], Change],
+        transaction: Transaction | None = None,
+        *,
+        empty: bool = False,
+    ) -> bool:
+        """Commit one log entry: what `change_of` says of the table as it stands; nothing: no entry."""
+        for attempt in range(_TRIES):
+            change = change_of(self._snapshot)
+            if not empty and change == Change():
+                return False
+            entry = self._entry(change, transaction)
+            if LOCAL.put_if_absent(log.entry_path(self.folder, entry.version), log.encode(entry)):
+                failpoint("committed")
+                self._follow(entry)
+                return True
+            if transaction is not None:
+                raise ConflictError
+            time.sleep(random.uniform(0, 0.001) * min(attempt, 20))  # noqa: S311 - so that writers fall apart
+            before = self.version
+            self.read_again()
+            if self.version == before:
+                self._clear_torn(log.entry_path(self.folder, before + 1))
+        raise StrataError(
+            f"{self.folder}: {_TRIES} tries of a commit were each overtaken by another writer's"
+        )
+
+    def _entry(self, change: Change, transaction: Transaction | None) -> Entry:
+        for shard in change.added:
+            if not (self.folder / shard.path).exists():
+                raise StrataError(
+                    f"{self.folder / shard.path} was removed before it was committed; run again"
+                )
+        return Entry(
+            self.version + 1,
+            self.operation,
+            log.now(),
+            change.added,
+            change.removed,
+            seen=self._clock.next(self._seen),
+            transaction=transaction,
+            void=tuple(sorted(self._undecided)) if self.alone else (),
+        )
+
+    def _follow(self, entry: Entry) -> None:
+        """Bring what this writer knows of the table to the entry that it has just committed."""
+        live = {shard.path: shard for shard in self._snapshot.shards if shard.path not in entry.removed}
+        live |= {shard.path: shard for shard in entry.added}
+        self._snapshot = Snapshot(self.folder, entry.version, tuple(live.values()))
+        self._seen = entry.seen
+        self._undecided -= set(entry.void)
+        if entry.removed or self._by_key is None:
+            self._by_key = None
+        else:
+            self._by_key |= {key: shard for shard in entry.added for key in shard.keys}
+
+    def _clear_torn(self, path: Path) -> None:
+        """Take away an entry whose writer was killed while it wrote, on a file system without hard links."""
+        try:
+            content = settled(path, _TORN_FOR)
+        except FileNotFoundError:
+            return
+        if not is_torn(content):
+            return
+        if self.alone:
+            LOCAL.delete(path)
+            return
+        lock = WriterLock(self.folder, self.operation)
+        lock.acquire()
+        try:
+            LOCAL.delete(path)
+        finally:
+            lock.release()
 
     def _check(self, table: pa.Table) -> None:
         if not table.schema.equals(self.schema):
@@ -188,90 +350,3 @@ class TableWriter:
             if not field.nullable and table[field.name].null_count:
                 row = table[field.name].is_null().index(True).as_py()
                 raise StrataError(f"{self.folder}: column {field.name} has no value in row {row}")
-
-    def _clear(self, entries: Sequence[Entry]) -> None:
-        """Remove what a killed writer left: under the lock, nobody else can be using it."""
-        for place in (self.folder, self.folder / LOG):
-            for path in place.glob(f"{_TEMPORARY}*"):
-                remove(path)
-        for path in log.unnamed_shards(self.folder, entries):
-            remove(path)
-
-    def _write_shard(
-        self,
-        keys: Mapping[str, int],
-        table: pa.Table,
-        rejects: tuple[Reject, ...],
-        provenance: Mapping[str, str],
-        rejected: Mapping[str, int] | None = None,
-    ) -> Shard:
-        temporary = self.folder / f"{_TEMPORARY}{os.getpid()}.parquet"
-        facts = {f"{METADATA}{name}": text for name, text in provenance.items()}
-        facts[f"{METADATA}keys"] = " ".join(keys)
-        try:
-            with explained(self.folder, table.nbytes), temporary.open("wb") as file:
-                sink = HashingFile(file)
-                write_parquet(table.replace_schema_metadata(dict(sorted(facts.items()))), sink)
-                failpoint("shard_written")
-                sync_file(file)
-                failpoint("shard_flushed")
-        except BaseException:
-            remove(temporary)
-            raise
-        name = log.shard_name(sink.sha256)
-        temporary.rename(self.folder / name)
-        failpoint("shard_renamed")
-        sync_folder(self.folder)
-        counts = rejected if rejected and len(keys) > 1 else {}
-        return Shard(keys, name, sink.bytes, sink.sha256, table.num_rows, rejects, provenance, counts)
-
-    def _append(self, added: tuple[Shard, ...] = (), removed: tuple[str, ...] = ()) -> None:
-        """Commit one log entry; the hard link at the end is the commit."""
-        version = self._snapshot.version + 1
-        entry = Entry(version, self.operation, log.now(), added, removed)
-        content = log.encode(entry)
-        temporary = self.folder / LOG / f"{_TEMPORARY}{os.getpid()}.json"
-        final = log.entry_path(self.folder, version)
-        try:
-            with explained(self.folder, len(content)), temporary.open("wb") as file:
-                file.write(content[: len(content) // 2])
-                file.flush()
-                failpoint("entry_partly_written")
-                file.write(content[len(content) // 2 :])
-                sync_file(file)
-            failpoint("entry_flushed")
-            os.link(temporary, final)
-            failpoint("entry_linked")
-            sync_folder(final.parent)
-        except FileExistsError:
-            raise StrataError(f"{final} exists already: something wrote it without the lock") from None
-        finally:
-            remove(temporary)
-        failpoint("committed")
-        live = [shard for shard in self._snapshot.shards if shard.path not in removed]
-        self._snapshot = log.Snapshot(self.folder, version, (*live, *added))
-
-
-def write_parquet(table: pa.Table, sink: object) -> None:
-    """Write a shard's bytes: page checksums throughout, and vectors plain, to be read at memory speed."""
-    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    lists = [
-        field.name for field in table.schema if pa.types.is_nested(field.type) and not is_vector(field.type)
-    ]
-    packed = [*flat, *(path for name in lists for path in _leaves(table.schema.field(name)))]
-    pq.write_table(
-        table,
-        sink,
-        compression=dict.fromkeys(packed, "zstd"),  # of all but vectors: noise in a float32 does not pack
-        use_dictionary=flat,
-        write_statistics=flat,
-        write_page_checksum=True,
-    )
-
-
-def _leaves(field: pa.Field) -> list[str]:
-    """Return the Parquet paths of what a column of lists is made of."""
-    inner = field.type.value_type
-    if pa.types.is_struct(inner):
-        return [f"{field.name}.list.element.{part.name}" for part in inner]
-    return [f"{field.name}.list.element"]

@@ -2,7 +2,7 @@
 
     python committer.py FOLDER CHUNKS [hold]
 
-With `hold` it keeps the lock until its standard input is closed.
+With `hold` it asks to be alone, and keeps the lock until its standard input is closed.
 """
 
 import sys
@@ -30,7 +30,7 @@ def say(word: object) -> None:
 
 
 def main(folder: Path, chunks: int, hold: bool) -> None:
-    with TableWriter(folder, ENTRIES, "committer") as writer:
+    with TableWriter(folder, ENTRIES, "committer", alone=hold) as writer:
         say("writing")
         for number in range(chunks):
             if writer.commit(str(number), chunk(number), provenance={"number": str(number)}):

@@ -66,7 +66,7 @@ def test_only_dvc_is_killed_and_the_stage_goes_on(project):  # row 39
     first.wait()
     with (
         pytest.raises(StrataError, match=r"is being written by process \d+ .*committer"),
-        TableWriter(folder, ENTRIES, "other"),
+        TableWriter(folder, ENTRIES, "other", alone=True),
     ):
         pass  # the orphan still holds the lock
     second = repro(project, subprocess.DEVNULL)
@@ -79,7 +79,7 @@ def test_only_dvc_is_killed_and_the_stage_goes_on(project):  # row 39
 
     def free():
         try:
-            with TableWriter(folder, ENTRIES, "other"):
+            with TableWriter(folder, ENTRIES, "other", alone=True):
                 return True
         except StrataError:
             return False

@@ -1,10 +1,12 @@
+import hashlib
+
 import pytest
 
 import featurestore
 from core.errors import StrataError
 from featurestore.remote import ask, pull
-from featurestore.tables import maintenance
-from featurestore.tables.log import snapshot
+from featurestore.tables import log, maintenance
+from featurestore.tables.log import Entry, Shard, snapshot
 from tests.stores import SOURCE, add_dataset, small_store
 
 fsspec = pytest.importorskip("fsspec")
@@ -90,3 +92,22 @@ def test_a_folder_that_is_no_store():
     with pytest.raises(StrataError, match="is no store"), ask("memory://plain"):
         pass
     files.rm("/plain", recursive=True)
+
+
+def test_a_log_that_leads_out_of_the_store_is_refused_and_nothing_written(far, tmp_path):
+    files = fsspec.filesystem("memory")
+    victim = tmp_path / "home" / "victim"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    content = b"the attacker's"
+    sha256 = hashlib.sha256(content).hexdigest()
+    shard = Shard({"a": 1}, "../../../home/victim", len(content), sha256, 1)
+    entry = log.encode(Entry(1, "x", log.now(), (shard,)))
+    files.pipe("/bucket/store/entries/evil/_log/00000001.json", entry)
+    files.pipe("/bucket/store/entries/evil/../../../home/victim", content)
+    with pytest.raises(
+        StrataError, match=r"00000001\.json: this log entry is corrupt .*not the name of a shard"
+    ):
+        pull(far, tmp_path / "a" / "copy")
+    assert victim.read_text() == "mine"
+    assert not list(tmp_path.rglob("*.parquet"))

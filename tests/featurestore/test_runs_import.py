@@ -51,8 +51,8 @@ def lender(tmp_path):
                 "runs", run_id=run_id, model_path=MODEL if run_id == "one" else "runs/alpha/models/gone"
             )
             runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
-        runs.join([runs.shards])
-        predictions.join([predictions.shards])
+        runs.join(100)
+        predictions.join(100)
     return root
 
 

@@ -54,3 +54,44 @@ sys.stdin.read()
         os.kill(child, 0)  # it was alive all the while
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_link_has_the_lock_of_its_folder(tmp_path):
+    (tmp_path / "real" / "table").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "linked").symlink_to(tmp_path / "real" / "table")
+    first = WriterLock(tmp_path / "real" / "table", "extract")
+    first.acquire()
+    with pytest.raises(StrataError, match="is being written by"):
+        WriterLock(tmp_path / "other" / "linked", "compact").acquire()
+    first.release()
+
+
+def test_a_lock_whose_file_was_removed_is_not_taken_for_one(tmp_path, monkeypatch):
+    import fcntl
+
+    path = lock_path(tmp_path / "table")
+    flock, removed = fcntl.flock, []
+
+    def removing(handle, operation):
+        flock(handle, operation)
+        if not removed:
+            removed.append(path.unlink())
+
+    monkeypatch.setattr(fcntl, "flock", removing)
+    lock = WriterLock(tmp_path / "table", "extract")
+    lock.acquire()
+    assert os.path.samestat(os.fstat(lock._handle), path.stat())
+    lock.release()
+
+
+def test_locks_that_were_given_back_leave_nothing_behind(tmp_path):
+    from featurestore.tables import lock as module
+
+    before = len(module._held)
+    for _ in range(3):
+        lock = WriterLock(tmp_path / "table", "extract")
+        lock.acquire()
+        assert len(module._held) == before + 1
+        lock.release()
+    assert len(module._held) == before

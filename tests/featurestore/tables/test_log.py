@@ -52,7 +52,7 @@ def test_an_entry_survives_the_way_to_disk_and_back(tmp_path):
     shard = Shard(
         {"b": 1, "a": 2}, "f" * 64 + ".parquet", 10, "f" * 64, 3, (Reject("é\udc80", "x", "y"),), {"k": "v"}
     )
-    entry = Entry(1, "test", log.now(), (shard,), ("gone",))
+    entry = Entry(1, "test", log.now(), (shard,), ("0" * 64 + ".parquet",))
     entry_path(tmp_path, 1).parent.mkdir()
     entry_path(tmp_path, 1).write_bytes(log.encode(entry))
     assert history(tmp_path) == [entry]
@@ -100,3 +100,25 @@ def test_log_entries_are_plain_json(folder):
     entry = json.loads(entry_path(folder, 1).read_bytes())["entry"]
     assert entry["operation"] == "ingest"
     assert entry["added"][0]["rejects"] == [["a", "empty", ""]]
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../home/.bashrc", "/etc/passwd", "x.parquet", "f" * 64, "F" * 64 + ".parquet"]
+)
+def test_a_path_that_leads_elsewhere_is_refused(tmp_path, path):
+    for entry in (
+        Entry(1, "test", log.now(), (Shard({"a": 1}, path, 10, "f" * 64, 1),)),
+        Entry(1, "test", log.now(), (), (path,)),
+    ):
+        entry_path(tmp_path, 1).parent.mkdir(exist_ok=True)
+        entry_path(tmp_path, 1).write_bytes(log.encode(entry))
+        with pytest.raises(StrataError, match="not the name of a shard"):
+            history(tmp_path)
+
+
+def test_a_path_that_is_another_shards_hash_is_refused(tmp_path):
+    entry_path(tmp_path, 1).parent.mkdir()
+    shard = Shard({"a": 1}, "0" * 64 + ".parquet", 10, "f" * 64, 1)
+    entry_path(tmp_path, 1).write_bytes(log.encode(Entry(1, "test", log.now(), (shard,))))
+    with pytest.raises(StrataError, match="not named by its hash"):
+        history(tmp_path)

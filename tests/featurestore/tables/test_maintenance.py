@@ -218,7 +218,7 @@ def test_retain_keeps_the_rows_and_rejects_of_the_named_keys_of_a_joined_shard(t
     with TableWriter(folder, ENTRIES, "ingest") as writer:
         writer.retain(["2"])
     assert [reject.entry_id for reject in snapshot(folder).rejects] == ["2-0"]
-    maintenance.gc(tmp_path)
+    maintenance.gc(tmp_path, 0)
     assert assert_sound(folder).rows == ROWS
 
 
@@ -234,7 +234,7 @@ def test_gc_removes_the_past_and_says_so_to_who_asks_for_it(store_root):
     maintenance.compact(store_root)
     featurestore.open(store_root, cache=True).matrix("alpha", "gap")
     before = answers(store_root)
-    files, freed = maintenance.gc(store_root)
+    files, freed = maintenance.gc(store_root, 0)
     assert files == 8
     assert freed > 50 * 23 * 1024
     assert answers(store_root) == before
@@ -243,7 +243,7 @@ def test_gc_removes_the_past_and_says_so_to_who_asks_for_it(store_root):
         StrataError, match=rf"at version {version}: `strata store gc` of .* removed shards of"
     ):
         featurestore.open(store_root, at=version)
-    assert maintenance.gc(store_root) == (0, 0)
+    assert maintenance.gc(store_root, 0) == (0, 0)
 
 
 @pytest.mark.parametrize("step", ["shard_renamed", "entry_linked", "collecting"])
@@ -252,21 +252,21 @@ def test_killed_in_maintenance_the_store_is_whole(store_root, start, step):  # r
     code = f"""
 from featurestore.tables import maintenance
 maintenance.compact({str(store_root)!r})
-maintenance.gc({str(store_root)!r})
+maintenance.gc({str(store_root)!r}, 0)
 """
     process = start("-c", code, STRATA_FAILPOINT=step)
     process.communicate(timeout=60)
     assert process.returncode == -9
     assert answers(store_root) == before
     maintenance.compact(store_root)
-    maintenance.gc(store_root)
+    maintenance.gc(store_root, 0)
     assert answers(store_root) == before
     assert len(list((store_root / "features" / SOURCE).glob("*.parquet"))) == 1
 
 
 def test_maintenance_waits_for_no_one(store_root):  # row 5
     with (
-        TableWriter(store_root / "features" / SOURCE, FEATURES, "extract"),
+        TableWriter(store_root / "features" / SOURCE, FEATURES, "extract", alone=True),
         pytest.raises(StrataError, match="is being written by process"),
     ):
         maintenance.compact(store_root)
@@ -290,7 +290,7 @@ def test_the_commands(store_root, strata):
     add_features(store_root, range(50))
     assert "4 shards, now 1" in strata("compact", "--store", store_root).output
     assert "nothing to join" in strata("compact", "--store", store_root).output
-    assert "removed 8 shards" in strata("gc", "--store", store_root).output
+    assert "removed 8 shards" in strata("gc", "--older-than", 0, "--store", store_root).output
     assert "15 of" not in strata("verify", "--store", store_root).output
 
 

@@ -6,8 +6,8 @@ import pytest
 from core.errors import StrataError
 from featurestore.tables.pages import CorruptPageError, load, plain_pages
 from featurestore.tables.schema import vector_type
+from featurestore.tables.shards import write_parquet
 from featurestore.tables.vectors import read_columns
-from featurestore.tables.writer import write_parquet
 
 ROWS = 2500  # more than one page
 WIDTH = 256
