@@ -20,6 +20,7 @@ from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
 from featurestore.tables.schema import EXTRACTIONS, features_schema
+from featurestore.tables.shards import Chunk
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 from zoo.backbones.base import Backbone
@@ -131,8 +132,7 @@ def describe(writer: TableWriter, backbone: Backbone, facts: Mapping[str, str], 
 
 def _keep(writer: TableWriter, row: Mapping[str, Any]) -> None:
     key = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
-    writer.commit(key, pa.Table.from_pylist([row], schema=EXTRACTIONS))
-    writer.retain([key])
+    writer.replace({key: Chunk(pa.Table.from_pylist([row], schema=EXTRACTIONS))})
 
 
 def _withdraw_other_defaults(layout: StoreLayout, source_model: str) -> None:

@@ -25,6 +25,7 @@ from etl.tables import Chunk, card_table, chunk_table, key_of
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
 from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.transactions import Together
 from featurestore.tables.writer import TableWriter
 
 TABLES = ("structures", "targets", "entries")  # entries last: through them the other two are asked for
@@ -71,7 +72,9 @@ def ingest(
     with ExitStack() as stack:
         # The locks come first: a store that cannot be written is found out before any work is done.
         writers = {
-            table: stack.enter_context(TableWriter(layout.table(table, dataset), SCHEMAS[table], "ingest"))
+            table: stack.enter_context(
+                TableWriter(layout.table(table, dataset), SCHEMAS[table], "ingest", alone=True)
+            )
             for table in (*FACTS, *TABLES)
         }
         file = _file(card, progress)
@@ -84,19 +87,20 @@ def ingest(
             records = or_composition(records, card, reader.where)
         chunks = reader.read(records)
         provenance = _provenance(card, file, libraries, params.ingest)
-        reader.report.absent_splits = published_splits.keep(card, writers["published"])
-        _keep_card(card, writers["datasets"])
-        counts = {"counts": json.dumps(reader.report.counts(), sort_keys=True)}
-        for table in TABLES:
-            writer, shards = writers[table], {}
-            for index, chunk in enumerate(chunks):
-                content = chunk_table(table, card, chunk)
-                rejects = chunk.rejects if table == "entries" else []
-                shards[key_of(index, content, rejects, provenance)] = (content, rejects)
-            writer.retain(shards)  # before the new ones come: no reader ever sees a record twice
-            for key, (content, rejects) in shards.items():
-                facts = provenance | counts if table == "entries" else provenance
-                writer.commit(key, content, rejects=rejects, provenance=facts)
+        with Together(*writers.values()):  # readers see all of it, or what was there before
+            reader.report.absent_splits = published_splits.keep(card, writers["published"])
+            _keep_card(card, writers["datasets"])
+            counts = {"counts": json.dumps(reader.report.counts(), sort_keys=True)}
+            for table in TABLES:
+                writer, shards = writers[table], {}
+                for index, chunk in enumerate(chunks):
+                    content = chunk_table(table, card, chunk)
+                    rejects = chunk.rejects if table == "entries" else []
+                    shards[key_of(index, content, rejects, provenance)] = (content, rejects)
+                writer.retain(shards)
+                for key, (content, rejects) in shards.items():
+                    facts = provenance | counts if table == "entries" else provenance
+                    writer.commit(key, content, rejects=rejects, provenance=facts)
     return reader.report
 
 

@@ -22,6 +22,7 @@ from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import SCORES
+from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
 
 
@@ -107,8 +108,7 @@ def _write_scores(store_root: str | Path, scored: Iterable[Scored]) -> None:
     table = pa.Table.from_pylist(rows, schema=SCORES)
     key = "scores-" + hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
     with TableWriter(StoreLayout(Path(store_root)).scores, SCORES, "evaluate") as writer:
-        writer.commit(key, table)
-        writer.retain([key])
+        writer.replace({key: Chunk(table)})
 
 
 def write_summaries(scored: Iterable[Scored], out: Path) -> None:

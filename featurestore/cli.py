@@ -13,7 +13,11 @@ app.add_typer(upkeep, name="store")
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
 _THEN = "now tell DVC, so that nothing is computed again for it: dvc commit --force"
-AT = typer.Option(None, "--at", help="The store as it was at this version (column n of the view log).")
+AT = typer.Option(
+    None,
+    "--at",
+    help="The store as it was: a version (column n of the view log), or a moment, such as 2030-01-31T12:00.",
+)
 
 
 class Form(StrEnum):
@@ -34,7 +38,7 @@ def sql(
         None, help="A feature set, such as last+other/all: the view `chosen` has its blocks side by side."
     ),
     store: Path = STORE,
-    at: int | None = AT,
+    at: str | None = AT,
 ) -> None:
     """Ask the store in SQL. Views: structures, entries, targets, features, features_<source model>, vectors,
     joined, checkpoints, splits, runs, predictions, scores, datasets, extractions, coverage, source_models,
@@ -66,7 +70,7 @@ def sql(
 
 
 @app.command()
-def info(store: Path = STORE, at: int | None = AT) -> None:
+def info(store: Path = STORE, at: str | None = AT) -> None:
     """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
     from featurestore.query.output import show, size_text
     from featurestore.query.store import open_store
@@ -160,11 +164,20 @@ def verify(
     found = maintenance.verify(store)
     for damage in found.damages:
         typer.echo(str(damage))
+    for line in found.lost:
+        typer.echo(line)
+    for path in found.strays:
+        typer.echo(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
     sound = (
         f"{found.shards - len(found.damages)} of {found.shards} shards ({size_text(found.bytes)}) are sound"
     )
     if not found.damages:
         typer.echo(sound)
+        if found.lost or found.strays:
+            raise StrataError(
+                "entries of a log may be lost: restore it (dvc checkout --force, or a copy). Where a writer "
+                "was killed, nothing is lost: run its stage again, and `strata store gc` takes what it left"
+            )
         return
     if not repair:
         raise StrataError(

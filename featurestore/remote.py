@@ -25,7 +25,7 @@ _PART = ".tmp-pull-"
 
 
 @contextmanager
-def ask(url: str, at: int | None = None, **options: Any) -> Iterator[Any]:
+def ask(url: str, at: int | str | None = None, **options: Any) -> Iterator[Any]:
     """Give a DuckDB connection with the views of docs/sql.md over a store that stays where it is.
 
         with ask("s3://bucket/store") as connection:
@@ -45,7 +45,7 @@ def ask(url: str, at: int | None = None, **options: Any) -> Iterator[Any]:
             return str(files.unstrip_protocol(f"{root}/{path.relative_to(layout.root).as_posix()}"))
 
         sources = _sources(files, root, layout, tables)
-        connection = connect(layout, tables, commits, sources, located=located, filesystem=files)
+        connection = connect(layout, tables, sources, commits=commits, located=located, filesystem=files)
         try:
             yield connection
         finally:

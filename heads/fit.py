@@ -28,6 +28,7 @@ from featurestore.runs_import import Lenders
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.transactions import Together
 from featurestore.tables.writer import TableWriter
 from heads.base import Head, NotApplicable, takes_blocks
 from heads.committee import form
@@ -37,6 +38,7 @@ from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
 
 COMPOSITION_HEAD = "forest"  # on `fit.composition`
+_KEEP_EVERY = 30.0  # seconds of work that a kill may lose
 
 
 def fit(
@@ -62,14 +64,16 @@ def fit(
     done: list[Run] = []
     skipped: list[Skipped] = []
     with (
-        TableWriter(layout.runs(dataset), SCHEMAS["runs"], "fit") as runs,
-        TableWriter(layout.predictions(dataset), SCHEMAS["predictions"], "fit") as predictions,
+        TableWriter(layout.runs(dataset), SCHEMAS["runs"], "fit", alone=True) as runs,
+        TableWriter(layout.predictions(dataset), SCHEMAS["predictions"], "fit", alone=True) as predictions,
+        Together(predictions, runs, joined=True) as batch,
     ):
         known = _known_runs(store, dataset)
         clear_unfinished(layout.models(dataset))
         others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
         data, loaded, groups = None, None, Groups(store)
         for job in progress(jobs, f"fit {dataset}"):
+            batch.keep(_KEEP_EVERY)
             place = (job.target, job.vectors.blocks, job.split)
             if data is None or place != loaded:
                 data, loaded = read(store, job), place
@@ -97,8 +101,10 @@ def fit(
                 continue
             done.append(run)
         if params.fit.committee is not None:
+            batch.commit()
             now = open_store(store_root)  # with the runs that were kept since
             done += form(now, dataset, done, params.fit.committee, runs, predictions)
+        batch.commit()
         current.write(layout.runs(dataset), [run.run_id for run in done])
     return FitReport(
         dataset,
@@ -120,7 +126,7 @@ def _run(
     runs: TableWriter,
     predictions: TableWriter,
 ) -> Run:
-    """Fit one head and commit: the model first, then the predictions, and the run last."""
+    """Fit one head, save its model, and give its predictions and its run to be committed together."""
     job.spec.cls.import_stack()  # before the clock starts, so that the time is the fit's own
     vectors = job.spec.cls.needs_vectors
     try:

@@ -23,7 +23,7 @@ from featurestore.query.near import neighbours, structure_of
 from featurestore.query.reader import Reader, answering
 from featurestore.query.source_views import blocks_of, joined
 from featurestore.query.sources import Source, read_sources
-from featurestore.query.views import connect, read_tables
+from featurestore.query.views import connect, read_tables, register_log
 from featurestore.tables.layout import StoreLayout
 
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -33,22 +33,26 @@ class FeatureStore:
     """A store opened for reading, as it stood at that moment; writers do not disturb it.
 
     Opening reads every table's log and checks that each shard is there in full; a missing or
-    truncated one raises `StrataError`. Version `at` (see the view `log`) opens it as it was.
+    truncated one raises `StrataError`. Version `at` (see the view `log`), or a moment in ISO 8601, opens it
+    as it was.
 
     With `cache`, answers of `matrix` and `inputs` are kept beside the tables (featurestore/query/cache.py):
     asked again, in this process or another, they come at the speed of one plain read.
     """
 
-    def __init__(self, path: str | Path = "store", at: int | None = None, *, cache: bool = False) -> None:
+    def __init__(
+        self, path: str | Path = "store", at: int | str | None = None, *, cache: bool = False
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
             raise StrataError(
                 f"there is no store at {self.path.resolve()}; run `dvc repro`, or from the project's folder"
             )
         self.layout = StoreLayout(self.path)
-        self._tables, commits = read_tables(self.layout, at)
-        self.version = len(commits)
-        self.connection: Any = connect(self.layout, self._tables, commits, self.sources)
+        self._tables, self._commits = read_tables(self.layout, at)
+        self.version = len(self._commits)
+        self.connection: Any = connect(self.layout, self._tables, self.sources)
+        self._has_log = False
         kept = MatrixCache(self.path) if cache else None
         self._reader = Reader(self._tables, self.connection, self.layout, kept)
         self._units: dict[str, dict[str, str]] = {}  # property → unit, by dataset
@@ -77,6 +81,9 @@ class FeatureStore:
                     f"only questions (SELECT) are answered, and this is {statements[0].type.name}; "
                     "write results with --format and -o"
                 )
+            if not self._has_log and "log" in query.casefold():
+                register_log(self.connection, self.layout, self._commits)
+                self._has_log = True
             return self.connection.sql(query, params=list(params) if params else None)
 
     def datasets(self) -> list[str]:
@@ -344,6 +351,8 @@ class FeatureStore:
         return units[property_name]
 
 
-def open_store(path: str | Path = "store", at: int | None = None, *, cache: bool = False) -> FeatureStore:
+def open_store(
+    path: str | Path = "store", at: int | str | None = None, *, cache: bool = False
+) -> FeatureStore:
     """Open a store for reading (see `FeatureStore`)."""
     return FeatureStore(path, at, cache=cache)

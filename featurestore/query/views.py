@@ -1,9 +1,10 @@
 """An in-memory DuckDB over the committed shards: what `schema.sql` stands on is registered here."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,19 @@ import pyarrow as pa
 from core.errors import StrataError
 from featurestore.query.source_views import statements, stored
 from featurestore.query.sources import Source, refuse_older_layout
+from featurestore.tables.checkpoints import Checkpoint
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.log import Entry, Shard, Snapshot, history, replay, timeline
+from featurestore.tables.log import (
+    Entry,
+    Log,
+    Shard,
+    Snapshot,
+    history,
+    newest_number,
+    read,
+    read_entry,
+    timeline,
+)
 from featurestore.tables.schema import KINDS, SCHEMAS
 
 _text, _count, _number = pa.string(), pa.int64(), pa.int64()
@@ -48,6 +60,7 @@ _LOG = pa.schema(
 )
 _EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
 _GROWN = {"stored_runs"}  # tables with shards that were written before a column was added
+_READINGS = 20  # of all logs, while writers commit
 _ENVIRONMENT = ("torch", "numpy", "platform")  # what may move the last digits of a vector
 
 
@@ -61,54 +74,124 @@ class Table:
     source_model: str | None = None
 
 
-def read_tables(
-    layout: StoreLayout, at: int | None = None, *, check: bool = True
-) -> tuple[list[Table], list[tuple[Path, Entry]]]:
-    """Read every table's log once; return the tables at store version `at` and the commits up to it.
+@dataclass(frozen=True, slots=True)
+class Commits:
+    """The commits of a store up to the moment, or version, at which it is being read."""
 
-    The store's version counts the commits of all its tables, as the view `log` numbers them. `check`
-    false leaves out whether the shards are there, where only the logs are at hand.
+    versions: Mapping[Path, int]  # table → the number of its newest entry
+
+    def __len__(self) -> int:
+        return sum(self.versions.values())
+
+    def read(self) -> list[tuple[Path, Entry]]:
+        """Read them all, in the order of the store; of a long history that takes a while."""
+        whole = {folder: history(folder)[:version] for folder, version in self.versions.items()}
+        return timeline(whole)
+
+
+def read_tables(
+    layout: StoreLayout, at: int | str | None = None, *, check: bool = True
+) -> tuple[list[Table], Commits]:
+    """Read every table's log; return the tables at store version `at` and the commits up to it.
+
+    The store's version counts the commits of all its tables, as the view `log` numbers them; `at` may also be
+    a moment, as `version_at` takes it. A transaction is seen in all of its tables or in none. `check` false
+    leaves out whether the shards are there, where only the logs are at hand.
     """
     refuse_older_layout(layout)
-    folders = {folder: kind for kind in KINDS for folder in layout.tables(kind)}
-    histories = {folder: history(folder) for folder in folders}
-    commits = timeline(histories)
     if at is not None:
-        if not 0 <= at <= len(commits):
-            raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {at}")
-        commits = commits[:at]
+        return _tables_at(layout, at, check=check)
+    for left in reversed(range(_READINGS)):
+        logs = {folder: read(folder) for kind in KINDS for folder in layout.tables(kind)}
+        commits = Commits({folder: log.version for folder, log in logs.items()})
+        if left and any(_transaction_since(folder, log.version) for folder, log in logs.items()):
+            continue
+        found = {folder: log.snapshot(commits.versions) for folder, log in logs.items()}
+        try:
+            if check:
+                for snapshot in found.values():
+                    snapshot.check()
+        except StrataError:
+            if left and any(newest_number(folder) != log.version for folder, log in logs.items()):
+                continue  # a shard was joined and collected meanwhile
+            raise
+        break
+    return [_table(layout, snapshot) for snapshot in found.values()], commits
+
+
+def _transaction_since(folder: Path, version: int) -> bool:
+    """Tell whether a table has got an entry of a transaction since its log was read up to `version`.
+
+    Another table, read later, may show that transaction already: then all are read again.
+    """
+    entries = (read_entry(folder, number) for number in range(version + 1, newest_number(folder) + 1))
+    return any(entry is not None and entry.transaction is not None for entry in entries)
+
+
+def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list[Table], Commits]:
+    histories = {folder: history(folder) for kind in KINDS for folder in layout.tables(kind)}
+    commits = timeline(histories)
+    number = version_at(commits, at) if isinstance(at, str) else at
+    if not 0 <= number <= len(commits):
+        raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {number}")
+    upto = Counter(folder for folder, _ in commits[:number])
+    versions = {folder: upto[folder] for folder in histories}
     tables = []
-    for folder, kind in folders.items():
-        upto = sum(place == folder for place, _ in commits)
-        found = replay(folder, histories[folder], upto)
+    for folder, entries in histories.items():
+        log = Log(folder, Checkpoint(), tuple(entries[: versions[folder]]))
+        found = log.snapshot(versions)
         try:
             if check:
                 found.check()
         except StrataError:
-            collected = [entry for entry in histories[folder][upto:] if entry.operation == "gc"]
+            collected = [entry for entry in entries[versions[folder] :] if entry.operation == "gc"]
             if not collected:
                 raise
             raise StrataError(
-                f"{layout.root} can no longer be opened at version {at}: `strata store gc` of "
+                f"{layout.root} can no longer be opened at version {number}: `strata store gc` of "
                 f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
             ) from None
-        tables.append(Table(kind, layout.dataset_of(folder), found, layout.source_of(folder)))
-    return tables, commits
+        tables.append(_table(layout, found))
+    return tables, Commits(versions)
+
+
+def _table(layout: StoreLayout, found: Snapshot) -> Table:
+    folder = found.folder
+    return Table(layout.kind_of(folder), layout.dataset_of(folder), found, layout.source_of(folder))
+
+
+def version_at(commits: Sequence[tuple[Path, Entry]], at: str) -> int:
+    """Return the store's version at a number, or at a moment in ISO 8601, without a zone in UTC.
+
+    A moment means the commits before the first one that was written later: their order is the log's own, and
+    a clock that was set back does not change what a moment means. Raises `StrataError` for another text.
+    """
+    if at.isdecimal():
+        return int(at)
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        raise StrataError(
+            f"--at {at!r} is neither a version, such as 12, nor a moment, such as 2030-01-31T12:00"
+        ) from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    late = (n for n, (_, entry) in enumerate(commits) if datetime.fromisoformat(entry.written_at) > moment)
+    return next(late, len(commits))
 
 
 def connect(
     layout: StoreLayout,
     tables: list[Table],
-    commits: list[tuple[Path, Entry]],
     sources: Mapping[str, Source],
     *,
+    commits: Commits | None = None,
     located: Callable[[Path], str] = str,
     filesystem: Any = None,
 ) -> Any:
     """Return an in-memory DuckDB connection with the views of `schema.sql`.
 
-    `located` says where DuckDB finds a shard, and `filesystem` (of fsspec) how it gets there, where the
-    shards do not lie under the layout's root.
+    The view `log` is empty without `commits`; `register_log` fills it. `located` says where DuckDB finds a
+    shard, and `filesystem` (of fsspec) how it gets there, where shards do not lie under the layout's root.
     """
     connection = duckdb.connect()
     if filesystem is not None:
@@ -164,11 +247,17 @@ def connect(
         ),
     )
     _register(connection, "stored_provenance", _EXTRACTIONS, _extraction_rows(shards))
-    _register(connection, "stored_log", _LOG, _log_rows(layout, commits))
+    register_log(connection, layout, commits)
     for statement in statements(sources):
         connection.execute(statement)
     connection.execute(files("featurestore.query").joinpath("schema.sql").read_text(encoding="utf-8"))
     return connection
+
+
+def register_log(connection: Any, layout: StoreLayout, commits: Commits | None) -> None:
+    """Fill what the view `log` stands on; that reads every entry, and few questions need it."""
+    rows = _log_rows(layout, commits.read()) if commits else ()
+    _register(connection, "stored_log", _LOG, rows)
 
 
 def _register_shards(connection: Any, name: str, paths: list[str], schema: pa.Schema) -> None:

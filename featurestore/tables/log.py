@@ -152,10 +152,9 @@ def is_complete(folder: Path, transaction: Transaction, upto: Mapping[Path, int]
         if table == transaction.table:
             continue
         other = root / table
-        newest = number if upto is None else upto.get(other)
-        if newest is None or not (other / LOG).is_dir():
+        if not (other / LOG).is_dir():
             continue
-        if number > newest:
+        if upto is not None and number > upto.get(other, 0):
             return False
         entry = read_entry(other, number)
         if entry is None or entry.transaction is None or entry.transaction.id != transaction.id:

@@ -15,10 +15,12 @@ from core.atomic import sha256_file
 from core.errors import StrataError
 from featurestore.query.cache import MatrixCache
 from featurestore.tables import log
+from featurestore.tables.checkpoints import checkpoint_numbers, checkpoint_path, read_checkpoint
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.log import Shard
+from featurestore.tables.log import LOG, Log, Shard
 from featurestore.tables.schema import KINDS, SCHEMAS, features_schema
 from featurestore.tables.shards import TARGET_ROWS
+from featurestore.tables.storage import LOCAL
 from featurestore.tables.writer import AGE, TableWriter
 
 
@@ -36,11 +38,17 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What `verify` read and found."""
+    """What `verify` read and found.
+
+    strays: shards that no log entry names, left by a killed writer or named by an entry that was lost. lost:
+    what is said of entries whose counterparts in other tables are not there.
+    """
 
     shards: int
     bytes: int
     damages: tuple[Damage, ...]
+    strays: tuple[Path, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def tables_of(root: str | Path, kinds: Iterable[str] = KINDS) -> list[tuple[str, Path]]:
@@ -67,13 +75,41 @@ def verify(root: str | Path, kinds: Iterable[str] = KINDS) -> Verified:
     Raises `StrataError` where a log itself is damaged: it says what belongs to the table, so that it
     has to be restored and cannot be repaired.
     """
-    found = [(folder, shard) for _, folder in tables_of(root, kinds) for shard in log.snapshot(folder).shards]
+    logs = [log.read(folder, whole=True) for _, folder in tables_of(root, kinds)]
+    for whole in logs:
+        _check_checkpoints(whole)
+    found = [(whole.folder, shard) for whole in logs for shard in whole.snapshot().shards]
     damages = [
         Damage(folder, shard, what)
         for folder, shard in found
         if (what := damage_of(folder, shard)) is not None
     ]
-    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages))
+    strays = tuple(path for whole in logs for path in log.unnamed_shards(whole.folder, whole.entries))
+    lost = tuple(message for whole in logs for message in _lost(whole))
+    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages), strays, lost)
+
+
+def _check_checkpoints(whole: Log) -> None:
+    """Raise `StrataError` where a checkpoint is damaged or is not what the entries say."""
+    place = whole.folder / LOG
+    for number in checkpoint_numbers(LOCAL.names(place)):
+        found = read_checkpoint(place, number)
+        if found.shards != log.replay(whole.folder, whole.entries, number, hidden=whole.undecided()).shards:
+            raise StrataError(
+                f"{checkpoint_path(place, number)} does not say what the entries say; delete it: the entries "
+                "are what counts"
+            )
+
+
+def _lost(whole: Log) -> list[str]:
+    """Say which other tables lack an entry that a transaction of this one counts on."""
+    return [
+        f"{log.entry_path(whole.folder, number)} counts on entries of other tables that are not there "
+        f"({', '.join(sorted(transaction.tables))}): nothing of it is shown. It was "
+        "killed, and the stage completes it when it runs again, or the end of a log was lost: restore it"
+        for number in sorted(whole.undecided())
+        if (transaction := whole.entries[number - 1].transaction) is not None
+    ]
 
 
 def damage_of(folder: Path, shard: Shard) -> str | None:

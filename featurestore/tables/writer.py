@@ -159,11 +159,12 @@ class TableWriter:
             self.retain(chunks)
             for key, (table, rejects, provenance) in chunks.items():
                 self.commit(key, table, rejects, provenance)
+            if not before:
+                with signals_held():
+                    self.flush()
         finally:
-            self._gathering = before
-        if not before:
-            with signals_held():
-                self.flush()
+            if not before:
+                self.gather_no_more()
 
     def drop(self, shards: Iterable[Shard]) -> None:
         """Drop whole shards, in one log entry; their chunks are no longer committed."""
@@ -199,30 +200,37 @@ class TableWriter:
         """Keep what is committed and retained back until `flush`; `joined`: to be written as few shards."""
         self._gathering, self._joined = True, joined
 
+    def gather_no_more(self) -> None:
+        """Commit each chunk at once again; what was gathered and not flushed is forgotten."""
+        self._gathering = self._joined = False
+        self.settle()
+
     @property
     def has_changes(self) -> bool:
         """Tell whether what was gathered would change the table as this writer knows it."""
         self._gathered.write()
         return self._gathered.change(self._snapshot) != Change()
 
-    def flush(self, transaction: Transaction | None = None) -> bool:
-        """Commit what was gathered, in one log entry; return False where there was nothing to do.
-
-        With a transaction the number of the entry is promised: `ConflictError` says that it was taken, and
-        what was gathered is kept for another try.
-        """
+    def flush(self) -> bool:
+        """Commit what was gathered, in one log entry; return False where there was nothing to do."""
         try:
             self._gathered.write()
-            done = self._append(self._gathered.change, transaction)
-        except ConflictError:
-            raise
-        except BaseException:
-            self._gathered = Gathered(self.folder, self.schema)
-            raise
-        self._gathered = Gathered(self.folder, self.schema)
-        if transaction is None:
-            self.tidy()
+            done = self._append(self._gathered.change)
+        finally:
+            self.settle()
+        self.tidy()
         return done
+
+    def append_member(self, transaction: Transaction) -> None:
+        """Write what was gathered to the log as a member of a transaction; `settle` when all members are.
+
+        The number of the entry is promised: `ConflictError` says that it was taken.
+        """
+        self._append(self._gathered.change, transaction)
+
+    def settle(self) -> None:
+        """Forget what was gathered: it is committed, or given up."""
+        self._gathered = Gathered(self.folder, self.schema)
 
     def tidy(self) -> None:
         """After a commit: write a checkpoint where one is due, and join small shards where there are many.

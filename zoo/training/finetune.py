@@ -24,6 +24,7 @@ from core.params import Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.transactions import Together
 from zoo.training.data import Rows
 from zoo.training.run import Ask, Job, Learned, checkpoint_of, key_of, sha
 from zoo.training.workers import run_trainings
@@ -94,10 +95,11 @@ def train_all(
     """
     layout = store.layout
     with (
-        TableWriter(layout.trained("runs", dataset), SCHEMAS["runs"], "finetune") as runs,
+        TableWriter(layout.trained("runs", dataset), SCHEMAS["runs"], "finetune", alone=True) as runs,
         TableWriter(
-            layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune"
+            layout.trained("predictions", dataset), SCHEMAS["predictions"], "finetune", alone=True
         ) as predictions,
+        Together(predictions, runs, joined=True) as batch,
     ):
         clear_unfinished(layout.trained("models", dataset))
         jobs = [Job(ask, _key_of(store, ask)) for ask in asks]
@@ -110,6 +112,8 @@ def train_all(
         for job, learned in run_trainings(store, list(todo.values()), seconds):
             for run in _commit(store, job, learned, runs, predictions):
                 stored[run.run_id] = run
+            batch.commit()  # a training takes long
+            shutil.rmtree(checkpoint_of(store, job), ignore_errors=True)
     return [stored[run_id] for job in jobs for run_id in _ids(job)]
 
 
@@ -144,7 +148,7 @@ def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
 def _commit(
     store: FeatureStore, job: Job, learned: Learned, runs: TableWriter, predictions: TableWriter
 ) -> list[Done]:
-    """Put a training, whose model is saved, into the tables: its predictions, and the runs last."""
+    """Give the predictions and runs of a training, whose model is saved, to be committed together."""
     model = store.layout.trained("models", job.ask.dataset) / job.key
     done = []
     for k, run_id in enumerate(_ids(job)):
@@ -153,7 +157,6 @@ def _commit(
         row["model_path"] = model.relative_to(store.path).as_posix()
         runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
         done.append(run)
-    shutil.rmtree(checkpoint_of(store, job), ignore_errors=True)
     return done
 
 

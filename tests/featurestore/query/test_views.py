@@ -5,9 +5,20 @@ import pyarrow as pa
 import pytest
 
 import featurestore
+from core.errors import StrataError
 from featurestore import Reject, StoreLayout
+from featurestore.remote import pull
 from featurestore.tables.schema import SCHEMAS
-from tests.stores import CHECKPOINTS, EXTRACTION, add_dataset, add_features, structure_id, vectors_of, write
+from tests.stores import (
+    CHECKPOINTS,
+    EXTRACTION,
+    add_dataset,
+    add_features,
+    small_store,
+    structure_id,
+    vectors_of,
+    write,
+)
 
 VIEWS = {
     "structures": "structure_id, formula, n_atoms, volume, lattice, numbers, frac_coords",
@@ -139,3 +150,35 @@ def test_runs_stand_beside_their_scores_and_base(tmp_path):
         ("r2", None, None, None, noon),
         ("r3", "base", 1.0, 1.0, noon),
     ]
+
+
+def test_the_store_as_it_was_at_a_moment(store_root):
+    store = featurestore.open(store_root)
+    rows = store.sql("SELECT written_at FROM log ORDER BY n").fetchall()
+    moments = [row[0].isoformat() for row in rows]
+    assert featurestore.open(store_root, at=moments[2]).version == 3
+    assert featurestore.open(store_root, at=moments[2] + "+00:00").version == 3
+    assert featurestore.open(store_root, at="2000-01-01").version == 0
+    assert featurestore.open(store_root, at="2999-01-01T00:00").version == store.version
+    assert featurestore.open(store_root, at="3").version == 3
+    with pytest.raises(StrataError, match=r"--at 'yesterday' is neither a version, .* nor a moment"):
+        featurestore.open(store_root, at="yesterday")
+
+
+def test_versions_stay_when_clocks_go_back_and_tables_are_pulled(tmp_path, monkeypatch):
+    pytest.importorskip("fsspec")
+    moments = iter([f"20{99 - n}-01-01T00:00:00.000000+00:00" for n in range(60)])
+    monkeypatch.setattr("featurestore.tables.log.now", lambda: next(moments))
+    root = small_store(tmp_path / "store")
+
+    def versions(place):
+        query = 'SELECT "table", dataset, rows FROM shards ORDER BY ALL'
+        return [
+            featurestore.open(place, at=n).sql(query).fetchall()
+            for n in range(featurestore.open(place).version + 1)
+        ]
+
+    before = versions(root)
+    assert [sum(row[2] for row in rows) for rows in before[:4]] == [0, 40, 80, 147]
+    pull(f"file://{root}", tmp_path / "copy")
+    assert versions(tmp_path / "copy") == before

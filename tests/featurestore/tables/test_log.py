@@ -4,6 +4,8 @@ import pytest
 
 from core.errors import StrataError
 from featurestore.tables import log
+from featurestore.tables.entries import sealed
+from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Entry, Reject, Shard, entry_path, history, snapshot, timeline
 from featurestore.tables.schema import ENTRIES
 from featurestore.tables.writer import TableWriter
@@ -122,3 +124,82 @@ def test_a_path_that_is_another_shards_hash_is_refused(tmp_path):
     entry_path(tmp_path, 1).write_bytes(log.encode(Entry(1, "test", log.now(), (shard,))))
     with pytest.raises(StrataError, match="not named by its hash"):
         history(tmp_path)
+
+
+def test_the_timeline_goes_by_what_writers_saw_and_not_by_clocks(tmp_path):
+    def entries(*numbers):
+        moments = [f"2030-01-{30 - number:02d}T00:00" for number in numbers]  # each clock a day further back
+        return [
+            Entry(n, "x", moment, seen=seen)
+            for n, (seen, moment) in enumerate(zip(numbers, moments, strict=True), 1)
+        ]
+
+    old = [Entry(1, "x", "2031-01-01T00:00"), Entry(2, "x", "2031-01-02T00:00", seen=9)]
+    merged = timeline({tmp_path / "b": entries(3, 4, 8), tmp_path / "a": entries(4, 5), tmp_path / "c": old})
+    assert [(folder.name, entry.version) for folder, entry in merged] == [
+        ("c", 1),  # of an older store, which has no such number
+        ("b", 1),
+        ("a", 1),
+        ("b", 2),
+        ("a", 2),
+        ("b", 3),
+        ("c", 2),
+    ]
+
+
+def test_each_commit_has_a_number_above_all_that_its_writer_could_see(tmp_path, monkeypatch):
+    moments = iter([f"20{99 - n}-01-01T00:00:00.000000+00:00" for n in range(9)])
+    monkeypatch.setattr("featurestore.tables.log.now", lambda: next(moments))
+    for number, kind in enumerate(["entries", "splits", "entries", "runs", "entries"]):
+        folder = StoreLayout(tmp_path).table(kind, "x")
+        with TableWriter(folder, ENTRIES, "test") as writer:
+            writer.commit(str(number), chunk(number))
+    folders = [StoreLayout(tmp_path).table(kind, "x") for kind in ("entries", "splits", "runs")]
+    merged = timeline({folder: history(folder) for folder in folders})
+    assert [next(iter(entry.added[0].keys)) for _, entry in merged] == list("01234")
+    assert [entry.seen for _, entry in merged] == [1, 2, 3, 4, 5]
+
+
+def test_entries_of_an_older_store_are_read_and_written_on(tmp_path):
+    """Format 1 had neither format, seen, transaction nor void."""
+    folder = tmp_path / "entries" / "x"
+    with TableWriter(folder, ENTRIES, "ingest") as writer:
+        writer.commit("a", chunk(0))
+        writer.commit("b", chunk(1))
+    for number, entry in enumerate(history(folder), 1):
+        body = json.loads(log.encode(entry))["entry"]
+        for name in ("format", "seen", "transaction", "void"):
+            del body[name]
+        entry_path(folder, number).write_bytes(sealed("entry", body))
+    assert [entry.format for entry in history(folder)] == [1, 1]
+    with TableWriter(folder, ENTRIES, "ingest") as writer:
+        assert set(writer.committed) == {"a", "b"}
+        writer.commit("c", chunk(2))
+    assert [(entry.format, entry.seen) for entry in history(folder)] == [(1, 0), (1, 0), (2, 3)]
+    assert snapshot(folder).rows == 3 * ROWS
+
+
+def test_a_newer_format_is_named(folder):
+    body = json.loads(entry_path(folder, 3).read_bytes())["entry"] | {"format": 3, "more": True}
+    entry_path(folder, 3).write_bytes(sealed("entry", body))
+    with pytest.raises(StrataError, match=r"00000003\.json: it has format 3, .* update strata"):
+        snapshot(folder)
+
+
+@pytest.mark.parametrize(
+    "transaction",
+    [
+        {"id": "x", "table": "entries/x", "tables": {"entries/x": 1, "../../home": 1}},
+        {"id": "x", "table": "entries/x", "tables": {"entries/x": 1, "/etc": 1}},
+        {"id": "x", "table": "entries/x", "tables": {"entries/x": 1, "runs/x": "1"}},
+        {"id": "x", "table": "entries/x", "tables": {"entries/x": 2}},
+        {"id": "x"},
+        [],
+    ],
+)
+def test_a_transaction_that_names_no_table_is_refused(tmp_path, transaction):
+    entry_path(tmp_path, 1).parent.mkdir()
+    body = json.loads(log.encode(Entry(1, "test", log.now())))["entry"] | {"transaction": transaction}
+    entry_path(tmp_path, 1).write_bytes(sealed("entry", body))
+    with pytest.raises(StrataError, match="this log entry is corrupt"):
+        snapshot(tmp_path)
