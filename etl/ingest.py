@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from numbers import Real
@@ -30,6 +31,7 @@ from featurestore.tables.writer import TableWriter
 
 TABLES = ("structures", "targets", "entries")  # entries last: through them the other two are asked for
 FACTS = ("datasets", "published")
+_UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of pairs, ends of lines
 
 Values = tuple[float | None, ...]
 
@@ -149,6 +151,11 @@ class Reader:
     def _add(self, chunk: Chunk, record: Record, position: int) -> None:
         self.report.records += 1
         self._columns.update(record.values)
+        if any(unicodedata.category(letter) in _UNSEEN for letter in record.entry_id):
+            raise StrataError(
+                f"{self.where}, record {position}: the id {record.entry_id!r} has a character that cannot be "
+                "shown; take it out of the file"
+            )
         values, reasons = self._values(record, position)
         try:
             structure = self._usable(record)

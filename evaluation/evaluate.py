@@ -21,6 +21,7 @@ from evaluation.statistics import percent_change
 from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCORES
 from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
@@ -79,6 +80,8 @@ def evaluate(params: Params, store_root: str | Path = "store", out: str | Path =
 
     Raises `StrataError` where runs, predictions or targets are missing.
     """
+    for dataset in params.datasets:
+        require_sound(store_root, ("targets", "runs", "predictions"), dataset)  # DVC does not look
     store = featurestore.open(store_root)
     runs = pd.concat([current_runs(store, store_root, dataset) for dataset in params.datasets])
     scored = look(store, runs, params.evaluate, "evaluate")

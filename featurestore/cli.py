@@ -37,6 +37,9 @@ def sql(
     join: str | None = typer.Option(
         None, help="A feature set, such as last+other/all: the view `chosen` has its blocks side by side."
     ),
+    files: bool = typer.Option(
+        True, "--files/--no-files", help="Whether the query may read files outside of the store."
+    ),
     store: Path = STORE,
     at: str | None = AT,
 ) -> None:
@@ -57,7 +60,7 @@ def sql(
     if out is not None and store.resolve() in out.resolve().parents:
         raise StrataError(f"{out} lies inside the store {store}; answers are written elsewhere")
     with answering():
-        opened = open_store(store, at)
+        opened = open_store(store, at, files=files)
         if join is not None:
             opened.join(join)
         relation = opened.sql(query)

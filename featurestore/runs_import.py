@@ -67,7 +67,7 @@ class Lenders:
 
 def _shards(folder: Path) -> dict[str, Shard]:
     try:
-        return log.replay(folder, log.history(folder)).by_key
+        return log.snapshot(folder).by_key
     except StrataError:
         return {}
 

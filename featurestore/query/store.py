@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,13 +19,14 @@ from featurestore.query.facts import DatasetFacts, facts_of
 from featurestore.query.feature_sets import DEFAULT, FeatureSet, one_checkpoint, resolve
 from featurestore.query.matrix import Matrix, Selection, SplitKey, drawn_splits
 from featurestore.query.near import neighbours, structure_of
+from featurestore.query.questions import check_question, lock
 from featurestore.query.reader import Reader, answering
 from featurestore.query.source_views import blocks_of, joined
 from featurestore.query.sources import Source, read_sources
-from featurestore.query.views import connect, read_tables, register_log
+from featurestore.query.views import Commits, connect, read_tables, register_log
 from featurestore.tables.layout import StoreLayout
 
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_OPENINGS = 5  # while shards are joined and collected
 
 
 class FeatureStore:
@@ -37,11 +37,17 @@ class FeatureStore:
     as it was.
 
     With `cache`, answers of `matrix` and `inputs` are kept beside the tables (featurestore/query/cache.py):
-    asked again, in this process or another, they come at the speed of one plain read.
+    asked again, in this process or another, they come at the speed of one plain read. Without `files`, SQL
+    reaches no file but the store's own, for a store that others may ask.
     """
 
     def __init__(
-        self, path: str | Path = "store", at: int | str | None = None, *, cache: bool = False
+        self,
+        path: str | Path = "store",
+        at: int | str | None = None,
+        *,
+        cache: bool = False,
+        files: bool = True,
     ) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
@@ -49,13 +55,27 @@ class FeatureStore:
                 f"there is no store at {self.path.resolve()}; run `dvc repro`, or from the project's folder"
             )
         self.layout = StoreLayout(self.path)
-        self._tables, self._commits = read_tables(self.layout, at)
-        self.version = len(self._commits)
-        self.connection: Any = connect(self.layout, self._tables, self.sources)
+        self._open(at, files=files)
         self._has_log = False
         kept = MatrixCache(self.path) if cache else None
         self._reader = Reader(self._tables, self.connection, self.layout, kept)
         self._units: dict[str, dict[str, str]] = {}  # property → unit, by dataset
+
+    def _open(self, at: int | str | None, *, files: bool) -> None:
+        """Read the logs and connect; once more where shards were joined and collected in between."""
+        for left in reversed(range(_OPENINGS)):
+            self._tables, self._commits = read_tables(self.layout, at)
+            self.version = len(self._commits)
+            self.__dict__.pop("sources", None)
+            try:
+                with answering():
+                    self.connection: Any = connect(self.layout, self._tables, self.sources)
+                break
+            except StrataError:
+                if not left or Commits.of(self.layout) == self._commits:
+                    raise
+        real = {table.snapshot.folder.resolve() for table in self._tables}
+        lock(self.connection, None if files else [self.path.resolve(), *sorted(real)])
 
     def __repr__(self) -> str:
         counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
@@ -73,14 +93,7 @@ class FeatureStore:
         write or change something raises `StrataError`, as do DuckDB's own errors.
         """
         with answering():
-            statements = self.connection.extract_statements(query)
-            if len(statements) != 1:
-                raise StrataError(f"one question at a time, please: {len(statements)} statements were given")
-            if statements[0].type not in _READING:
-                raise StrataError(
-                    f"only questions (SELECT) are answered, and this is {statements[0].type.name}; "
-                    "write results with --format and -o"
-                )
+            check_question(self.connection, query)
             if not self._has_log and "log" in query.casefold():
                 register_log(self.connection, self.layout, self._commits)
                 self._has_log = True
@@ -352,7 +365,7 @@ class FeatureStore:
 
 
 def open_store(
-    path: str | Path = "store", at: int | str | None = None, *, cache: bool = False
+    path: str | Path = "store", at: int | str | None = None, *, cache: bool = False, files: bool = True
 ) -> FeatureStore:
     """Open a store for reading (see `FeatureStore`)."""
-    return FeatureStore(path, at, cache=cache)
+    return FeatureStore(path, at, cache=cache, files=files)

@@ -80,6 +80,11 @@ class Commits:
 
     versions: Mapping[Path, int]  # table → the number of its newest entry
 
+    @classmethod
+    def of(cls, layout: StoreLayout) -> "Commits":
+        """Return the commits of a store as it is now, without reading them."""
+        return cls({folder: newest_number(folder) for kind in KINDS for folder in layout.tables(kind)})
+
     def __len__(self) -> int:
         return sum(self.versions.values())
 

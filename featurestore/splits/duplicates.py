@@ -26,6 +26,7 @@ from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
 from featurestore.tables.schema import DUPLICATES
 from featurestore.tables.shards import Chunk
+from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 
 CODE = 1  # raised by hand when the same structures are grouped otherwise
@@ -130,7 +131,7 @@ def load(store_root: str | Path) -> dict[str, str]:
     """Return structure_id → duplicate_group as `update` left them; empty where it never ran."""
     found: dict[str, str] = {}
     for path in snapshot(StoreLayout(Path(store_root)).duplicates).paths:
-        table = pq.read_table(path)
+        table = read_columns(path, DUPLICATES.names)
         found |= dict(
             zip(table["structure_id"].to_pylist(), table["duplicate_group"].to_pylist(), strict=True)
         )

@@ -160,6 +160,11 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
 def _explained(path: Any) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError:
+        raise StrataError(
+            f"{path} is not there any more: since the store was opened, `strata store gc` removed it or the "
+            "file was lost; open the store again"
+        ) from None
     except (OSError, pa.ArrowException, CorruptPageError) as error:
         raise StrataError(
             f"{path}: the shard is corrupt ({error}); `strata store verify --repair` drops it, so that the "

@@ -364,3 +364,38 @@ def test_megnet(tmp_path):
     report = ingest("megnet", Params(), tmp_path / "store")
     assert (report.entries, report.rejects) == (36_476, {})
     assert len(rows_of(tmp_path, "targets", "megnet")) == 2 * 36_476
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\nb", "a\x00", "a\x7f", "a\u2028b"])
+def test_an_id_with_a_character_that_cannot_be_shown_is_named(world, name):
+    with pytest.raises(
+        StrataError, match=r"record 1: the id 'a.*' has a character that cannot be shown"
+    ) as told:
+        run(world, [row("fine"), row(name, edge=5.0)])
+    assert name not in str(told.value)
+    assert rows_of(world, "entries") == []
+
+
+def test_killed_between_two_tables_the_dataset_is_as_it_was(world):
+    run(world, [row("a")])
+    publish(world, [row(f"e{i}", edge=4 + i / 10) for i in range(4)])
+    code = "from etl.ingest import ingest; from core.params import Params; ingest('mine', Params(), 'store')"
+    settings = {"PYTHONPATH": str(Path(cards.__file__).parents[1]), "STRATA_FAILPOINT": "member_committed:2"}
+    killed = subprocess.run([sys.executable, "-c", code], cwd=world, env=os.environ | settings, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    counts = [len(rows_of(world, kind)) for kind in ("entries", "structures", "targets")]
+    assert counts == [1, 1, 2]
+    run(world, [row(f"e{i}", edge=4 + i / 10) for i in range(4)])
+    assert [len(rows_of(world, kind)) for kind in ("entries", "structures", "targets")] == [4, 4, 8]
+
+
+def test_two_at_once_of_one_dataset_the_second_is_told(world):
+    from featurestore.tables.schema import ENTRIES
+    from featurestore.tables.writer import TableWriter
+
+    folder = StoreLayout(world / "store").entries("mine")
+    with (
+        TableWriter(folder, ENTRIES, "ingest", alone=True),
+        pytest.raises(StrataError, match=r"entries/mine is being written by process \d+ .*ingest"),
+    ):
+        run(world, [row("a")])

@@ -11,7 +11,7 @@ import featurestore
 from core.errors import StrataError
 from evaluation import evaluate as module
 from evaluation.evaluate import current_runs, evaluate
-from featurestore.tables.log import snapshot
+from featurestore.tables.log import history, snapshot
 
 DATASET = "ase_elements"
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -146,3 +146,23 @@ def test_a_target_whose_label_the_source_model_has_seen_is_marked(small, monkeyp
 
 
 SEEN = ("alignn_mp_eform", "volume")
+
+
+@pytest.mark.parametrize("kind", ["targets", "predictions"])
+def test_a_changed_byte_stops_it_before_it_scores(small, kind):
+    folder = small.layout.table(kind, DATASET)
+    path = snapshot(folder).paths[0]
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StrataError, match=rf"{path.name}: .* damaged since it was committed"):
+        evaluate(small.params, small.store, small.root)
+    assert not small.layout.looks.exists()
+
+
+def test_scores_are_replaced_in_one_entry(small):
+    evaluate(small.params, small.store, small.root)
+    (small.layout.runs(DATASET).parent / "current.json").write_text('["volume-lightgbm", "volume-mean"]')
+    evaluate(small.params, small.store, small.root)
+    first, second = history(small.layout.scores)
+    assert (len(first.added), len(second.added), len(second.removed)) == (1, 1, 1)

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+import featurestore
 from core.composition import Composition
 from core.errors import StrataError
 from core.structure import Structure
 from featurestore.splits.duplicates import Tolerance, find_groups, load, update
+from featurestore.tables import maintenance
 from tests.crystals import random_structure, varied_structures
 from tests.two_datasets import ingested, settings_of
 
@@ -88,3 +90,20 @@ def test_a_composition_is_a_group_of_its_own():
     groups, too_large = find_groups([("a", cell), ("b", Composition([29])), ("c", Composition([29, 8]))])
     assert groups == {"a": "a", "b": "b", "c": "c"}
     assert too_large == 0
+
+
+def test_the_groups_are_a_table_of_the_store(store):
+    update(store)
+    assert maintenance.verify(store).shards == len(list(store.rglob("*.parquet")))
+    asked = "SELECT operation FROM log WHERE \"table\" = 'duplicates'"
+    assert featurestore.open(store).sql(asked).fetchall() == [("duplicates",)]
+    (path,) = (store / "duplicates").glob("*.parquet")
+    content = bytearray(path.read_bytes())
+    content[60] ^= 1
+    path.write_bytes(content)
+    (damage,) = maintenance.verify(store).damages
+    assert damage.table == store / "duplicates"
+    maintenance.repair(store, [damage])
+    assert load(store) == {}
+    assert maintenance.gc(store, 0)[0] == 1
+    assert update(store).groups == 5

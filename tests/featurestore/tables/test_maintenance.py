@@ -10,10 +10,11 @@ from core.errors import StrataError
 from featurestore import Reject
 from featurestore.cli import app
 from featurestore.tables import maintenance
-from featurestore.tables.log import history, snapshot
+from featurestore.tables.log import entry_path, history, snapshot
 from featurestore.tables.schema import ENTRIES, features_schema
 from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS, chunk
+from tests.featurestore.tables.test_transactions import commit_both
 from tests.stores import (
     CHECKPOINTS,
     COUNTS,
@@ -310,3 +311,25 @@ def test_the_environment_stands_beside_the_extraction(tmp_path):
     assert row["environments"] == ["torch 2.13, numpy 2, platform P", "torch 2.4, numpy 2, platform P"]
     assert json.loads(row["provenance"])["extraction_id"] == "e"
     assert np.isclose(row["structures"], 2)
+
+
+def test_a_log_whose_newest_entry_is_gone_is_reported(store_root, strata):
+    folder = store_root / "targets" / "alpha"
+    (path,) = snapshot(folder).paths
+    entry_path(folder, 1).unlink()
+    found = maintenance.verify(store_root)
+    assert not found.damages
+    assert found.strays == (path,)
+    told = strata("verify", "--store", store_root)
+    assert f"{path}: no log entry names it" in told.output
+    assert "entries of a log may be lost" in str(told.exception)
+
+
+def test_a_transaction_that_lacks_a_member_is_reported(tmp_path, strata):
+    commit_both(tmp_path, 0)
+    entry_path(tmp_path / "entries" / "x", 1).unlink()
+    (lost,) = maintenance.verify(tmp_path).lost
+    assert "structures/x/_log/00000001.json counts on entries of other tables" in lost
+    told = strata("verify", "--store", tmp_path)
+    assert "counts on entries of other tables" in told.output
+    assert isinstance(told.exception, StrataError)
