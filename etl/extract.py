@@ -88,12 +88,12 @@ def _extract(params: Params, store_root: Path, source_model: str) -> ExtractRepo
     refuse_older_layout(layout)
     with (
         TableWriter(layout.extractions(source_model), EXTRACTIONS, "extract") as described,
-        TableWriter(layout.features(source_model), schema, "extract") as writer,
+        TableWriter(layout.features(source_model), schema, "extract", alone=True) as writer,
     ):
         describe(described, backbone, facts, is_default=source_model == settings.default)
         if source_model == settings.default:
             _withdraw_other_defaults(layout, source_model)
-        store = FeatureStore(store_root)  # under the lock: nobody else adds vectors meanwhile
+        store = FeatureStore(store_root)  # alone: nobody else adds the same structures under another key
         entries, unique = _sizes(store, params.datasets)
         rejected = _rejected(store, name, params.datasets)
         report = ExtractReport(name, card.name, entries, unique, rejected=rejected)

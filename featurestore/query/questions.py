@@ -42,12 +42,7 @@ def _explained(query: str) -> str:
 
 
 def lock(connection: Any, folders: Iterable[Path] | None = None) -> None:
-    """Fix a connection's settings for good; with `folders`, no file outside of them can be read.
-
-    An address such as http:// never makes DuckDB fetch an extension.
-    """
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET autoload_known_extensions = false")
+    """Fix a connection's settings for good; with `folders`, no file outside of them can be read."""
     if folders is not None:
         listed = ", ".join("'" + str(folder).replace("'", "''") + "'" for folder in folders)
         connection.execute(f"SET allowed_directories = [{listed}]")

@@ -60,6 +60,11 @@ _LOG = pa.schema(
 )
 _EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
 _GROWN = {"stored_runs"}  # tables with shards that were written before a column was added
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "python_enable_replacements": "false",  # a query sees tables, not our variables
+    "autoinstall_known_extensions": "false",  # nor does an address in it make DuckDB fetch anything
+    "autoload_known_extensions": "false",
+}
 _READINGS = 20  # of all logs, while writers commit
 _ENVIRONMENT = ("torch", "numpy", "platform")  # what may move the last digits of a vector
 
@@ -129,8 +134,11 @@ def _transaction_since(folder: Path, version: int) -> bool:
 
     Another table, read later, may show that transaction already: then all are read again.
     """
-    entries = (read_entry(folder, number) for number in range(version + 1, newest_number(folder) + 1))
-    return any(entry is not None and entry.transaction is not None for entry in entries)
+    while (entry := read_entry(folder, version + 1)) is not None:
+        if entry.transaction is not None:
+            return True
+        version += 1
+    return False
 
 
 def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list[Table], Commits]:
@@ -198,10 +206,9 @@ def connect(
     The view `log` is empty without `commits`; `register_log` fills it. `located` says where DuckDB finds a
     shard, and `filesystem` (of fsspec) how it gets there, where shards do not lie under the layout's root.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config=_SETTINGS)
     if filesystem is not None:
         connection.register_filesystem(filesystem)
-    connection.execute("SET python_enable_replacements = false")  # a query sees tables, not our variables
     connection.execute("SET TimeZone = 'UTC'")  # what is printed must not hang on the machine
     for kind, schema in SCHEMAS.items():
         paths = [located(path) for table in tables if table.kind == kind for path in table.snapshot.paths]

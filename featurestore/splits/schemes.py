@@ -186,7 +186,7 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     new, keys = 0, []
     labels: dict[str, dict[str, str]] = {}
     siblings = [row[0] for row in store.sql(_STRUCTURES, [dataset]).fetchall()]
-    with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split") as writer:
+    with TableWriter(StoreLayout(Path(root)).splits(dataset), SPLITS, "split", alone=True) as writer:
         for name in names:
             rows = _rows(store, dataset, name, provided.get(name), labels, siblings)
             drawn = [scheme for scheme in schemes if scheme != "published" or rows.provided is not None]

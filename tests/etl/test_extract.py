@@ -19,6 +19,7 @@ from core.errors import StrataError
 from core.params import Params, parse
 from core.structure import Structure
 from etl.extract import ExtractReport, extract
+from featurestore.tables import maintenance
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot, snapshot
 from featurestore.tables.schema import SCHEMAS
@@ -170,6 +171,7 @@ def test_killed_in_the_middle_it_continues(store, tmp_path, step, kept):
     now = vectors_table(store)
     assert now.paths[: len(shards)] == shards
     assert sum(shard.rows for shard in now.shards) == 7
+    maintenance.gc(store, 0)  # what the killed one left
     assert sorted(p.name for p in StoreLayout(store).features(SOURCE).glob("*")) == sorted(
         ["_log", *(p.name for p in now.paths)]
     )
