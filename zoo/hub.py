@@ -222,9 +222,11 @@ def has_seen(card: SourceCard, dataset: str, prop: str) -> bool:
 
     A prediction of such a property from its vectors is no test of what they carry.
     """
+    if any((target.dataset, target.property) == (dataset, prop) for target in card.targets):
+        return True
     return any(
         fnmatchcase(dataset, label.dataset) and fnmatchcase(prop, label.property)
-        for label in (*card.targets, *card.seen_labels)
+        for label in card.seen_labels
     )
 
 
