@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from core.composition import Composition
 from core.params import Fit
 from core.structure import Structure
 from featurestore.query.store import FeatureStore
@@ -20,7 +21,7 @@ from heads.base import Head
 SMALL = 2000  # rows of train + validation from which one validation part tells heads apart
 
 # What the groups of a split are by which it keeps rows together; of any other split they are structures.
-_GROUPED: dict[str, Callable[[Structure], str]] = {
+_GROUPED: dict[str, Callable[[Structure | Composition], str]] = {
     "grouped": chemical_system,
     "kfold_grouped": chemical_system,
     "ladder_grouped": chemical_system,
