@@ -1,6 +1,6 @@
 """A random forest (Breiman 2001) by scikit-learn, kept as arrays."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
@@ -15,6 +15,8 @@ class Forest(Head):
 
     On `magpie/all` it is the baseline that knows a structure's composition alone.
     """
+
+    weighted: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class Forest(Head):
             min_samples_leaf=self.min_samples_leaf,
             random_state=self.seed,
             n_jobs=1,
-        ).fit(X, y)
+        ).fit(X, y, sample_weight=self._weights)
         trees = [grown.tree_ for grown in forest.estimators_]
         ends = np.cumsum([tree.node_count for tree in trees])
         self.roots_ = np.concatenate([[0], ends[:-1]]).astype(np.int32)

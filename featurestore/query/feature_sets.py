@@ -102,11 +102,13 @@ def full_name(feature_set: str | None, source_model: str | None) -> str:
 
     >>> full_name("last", "chgnet"), full_name("a/last+b/all", "a+b"), full_name(None, None)
     ('chgnet/last', 'a/last+b/all', '')
+    >>> full_name("site_0+pair_1", "a")
+    'a/site_0+a/pair_1'
     """
     if not isinstance(feature_set, str) or not feature_set:
         return ""
     alone = isinstance(source_model, str) and source_model and "+" not in source_model
-    return f"{source_model}/{feature_set}" if alone else feature_set
+    return "+".join(f"{source_model}/{part}" for part in feature_set.split("+")) if alone else feature_set
 
 
 def resolve(text: str, sources: Mapping[str, Source], default: str | None = None) -> FeatureSet:

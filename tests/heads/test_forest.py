@@ -13,7 +13,11 @@ X = rng.normal(size=(150, 8)).astype(np.float32)
 Y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2] + 5
 
 
-@parametrize_with_checks([Forest(n_estimators=30)])
+# Resampling draws a row of weight 2 otherwise than two rows of weight 1, as scikit-learn's own forest does.
+RESAMPLED = {"check_sample_weight_equivalence_on_dense_data": "rows are resampled"}
+
+
+@parametrize_with_checks([Forest(n_estimators=30)], expected_failed_checks=lambda _: RESAMPLED)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 

@@ -19,7 +19,21 @@ ROUNDING = dict.fromkeys(
 )
 
 
-@parametrize_with_checks([NN17(**SMALL)], expected_failed_checks=lambda _: ROUNDING)
+NO_WEIGHTS = dict.fromkeys(
+    (
+        "check_sample_weights_pandas_series",
+        "check_sample_weights_not_an_array",
+        "check_sample_weights_list",
+        "check_all_zero_sample_weights_error",
+        "check_sample_weights_shape",
+        "check_sample_weights_not_overwritten",
+        "check_sample_weight_equivalence_on_dense_data",
+    ),
+    "the paper's network takes no weights of rows, and says so",
+)
+
+
+@parametrize_with_checks([NN17(**SMALL)], expected_failed_checks=lambda _: ROUNDING | NO_WEIGHTS)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 
