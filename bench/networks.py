@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from sklearn.svm import SVR
 from core.executor import Processes, count
 from core.progress import progress
 from featurestore.query.matrix import SplitKey
-from featurestore.query.store import open_store
+from featurestore.query.store import FeatureStore, open_store
 from zoo.hub import has_seen, load_card
 
 ROOT = Path(__file__).parents[1]
@@ -65,9 +66,15 @@ class Task:
     property: str
 
 
+@cache
+def opened(root: Path) -> FeatureStore:
+    """Open a store once per process."""
+    return open_store(root)
+
+
 def ratio(task: Task) -> float:
     """Validation MAE over that of Base, the mean of the training values, in the mean over the seeds."""
-    store = open_store(task.store)
+    store = opened(task.store)
     found = []
     for seed in SEEDS:
         where = (task.dataset, task.property, f"{task.source}/{task.name}")
