@@ -107,17 +107,17 @@ def ratio_limit(bars: Sequence[Bar]) -> float:
 
 
 def checkpoint_svg(checkpoints: Sequence[Checkpoint]) -> str:
-    """Draw the checkpoints as layers, one column per kind; those that are used are filled."""
-    kinds: dict[str, list[Checkpoint]] = {}
-    several = len({checkpoint.source for checkpoint in checkpoints}) > 1
+    """Draw the checkpoints as layers, one column per source model and kind; used ones are filled."""
+    columns: dict[tuple[str, str], list[Checkpoint]] = {}
     for checkpoint in checkpoints:
-        name = f"{checkpoint.kind}, {checkpoint.source}" if several else checkpoint.kind
-        kinds.setdefault(name, []).append(checkpoint)
+        columns.setdefault((checkpoint.source, checkpoint.kind), []).append(checkpoint)
+    sources = [source for source, _ in columns]
     return (
         environment()
         .get_template("checkpoints.svg.jinja")
         .render(
-            kinds=kinds,
+            columns=columns,
+            starts={source: sources.index(source) for source in sources},
             deepest=max((checkpoint.depth for checkpoint in checkpoints), default=0),
             widths=sorted({checkpoint.width for checkpoint in checkpoints}),
         )
