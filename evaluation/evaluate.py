@@ -32,7 +32,7 @@ def runs_of(store: FeatureStore, dataset: str) -> pd.DataFrame:
     return store.sql(
         "SELECT DISTINCT run_id, method, head, feature_set, dataset, property, unit, scheme, seed, fold, "
         "extraction_id, source_model, n_train, n_val, n_test, train_mae, val_mae, fit_seconds, label, "
-        "settings, versions, model_path, created_at FROM runs WHERE dataset = ? ORDER BY run_id",
+        "settings, versions, model_path, created_at, cv_mae FROM runs WHERE dataset = ? ORDER BY run_id",
         [dataset],
     ).df()
 

@@ -144,8 +144,9 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
     if seen:
         raise StrataError(f"a choice is made by validation MAE; leave out test scores: {', '.join(seen)}")
     key = [*TARGET_KEY, *within]
-    best = runs[runs["val_mae"].notna()].sort_values(["val_mae", "run_id"], kind="stable")
-    picked = best.assign(role=best["method"].map(ROLE_OF)).drop_duplicates([*key, "role"])
+    able = runs[runs["val_mae"].notna()]
+    able = _finalists(able.assign(role=able["method"].map(ROLE_OF)), [*key, "role"])
+    picked = able.sort_values(["val_mae", "run_id"], kind="stable").drop_duplicates([*key, "role"])
     order = picked["role"].map(ROLES.index)
     return (
         picked.assign(_order=order)
@@ -153,6 +154,18 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
         .drop(columns="_order")
         .reset_index(drop=True)
     )
+
+
+def _finalists(runs: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """Leave of the runs that were cross-validated the best alone, to meet those that were not.
+
+    Folds of train and validation tell them apart better than the validation part does.
+    """
+    if "cv_mae" not in runs:
+        return runs
+    folded = runs[runs["cv_mae"].notna()].sort_values(["cv_mae", "run_id"], kind="stable")
+    beaten = folded.index.difference(folded.drop_duplicates(list(key)).index)
+    return runs.drop(index=beaten)
 
 
 def split_label(scheme: str, seed: int, fold: int) -> str:

@@ -59,9 +59,10 @@ def form(
     Candidates are the runs with out-of-fold predictions; where a split has fewer than two of them, all runs
     of heads, by their predictions of the validation part. runs, kept: where runs and predictions go.
     """
+    of_heads = {row[0] for row in store.sql("SELECT run_id FROM runs WHERE method = 'features'").fetchall()}
     places: dict[tuple[str, SplitKey], list[Run]] = {}
     for run in fitted:
-        if run.feature_set is not None or run.cv_mae is not None:
+        if run.run_id in of_heads:  # Base and other baselines are what a committee is compared with
             places.setdefault((run.property, run.split), []).append(run)
     made = []
     for several in places.values():

@@ -233,3 +233,19 @@ def test_no_test_value_reaches_a_head_or_the_choice(tmp_path):
     known = store.matrix("alpha", "energy", split=report.runs[0].split, parts=("train", "val"))
     assert not of_test & set(known.y.tolist())
     assert store.inputs("alpha", "energy", split=report.runs[0].split, parts=("test",)).y is None
+
+
+def test_runs_that_were_cross_validated_are_compared_by_that_and_the_best_meets_the_others():
+    """Lucky on the validation part, and worse in the folds: it does not stand against the network."""
+    runs = pd.DataFrame(
+        {
+            "run_id": ["lucky", "steady", "network", "base"],
+            "method": ["features", "committee", "finetune", "base"],
+            "val_mae": [1.0, 2.0, 1.5, 9.0],
+            "cv_mae": [3.0, 2.0, np.nan, np.nan],
+        }
+    )
+    runs[["dataset", "property", "scheme", "seed", "fold"]] = ["d", "p", "random", 0, 0]
+    assert choose(runs).run_id.tolist() == ["network", "base"]
+    assert choose(runs[runs.run_id != "network"]).run_id.tolist() == ["steady", "base"]
+    assert choose(runs.drop(columns="cv_mae")).run_id.tolist() == ["lucky", "base"]
