@@ -4,7 +4,7 @@
 
 STORE has the datasets of `TARGETS` with vectors by the three source models and the split `random` with seed
 0 (`strata ingest`, `extract`, `split`). Heads are cross-validated on each feature set (runs that are there
-are not fitted again); rules are compared on the out-of-fold predictions, with weights that hang on four
+are not fitted again); rules are compared on the out-of-fold predictions, with weights that depend on four
 fifths of the rows for the other fifth. No target of a test part is read. Writes bench/results/heads.md.
 """
 
@@ -145,7 +145,7 @@ def write(alone: pd.DataFrame, together: pd.DataFrame) -> None:
         "",
         "## Committees",
         "Mean absolute error over that of the one run which the folds call best among all eleven. Weights",
-        "and choices for a fifth of the rows hang on the other four fifths.",
+        "and choices for a fifth of the rows depend on the other four fifths.",
         "",
         "| members | " + " | ".join(rules) + " |",
         "| --- |" + " ---: |" * len(rules),

@@ -1,6 +1,6 @@
 """Committees: what runs of one property and split predict, averaged into one more run.
 
-Members and weights hang on out-of-fold predictions of train and validation alone. Nothing is fitted anew: a
+Members and weights depend on out-of-fold predictions of train and validation alone. Nothing is fitted anew: a
 committee's predictions are those that its members left in the store.
 """
 
@@ -95,7 +95,7 @@ def _form(
     tables["oof"] = tables[learned]
     found = {part: combined(table.to_numpy(), weights) for part, table in tables.items()}
     missing = {part: count for part, (_, count) in found.items()}
-    # Of the rows that the weights hang on: by weights that hang on others of them.
+    # Of the rows that the weights depend on: by weights that depend on others of them.
     said = {part: pd.Series(found[part][0], table.index) for part, table in tables.items()}
     said["oof"] = pd.Series(cross_fitted(rule, P, y, sources), tables["oof"].index)
     said = {part: column.dropna() for part, column in said.items()}  # entries that no member has a vector for

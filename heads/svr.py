@@ -88,7 +88,7 @@ class SVR(Head):
             self._fit_nystroem(Z, t, Z_val, t_val)
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
-        # In float64, so that a row's value does not hang on the rows beside it.
+        # In float64, so that a row's value does not depend on the rows beside it.
         support = self.support_.astype(np.float64)
         values = [
             self._kernel(self._standardised(X[rows]).astype(np.float64), support, self.gamma_) @ self.dual_
