@@ -81,7 +81,7 @@ def combined(P: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def cross_fitted(rule: str, P: np.ndarray, y: np.ndarray, sources: Sequence[str]) -> np.ndarray:
-    """Return (n,) values of committees whose weights depend on four fifths of the rows, for the other fifth."""
+    """Return (n,) values of committees, for each fifth of the rows by weights from the other four."""
     values = np.empty(len(y))
     for rest, out in KFold(min(FOLDS, len(y)), shuffle=True, random_state=0).split(P):
         values[out] = combined(P[out], weigh(rule, P[rest], y[rest], sources))[0]
