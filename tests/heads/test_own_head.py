@@ -35,7 +35,7 @@ def test_the_example_of_the_docs_is_fitted(store_root, tmp_path, monkeypatch):
         assert fit("alpha", params, store_root).new == 0
         check_head(resolve("my_heads.Nearest").make())
 
-        variants = yaml.safe_load(next(text for text in blocks("yaml") if "class:" in text))
+        variants = yaml.safe_load(next(text for text in blocks("yaml") if "nearest_9" in text))
         both = parse({**variants, "extract": {"source_models": ["synthetic"]}})
         assert {run.head for run in fit("alpha", both, store_root).runs} == {"nearest_3", "nearest_9"}
     finally:
