@@ -58,7 +58,7 @@ def groups(folder: Path) -> dict[str, str]:
 
 
 def compare(real: Path, entries: pd.DataFrame) -> pd.DataFrame:
-    """A row a target: test entries of either kind, and test MAE / Base MAE on them."""
+    """One row per target: test entries of either kind, and test MAE / Base MAE on them."""
     store = featurestore.open(real / "store")
     base = store.sql(
         "SELECT dataset, property, avg(value) AS base FROM splits "

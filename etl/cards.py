@@ -1,4 +1,4 @@
-"""Dataset cards: `etl/datasets/<name>.yaml`, one file a dataset, checked by this schema.
+"""Dataset cards: `etl/datasets/<name>.yaml`, one file per dataset, checked by this schema.
 
 Cards lie in two places: in the package, and in `etl/datasets` under the current folder, where that is
 another one, or in the folder that STRATA_DATASETS names. A name stands for one card:

@@ -107,7 +107,7 @@ def _most_often(names: pd.Series) -> str:
 
 
 def figures(result: Result) -> Iterable[Figure]:
-    """Draw validation MAE against depth, a line a kind."""
+    """Draw validation MAE against depth, one line per kind."""
     for dataset, prop, unit, scheme, own in by_target(result.tables["validation"]):
         deep = own.assign(depth=own["feature_set"].map(depth_of)).dropna(subset="depth")
         series = [

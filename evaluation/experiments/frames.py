@@ -25,7 +25,7 @@ _FACTS = ("run_id", *KEY, "unit", "role", "among", "method", "head", "feature_se
 
 
 def frame_of(scored: Iterable[Scored]) -> pd.DataFrame:
-    """Return a row a look: who, where, test_mae (with its interval), r2, spearman, and the pairs as JSON.
+    """Return one row per look: who, where, test_mae (with its interval), r2, spearman, and the pairs as JSON.
 
     `pairs` holds [entry_id, actual, predicted] of every test entry.
     """
@@ -205,7 +205,7 @@ def scores_of(looks: pd.DataFrame) -> pd.DataFrame:
 
 
 def points_of(looks: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a test entry of each look: who, where, entry_id, actual, predicted."""
+    """Return one row per test entry of each look: who, where, entry_id, actual, predicted."""
     rows = []
     for look in looks.to_dict("records"):
         where = {name: look[name] for name in (*KEY, "unit", "role", "method", "head", "run_id")}

@@ -63,7 +63,7 @@ def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
 
 
 def pair_tests(table: pd.DataFrame) -> pd.DataFrame:
-    """Return sign test and Wilcoxon of transfer against each other method, a row a way of splitting."""
+    """Return sign test and Wilcoxon of transfer against each other method, one row per way of splitting."""
     rows = []
     for scheme, own in table.groupby("scheme", sort=True):
         for against in ("scratch", "composition", "base"):
@@ -94,7 +94,7 @@ def pair_tests(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_test(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a target and method, of those that looked at the test part."""
+    """Return one row per target and method, of those that looked at the test part."""
     sides = ("base", "composition", "scratch", "transfer")
     wanted = ["dataset", "property", "scheme", *(name for name in sides if name in table)]
     return table[wanted].melt(["dataset", "property", "scheme"], var_name="method", value_name="mae")

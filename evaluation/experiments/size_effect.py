@@ -23,7 +23,7 @@ NAME = "size_effect"
 
 
 class Settings(Section):
-    """How the gain of transfer hangs on the number of rows."""
+    """How the gain of transfer depends on the number of rows."""
 
     bins: int = Field(12, ge=2, description="of the histogram")
 
@@ -48,7 +48,7 @@ def run(asked: Settings, params: Params, store_root: Path, out: Path) -> Result:
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a target, way of splitting and reference: rows and % change with its interval."""
+    """Return one row per target, way of splitting and reference: rows and % change with its interval."""
     pieces = []
     for against, prefix in (("scratch", ""), ("base", "base_"), ("composition", "composition_")):
         if f"{prefix}change" not in table:

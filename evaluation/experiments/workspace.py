@@ -109,7 +109,7 @@ class Workspace:
         return runs[runs["run_id"].isin(set(run_ids))].reset_index(drop=True)
 
     def score(self, runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
-        """Choose among `runs` and look at the test part: a row a look (see `frames.frame_of`)."""
+        """Choose among `runs` and look at the test part: one row per look (see `frames.frame_of`)."""
         store = self.store
         self.notes += notes_of(store, runs)
         return frame_of(look(store, runs, self.params.evaluate, f"experiment {self.name}", within))
@@ -128,7 +128,7 @@ class Workspace:
 
     @property
     def key(self) -> str:
-        """Return a hash of what results hang on: all settings, and every shard of the store."""
+        """Return a hash of what results depend on: all settings, and every shard of the store."""
         shards = self.store.sql("SELECT sha256 FROM shards ORDER BY sha256").fetchall()
         settings = self.params.model_dump(mode="json", exclude={"experiments"})
         text = json.dumps([settings, self.plan.model_dump(mode="json"), shards], sort_keys=True)

@@ -87,7 +87,7 @@ class DatasetFacts:
 
     @property
     def notes(self) -> list[str]:
-        """What there is to say beside the properties' numbers, a line a fact."""
+        """What there is to say beside the properties' numbers, one line per fact."""
         low, _, _, median, _, high, most = self.atoms
         common = sorted(self.elements, key=lambda symbol: (-self.elements[symbol], symbol))
         notes = [

@@ -130,7 +130,7 @@ class Extraction:
     extraction_id: str
     source_model: str
     structures: int
-    provenance: str  # what its shards say, a line a fact
+    provenance: str  # what its shards say, one line per fact
     card: str  # the source model's card, as its file has it
 
 

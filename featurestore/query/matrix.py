@@ -31,7 +31,7 @@ class SplitKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Matrix:
-    """What a head is fitted on: a row an entry, in the order of the provider's file."""
+    """What a head is fitted on: one row per entry, in the order of the provider's file."""
 
     X: NDArray[np.float32]  # (n, d), C-contiguous
     y: NDArray[np.float64] | None  # (n,), in `unit`; None where targets were not asked for

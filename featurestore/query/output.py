@@ -92,7 +92,7 @@ def _cell(value: Any) -> Any:
 
 
 def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: IO[str]) -> None:
-    """Write rows as one JSON array of objects, a row a line; NaN and infinities become null."""
+    """Write rows as one JSON array of objects, one row per line; NaN and infinities become null."""
     file.write("[")
     for i, row in enumerate(rows):
         record = {name: _plain(value) for name, value in zip(columns, row, strict=True)}

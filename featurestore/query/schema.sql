@@ -66,7 +66,7 @@ SELECT run_id, dataset, property, entry_id, part, prediction FROM stored_predict
 CREATE VIEW rejects AS
 SELECT "table", dataset, id, code, message, extraction_id FROM stored_rejects;
 
--- The store's growth, a row a commit: n counts over all tables, version within one. written_at in UTC.
+-- The store's growth, one row per commit: n counts over all tables, version within one. written_at in UTC.
 CREATE VIEW log AS
 SELECT n, "table", dataset, version, operation, written_at, shards_added, rows_added, bytes_added,
     shards_removed, rows_removed, bytes_removed, rejects

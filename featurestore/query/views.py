@@ -209,7 +209,7 @@ def connect(
     connection = duckdb.connect(config=_SETTINGS)
     if filesystem is not None:
         connection.register_filesystem(filesystem)
-    connection.execute("SET TimeZone = 'UTC'")  # what is printed must not hang on the machine
+    connection.execute("SET TimeZone = 'UTC'")  # what is printed must not depend on the machine
     for kind, schema in SCHEMAS.items():
         paths = [located(path) for table in tables if table.kind == kind for path in table.snapshot.paths]
         _register_shards(connection, f"stored_{kind}", paths, schema)

@@ -97,7 +97,7 @@ def draw_lowest(groups: NDArray[np.int64], values: NDArray[np.float64], seed: in
     """Hold out the tenth of lowest value as the test part; draw a validation part from the rest.
 
     Groups are ordered by their mean value, those of equal mean by first row, and taken as long as they
-    fit into `tenth(n)` rows (one at least). Only the validation part hangs on the seed.
+    fit into `tenth(n)` rows (one at least). Only the validation part depends on the seed.
 
     groups, values: (n,). Returns (n,) part of each row. Raises `TooFewRows` below five groups.
     """

@@ -70,7 +70,7 @@ def find_groups(
     were too large to be compared.
 
     Only primitive cells of the same composition and of nearly the same volume are compared, and each
-    only with the first of every group so far, in the order of volume and id: the result does not hang on
+    only with the first of every group so far, in the order of volume and id: the result does not depend on
     the order of the input. A composition without positions is a group of its own.
 
     >>> cell = Structure(3.6 * np.eye(3), [29], [[0, 0, 0]])

@@ -55,7 +55,7 @@ class Rows:
 
 
 def _by_structure(rows: Rows) -> NDArray[np.int64]:
-    """Number the structures by first appearance, so that the draw does not hang on their ids."""
+    """Number the structures by first appearance, so that the draw does not depend on their ids."""
     return _numbered(rows.structure_ids)
 
 

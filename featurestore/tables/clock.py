@@ -1,4 +1,4 @@
-"""A logical number for every commit of a store, so that their order hangs on no clock."""
+"""A logical number for every commit of a store, so that their order depends on no clock."""
 
 import time
 from contextlib import suppress

@@ -26,7 +26,7 @@ def test_contract(head):
 
 
 def data(n=120, seed=0):
-    """A wide block of noise from one source model, and a narrow one from another that the target hangs on."""
+    """A wide block of noise from one source model, and a narrow one from another that the target follows."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 64)).astype(np.float32)
     return X, np.sin(2 * X[:, 60]) + X[:, 61]

@@ -24,7 +24,7 @@ class Position:
     """How far a training is; with the weights, all that it needs to go on as if it had never stopped.
 
     `step` of `epoch` comes next. `error` and `rows` sum up the epoch's absolute errors (standardised) and
-    values, by property; `history` has a row an epoch.
+    values, by property; `history` has one row per epoch.
     """
 
     key: str

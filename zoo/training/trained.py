@@ -83,7 +83,7 @@ class TrainedModel:
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, Any]], k: int) -> None:
-    """Write one property's curve, a row an epoch: epoch, learning rate, and MAE of both parts in its unit."""
+    """Write one property's curve, one row per epoch: epoch, learning rate, MAE of both parts in its unit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -108,7 +108,7 @@ class GatedConv(nn.Module):
         edge_size: Tensor,
         of_kind: Kinds | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Update nodes (n, width) and edges (r, width); with `of_kind`, `edge` has a row a kind of edge."""
+        """Update nodes (n, width) and edges (r, width); with `of_kind`, one row of `edge` per kind."""
         parts = (self.src_gate, self.dst_gate, self.dst_update, self.src_update)
         weight = torch.cat([part.weight for part in parts])
         bias = torch.cat([part.bias for part in parts])

@@ -54,7 +54,7 @@ def worst(found: Extracted, expected: Extracted) -> dict[str, float]:
     }
 
 
-# --- the equations of Choudhary & DeCost 2021 with layer norm, a row a bond, in float64 ---
+# --- the equations of Choudhary & DeCost 2021 with layer norm, one row per bond, in float64 ---
 
 
 def plain(source: SourceModel, structure: Structure) -> tuple[float, dict[str, np.ndarray]]:
