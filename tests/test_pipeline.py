@@ -87,7 +87,7 @@ def test_second_run_does_nothing(project):
 def test_one_changed_head_is_the_only_one_fitted_again(project):
     before = runs(project)
     project.configure(heads={"ridge": {"alphas": [1.0, 10.0]}})
-    assert "fit@ase_elements" in started(project.repro())
+    assert "fit@ase_elements" in started(project.dvc("repro", "fit"))
     after = runs(project)
     assert before.items() <= after.items()  # what stood is untouched, its time of creation too
     new = [after[run_id] for run_id in after.keys() - before.keys()]

@@ -21,6 +21,7 @@ _NO_LINK = {
     errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EIO, errno.EXDEV,
     errno.EACCES, errno.EINVAL,
 }  # fmt: skip
+PATIENCE = 1.0  # seconds that a reader waits for the writer of an entry that looks torn
 _CREATED, _END = b" ", b"\n"  # around what was created under its final name, and may therefore be torn
 
 
@@ -176,9 +177,9 @@ def is_torn(content: bytes) -> bool:
     return content.startswith(_CREATED) or not content.strip(b"\0")
 
 
-def settled(path: Path, seconds: float = 1.0) -> bytes:
+def settled(path: Path, seconds: float | None = None) -> bytes:
     """Read a file; one that looks torn is given a moment: its writer may be alive, and just writing it."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + (PATIENCE if seconds is None else seconds)
     while True:
         content = LOCAL.read(path)
         if content.endswith(_END) or not is_torn(content) or time.monotonic() > end:

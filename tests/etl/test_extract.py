@@ -155,7 +155,12 @@ KILLED = "from etl.extract import extract; from core.params import load; extract
 @pytest.mark.parametrize(
     # the first step of each kind is that of the row which says what the vectors are
     ("step", "kept"),
-    [("shard_partly_written:3", 2), ("entry_flushed:4", 4), ("committed:2", 2), ("committed:1", 0)],
+    [
+        ("shard_partly_written:3", 2),
+        pytest.param("entry_flushed:4", 4, marks=pytest.mark.slow),
+        pytest.param("committed:2", 2, marks=pytest.mark.slow),
+        ("committed:1", 0),
+    ],
 )
 def test_killed_in_the_middle_it_continues(store, tmp_path, step, kept):
     settings = params("first", "second")

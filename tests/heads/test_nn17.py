@@ -33,6 +33,7 @@ NO_WEIGHTS = dict.fromkeys(
 )
 
 
+@pytest.mark.slow
 @parametrize_with_checks([NN17(**SMALL)], expected_failed_checks=lambda _: ROUNDING | NO_WEIGHTS)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)

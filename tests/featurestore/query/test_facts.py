@@ -11,14 +11,14 @@ from tests.two_datasets import ingested
 
 
 def test_a_dataset_says_what_its_card_said(tmp_path):
-    ingest("emt_alloys", Params(), tmp_path / "store")
+    ingest("ase_elements", Params(), tmp_path / "store")
     store = featurestore.open(tmp_path / "store")
-    facts = store.facts("emt_alloys")
-    assert (facts.dataset, facts.provider, facts.material_class) == ("emt_alloys", "emt", "3D")
+    facts = store.facts("ase_elements")
+    assert (facts.dataset, facts.provider, facts.material_class) == ("ase_elements", "ase_collections", "3D")
     assert facts.title
     assert facts.citation
-    assert set(facts.properties) == set(store.properties("emt_alloys"))
-    assert {name: item.unit for name, item in facts.properties.items()} == store.properties("emt_alloys")
+    assert set(facts.properties) == set(store.properties("ase_elements"))
+    assert {name: item.unit for name, item in facts.properties.items()} == store.properties("ase_elements")
     asked = store.sql("SELECT property, unit, description, origin, paper_name FROM properties").fetchall()
     assert {name: PropertyFacts(*rest) for name, *rest in asked} == facts.properties
     assert store.sql("SELECT title, licence FROM datasets").fetchall() == [(facts.title, facts.licence)]

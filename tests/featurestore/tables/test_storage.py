@@ -116,9 +116,22 @@ def test_the_parents_of_new_folders_are_flushed(folder, monkeypatch):
     assert flushed == [folder.parent.parent, folder.parent, folder]
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """A reader that hardly waits for the writer of a torn entry: here it is dead."""
+    monkeypatch.setattr("featurestore.tables.storage.PATIENCE", 0.05)
+    monkeypatch.setattr("featurestore.tables.writer._TORN_FOR", 0.05)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 100, -2])
-def test_a_torn_entry_is_not_committed_and_its_number_is_used_again(folder, start, assert_sound, kept):
-    start("-c", WITHOUT_LINKS, folder, 0, 1).communicate(timeout=60)
+def test_a_torn_entry_is_not_committed_and_its_number_is_used_again(
+    folder, impatient, monkeypatch, assert_sound, kept
+):
+    with monkeypatch.context() as without:
+        without.delattr(os, "link")
+        with TableWriter(folder, ENTRIES, "test") as writer:
+            for number in (0, 1):
+                writer.commit(str(number), chunk(number))
     path = entry_path(folder, 2)
     whole = path.read_bytes()
     assert whole.startswith(b" {")
@@ -132,7 +145,7 @@ def test_a_torn_entry_is_not_committed_and_its_number_is_used_again(folder, star
     assert len(history(folder)) == 2
 
 
-def test_killed_while_it_creates_an_entry(folder, start, assert_sound):
+def test_killed_while_it_creates_an_entry(folder, impatient, start, assert_sound):
     first = start("-c", WITHOUT_LINKS, folder, 0, 1, STRATA_FAILPOINT="entry_partly_written:4")
     first.communicate(timeout=60)
     assert first.returncode == -signal.SIGKILL

@@ -54,20 +54,26 @@ def assert_same(state, other) -> None:
         assert torch.equal(state[name], other[name]), name
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    return train(network(), examples(folder), QUICK, folder / "run", "key")
+
+
 @pytest.mark.parametrize("where", ["checkpoint_written:1", "checkpoint_partly_written:3"])
-def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, where):
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, where, whole):
     assert run(tmp_path, failpoint=where).returncode == -signal.SIGKILL
     data = examples(tmp_path)
     assert checkpoint.load(tmp_path / "run", "key", network(), optimizer())[0].epoch in (1, 2)
     resumed = train(network(seed=5), data, QUICK, tmp_path / "run", "key")
-    whole = train(network(), data, QUICK, tmp_path / "whole", "key")
     assert_same(resumed.state, whole.state)
     assert resumed.history == whole.history
     assert not list((tmp_path / "run").glob(".tmp-*"))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_step_it_finds_and_ends(tmp_path, number, code):
+def test_a_signal_saves_the_step_it_finds_and_ends(tmp_path, number, code, whole):
     stopped = run(tmp_path, str(int(number)), checkpoint_seconds=1000)
     assert stopped.returncode == code, stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -75,12 +81,11 @@ def test_a_signal_saves_the_step_it_finds_and_ends(tmp_path, number, code):
     position, _ = checkpoint.load(tmp_path / "run", "key", network(), optimizer())
     assert (position.epoch, position.updates) in {(1, 4), (2, 4)}
     resumed = train(network(seed=5), data, QUICK, tmp_path / "run", "key")
-    assert_same(resumed.state, train(network(), data, QUICK, tmp_path / "whole", "key").state)
+    assert_same(resumed.state, whole.state)
 
 
-def test_time_that_is_over_pauses_inside_an_epoch_and_goes_on(tmp_path):
+def test_time_that_is_over_pauses_inside_an_epoch_and_goes_on(tmp_path, whole):
     data = examples(tmp_path)
-    whole = train(network(), data, QUICK, tmp_path / "whole", "key")
     pauses = 0
     while True:
         try:
