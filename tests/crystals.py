@@ -5,6 +5,16 @@ import numpy as np
 from core.structure import Structure
 
 
+def cif(name: str, edge: float, *sites: str) -> str:
+    """Return the CIF of a cubic cell (Å) without symmetry; a site: label, symbol, coordinates, occupancy."""
+    lengths = [f"_cell_length_{axis} {edge}" for axis in "abc"]
+    angles = [f"_cell_angle_{angle} 90" for angle in ("alpha", "beta", "gamma")]
+    columns = ["label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy"]
+    loop = ["loop_", *(f"_atom_site_{column}" for column in columns)]
+    group = "_symmetry_space_group_name_H-M 'P 1'"
+    return "\n".join([f"data_{name}", *lengths, *angles, group, *loop, *sites, ""])
+
+
 def varied_structures() -> list[Structure]:
     """36 structures: metals, salts, covalent and layered crystals, boxed molecules, random cells."""
     from ase.build import bulk, graphene, molecule, mx2

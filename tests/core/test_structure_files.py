@@ -4,29 +4,12 @@ import pytest
 from core.errors import StrataError
 from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
+from tests.crystals import cif
 
 NACL = Structure(5.64 * np.eye(3), [11, 17], [[0, 0, 0], [0.5, 0.5, 0.5]])
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
-DISORDERED = """data_x
-_cell_length_a 4
-_cell_length_b 4
-_cell_length_c 4
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 1'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Cu1 Cu 0 0 0 0.5
-Au1 Au 0 0 0 0.5
-Cu2 Cu 0.5 0.5 0.5 0.5
-Au2 Au 0.5 0.5 0.5 0.5
-"""
+SITES = ("Cu1 Cu 0 0 0 0.5", "Au1 Au 0 0 0 0.5", "Cu2 Cu 0.5 0.5 0.5 0.5", "Au2 Au 0.5 0.5 0.5 0.5")
+DISORDERED = cif("x", 4, *SITES)
 
 
 def write(path, text):

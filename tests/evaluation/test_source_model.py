@@ -8,30 +8,12 @@ import torch
 
 import featurestore
 from core.errors import StrataError
-from core.params import Extract, Params, Source
-from etl.ingest import ingest
+from core.params import Extract
 from evaluation.source_model import publish_source
-from featurestore.splits.schemes import split_dataset
+from tests.source_training import DATASET, drawn, params
 from zoo.backbones.engine import Engine
 from zoo.hub import backbone_of, has_seen, load_card, load_source
 from zoo.training.source import prepare
-
-DATASET = "ase_elements"
-SECTION = Source(
-    dataset=DATASET,
-    properties=("volume",),
-    split="random:0",
-    epochs=2,
-    batch_size=16,
-    device="cpu",
-    threads=1,
-    max_cost=60,
-    curriculum=((1, 20),),
-)
-
-
-def params(**changes) -> Params:
-    return Params(datasets=(DATASET,), source=SECTION.model_copy(update=changes))
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +29,7 @@ def shelf(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    root = tmp_path_factory.mktemp("source") / "store"
-    ingest(DATASET, Params(datasets=(DATASET,)), root)
-    split_dataset(root, DATASET, ("random",), (0,))
-    return root
+    return drawn(tmp_path_factory.mktemp("source") / "store")
 
 
 def test_publishes_a_card_with_the_errors_of_the_published_network(store, shelf):

@@ -13,6 +13,7 @@ from core.structure import Structure
 from evaluation.evaluate import evaluate
 from heads.committee import members_of
 from heads.fit import fit
+from tests.crystals import cif
 from tests.engines import SOURCE as EMBEDDED
 from tests.engines import alignn_engine
 from tests.stores import SOURCE, describe, small_store
@@ -28,24 +29,7 @@ PARAMS = parse(
         "fit": {"heads": ["mean", "ridge"], "properties": {"alpha": ["energy"]}},
     }
 )
-CIF = """data_NaCl
-_cell_length_a 5.64
-_cell_length_b 5.64
-_cell_length_c 5.64
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 1'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Na1 Na 0 0 0 1
-Cl1 Cl 0.5 0.5 0.5 1
-"""
+CIF = cif("NaCl", 5.64, "Na1 Na 0 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1")
 POSCAR = "Al\n1.0\n4.05 0 0\n0 4.05 0\n0 0 4.05\nAl\n1\ndirect\n0 0 0\n"
 WATER = "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
 EMBED = module._embed  # the tests but two replace it

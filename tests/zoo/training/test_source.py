@@ -4,30 +4,11 @@ import pytest
 import torch
 
 from core.errors import StrataError
-from core.params import Params, Source
-from etl.ingest import ingest
-from featurestore.splits.schemes import split_dataset
+from tests.source_training import drawn, params
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED
 from zoo.hub import load_card
 from zoo.training.loop import Paused
 from zoo.training.source import prepare
-
-DATASET = "ase_elements"
-SECTION = Source(
-    dataset=DATASET,
-    properties=("volume",),
-    split="random:0",
-    epochs=2,
-    batch_size=16,
-    device="cpu",
-    threads=1,
-    max_cost=60,
-    curriculum=((1, 20),),
-)
-
-
-def params(**changes) -> Params:
-    return Params(datasets=(DATASET,), source=SECTION.model_copy(update=changes))
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +24,7 @@ def shelf(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    root = tmp_path_factory.mktemp("source") / "store"
-    ingest(DATASET, Params(datasets=(DATASET,)), root)
-    split_dataset(root, DATASET, ("random",), (0,))
-    return root
+    return drawn(tmp_path_factory.mktemp("source") / "store")
 
 
 def test_only_cheap_structures_are_learned_from_and_all_are_scored(store):
