@@ -34,8 +34,8 @@ repro: $(STAMP)
 docs/result.svg: $(STAMP)
 	$(BIN)/strata report --picture $@ --plot ase_g2/zero_point_energy --plot emt_alloys/formation_energy
 
-# A process a core, four at most (each holds torch and TensorFlow), a file of tests in one of them, in the order
-# of tests/conftest.py.
+# One process per core, four at most (each holds torch and TensorFlow); a file of tests runs in one of them, in
+# the order of tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)

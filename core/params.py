@@ -148,7 +148,7 @@ class Evaluate(Section):
 
 
 class Params(Section):
-    """The whole of `params.yaml`; a section a stage, `heads` with a section a head, and `source`."""
+    """The whole of `params.yaml`; one section per stage, `heads` with one per head, and `source`."""
 
     datasets: tuple[str, ...] = ("ase_elements", "ase_g2", "emt_alloys")
     ingest: Ingest = Ingest()

@@ -35,7 +35,7 @@ def dvc(folder, *arguments, status=0, **environment):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """A folder whose store DVC keeps, a table an output."""
+    """A folder whose store DVC keeps, one output per table."""
     folder = tmp_path_factory.mktemp("shared")
     small_store(folder / "store")
     dvc(folder, "init", "--no-scm", "--quiet")

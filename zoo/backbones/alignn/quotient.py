@@ -2,7 +2,7 @@
 
 Colour refinement (1-WL) on the graph and its line graph finds the classes: rows of one class have the same
 vector in every layer of a message-passing network (Bollen et al. 2023, exact compression of MPNNs). The
-quotient graph has a row a class; sums over neighbours are weighted by multiplicity, means by class size.
+quotient graph has one row per class; sums over neighbours are weighted by multiplicity, means by class size.
 docs/compression.md carries the argument.
 """
 
@@ -24,7 +24,7 @@ _SHIFT = _U(32)
 
 
 class Quotient(NamedTuple):
-    """A structure's graph and line graph with a row a class; the uncompressed graph has a row a row.
+    """A structure's graph and line graph with one row per class; the uncompressed graph is its own quotient.
 
     Bonds are sorted by `bond_dst`, angles by `angle_dst`. `*_size` rows of the class in the structure;
     `bond_weight` bonds of the class that end at one atom of `bond_dst`; `angle_weight` angles of the class
