@@ -116,7 +116,7 @@ def _write(old: Path, folder: Path, steps: list[Entry]) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a shard a second name, so that nothing is lost if this is killed; copied where links are refused."""
+    """Give a shard a second name, so that a kill loses nothing; it is copied where links are refused."""
     try:
         os.link(source, target)
     except OSError:

@@ -45,7 +45,7 @@ def test_largest_eigenvalue_lies_above_every_component_of_the_diagonal(tensor):
 
 
 @given(arrays(float, (3, 6), elements=numbers))
-def test_norm_does_not_hang_on_order_or_sign(tensor):
+def test_norm_does_not_depend_on_order_or_sign(tensor):
     assert value_of("norm(value)", (-tensor[::-1]).tolist()) == pytest.approx(
         value_of("norm(value)", tensor.tolist())
     )

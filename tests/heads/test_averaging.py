@@ -38,7 +38,7 @@ def test_stacking_falls_back_where_no_member_says_anything():
 
 
 @given(st.integers(0, 2**20), st.sampled_from(sorted(RULES)))
-def test_weights_are_shares_and_hang_on_whole_rows_alone(seed, rule):
+def test_weights_are_shares_and_depend_on_whole_rows_alone(seed, rule):
     rng = np.random.default_rng(seed)
     some = rng.normal(size=(30, 3))
     y = rng.normal(size=30)
@@ -63,7 +63,7 @@ def test_a_member_that_lacks_a_row_is_left_out_of_its_mean_and_counted():
     assert missing == 2
 
 
-def test_cross_fitted_weights_do_not_hang_on_the_row():
+def test_cross_fitted_weights_do_not_depend_on_the_row():
     honest = cross_fitted("stack", P, Y, SOURCES)
     spoiled = Y.copy()
     spoiled[3] += 1000

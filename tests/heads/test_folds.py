@@ -49,7 +49,7 @@ def test_repetitions_have_other_folds():
     assert [part.tolist() for part in first] != [part.tolist() for part in second]
 
 
-def test_what_is_done_hangs_on_settings_head_and_rows():
+def test_what_is_done_depends_on_settings_head_and_rows():
     auto = Fit(choose_by="auto", refit=True)
     assert Choice.of(auto, Ridge, 1999).text == "cv, refit"
     assert Choice.of(auto, Ridge, 2000).text == "validation, refit"

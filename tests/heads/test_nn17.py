@@ -39,7 +39,7 @@ def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 
 
-def test_a_rows_prediction_hangs_on_that_row_alone():
+def test_a_rows_prediction_depends_on_that_row_alone():
     X, y = data()
     head = NN17(**SMALL).fit(X, y)
     whole = head.predict(X)
@@ -117,7 +117,7 @@ def test_another_seed_is_another_network():
     assert not np.allclose(first, second)
 
 
-def test_a_fit_does_not_hang_on_those_before_it():
+def test_a_fit_does_not_depend_on_those_before_it():
     X, y = data()
     first = NN17(**SMALL).fit(X, y)
     predicted = first.predict(X)

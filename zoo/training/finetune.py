@@ -56,7 +56,7 @@ def finetune(
 ) -> list[Done]:
     """Train what `params.finetune` asks of a dataset, keep runs, predictions and models.
 
-    Writes `store/finetune/<dataset>`; with `plots` also one curve per run into that folder. A training that one
+    Writes `store/finetune/<dataset>`; with `plots` also one curve per run there. A training that one
     of the stores `lenders` has is copied from there. Raises `StrataError` for unknown names, a constant
     target, and a training that diverges.
     """

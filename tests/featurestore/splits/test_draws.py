@@ -95,7 +95,7 @@ def test_the_lowest_tenth_is_held_out_and_no_group_is_parted(groups, seed):
     assert got["test"] <= max(wanted, np.bincount(groups).max())
 
 
-def test_only_the_validation_part_of_an_extrapolation_hangs_on_the_seed():
+def test_only_the_validation_part_of_an_extrapolation_depends_on_the_seed():
     groups, values = np.arange(100), np.arange(100.0)
     one, two = (draw_lowest(groups, values, seed) for seed in (0, 1))
     assert (np.flatnonzero(one == "test") == np.arange(10)).all()

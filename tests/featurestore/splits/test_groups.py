@@ -42,7 +42,7 @@ def test_space_groups():
     assert [space_group(one) for one in (SALT, CONVENTIONAL_SALT, BLENDE)] == ["225", "225", "216"]
 
 
-def test_a_prototype_hangs_on_neither_elements_nor_cell():
+def test_a_prototype_depends_on_neither_elements_nor_cell():
     assert prototype(SALT) == prototype(OTHER_SALT) == prototype(CONVENTIONAL_SALT) == "A1B1/225/8"
     assert prototype(BLENDE) == "A1B1/216/8"
 

@@ -87,7 +87,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert one.shards == two.shards
 
 
-def test_bytes_do_not_hang_on_locale_or_time_zone(tmp_path, commit):  # row 41
+def test_bytes_do_not_depend_on_locale_or_time_zone(tmp_path, commit):  # row 41
     for name, environment in {
         "one": {"TZ": "UTC"},
         "two": {"TZ": "Asia/Kolkata", "LC_ALL": "tr_TR.UTF-8"},
