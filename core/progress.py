@@ -124,6 +124,19 @@ class Meter:
         self._bars.show(self._title, f"{self._title}: {' · '.join(facts)}", self._done, self._total)
 
 
+def duration(seconds: float) -> str:
+    """Say how long something takes, to two digits.
+
+    >>> [duration(s) for s in (0, 0.21, 75, 5000, 400_000)]
+    ['0 s', '0.21 s', '75 s', '83 min', '110 h']
+    """
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.2g} min"
+    return f"{float(f'{seconds / 3600:.2g}'):g} h"
+
+
 def progress(items: Sequence[T], title: str) -> Iterator[T]:
     """Iterate over items with a bar and the time left."""
     with Bars("items") as bars:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from core.download import Progress
+    from core.params import Params
 
 app = typer.Typer()
 datasets = typer.Typer(help="The datasets that Strata knows; without a word more: their list.")
@@ -92,17 +95,66 @@ def extract(
     source_models: Annotated[
         list[str] | None, typer.Argument(help="Source models; by default all of extract.source_models.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/N: only part i of N of the structures; any number of them may run at once."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what is missing and how long it would take; nothing is kept.")
+    ] = False,
+    shards: Annotated[int, typer.Option(min=1, help="With --plan: how many parts the work is cut into.")] = 1,
 ) -> None:
     """Run source models over every structure that has no vectors of theirs yet."""
     from rich.console import Console
 
+    from core.errors import StrataError
     from core.params import load
     from etl.extract import extract as run
+    from etl.parts import Part
 
     console = Console(soft_wrap=True)
+    if plan and shard is not None:
+        raise StrataError(f"--plan with --shard {shard}: say how many parts there are with --shards N")
+    if shards > 1 and not plan:
+        raise StrataError(f"--shards {shards} goes with --plan; to run one of the parts: --shard i/{shards}")
+    part = None if shard is None else Part.parse(shard)
     params = load()
+    if plan:
+        _show_plan(console, params, source_models, shards)
+        return
     for name in source_models or params.extract.source_models:
-        console.print(str(run(params, Path("store"), [name])[0]), highlight=False, markup=False)
+        console.print(str(run(params, Path("store"), [name], part)[0]), highlight=False, markup=False)
+
+
+def _show_plan(console: "Console", params: "Params", source_models: list[str] | None, shards: int) -> None:
+    from rich.table import Table
+
+    from core.progress import duration
+    from etl.plan import plan
+
+    found = plan(params, Path("store"), source_models or None, shards)
+    table = Table(box=None, pad_edge=False)
+    titles = ["source model", "missing", "cost", "unit", "time here", "processes"]
+    for title in [*titles, *([f"largest of {shards} shards", "its time"] if shards > 1 else [])]:
+        table.add_column(
+            title, justify="left" if title in ("source model", "unit") else "right", no_wrap=True
+        )
+    for one in found:
+        cells = [one.source_model, f"{one.missing:,}", f"{one.cost:,.0f}", one.unit]
+        cells += [duration(one.seconds), str(one.workers)]
+        if shards > 1:
+            cells += [f"{one.largest:,}", duration(one.shard_seconds)]
+        table.add_row(*cells)
+    console.print(table)
+    for one in found:
+        if one.sample is None:
+            continue
+        console.print(
+            f"{one.source_model}: cost and time from a measurement here, now: {one.sample.structures} of the "
+            f"missing structures, drawn at random, took one process {one.sample.seconds:.1f} s; scaled by "
+            "the number of atoms, without the time to start",
+            highlight=False,
+        )
 
 
 store = typer.Typer(no_args_is_help=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from core.composition import Composition
 from core.params import Params
 from core.progress import Meter
 from core.structure import SYMBOLS, Structure
+from etl.parts import Part
 from featurestore.query.sources import refuse_older_layout
 from featurestore.query.store import FeatureStore
 from featurestore.tables import log
@@ -30,6 +32,7 @@ from zoo.hub import backbone_of, load_card
 
 _TASK = 64  # structures that go through the engine together
 _STABLE = ("weights_sha256", "graph", "pooling", "tf32", "code_schema")
+_ONCE = ("structure_id", "extraction_id")  # a structure has one row or one reject in an extraction
 _ASK_WHY = "strata sql \"SELECT * FROM rejects WHERE code = '{}'\" says which"
 
 
@@ -38,6 +41,7 @@ class ExtractReport:
     """What a run of the stage did.
 
     `rejected` counts by code, in this run and before; `collisions` by dataset: elements with one feature row.
+    Where `part` was run, `unique`, `extracted` and `rejected` are those of the part.
     """
 
     extraction_id: str
@@ -48,15 +52,17 @@ class ExtractReport:
     rejected: dict[str, int] = field(default_factory=dict)
     collisions: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     seconds: float = 0.0
+    part: Part | None = None
 
     def __str__(self) -> str:
         there = self.unique - self.extracted - sum(self.rejected.values())
         did = f"{self.extracted:,} structures extracted, {there:,} were there already"
-        saved = f"{self.entries - self.unique:,} runs saved"
-        lines = [
-            f"extraction {self.extraction_id} of {self.source_model}: {did}",
-            f"{self.entries:,} entries share {self.unique:,} structures: {saved}",
-        ]
+        lines = [f"extraction {self.extraction_id} of {self.source_model}: {did}"]
+        if self.part is None:
+            saved = f"{self.entries - self.unique:,} runs saved"
+            lines.append(f"{self.entries:,} entries share {self.unique:,} structures: {saved}")
+        else:
+            lines.append(f"part {self.part}: {self.unique:,} structures; the others are left to other parts")
         for code, count in sorted(self.rejected.items()):
             lines.append(f"rejected, {code}: {count:,}; {_ASK_WHY.format(code)}")
         for dataset, groups in self.collisions.items():
@@ -66,18 +72,24 @@ class ExtractReport:
 
 
 def extract(
-    params: Params, store_root: str | Path, source_models: Sequence[str] | None = None
+    params: Params,
+    store_root: str | Path,
+    source_models: Sequence[str] | None = None,
+    part: Part | None = None,
 ) -> list[ExtractReport]:
     """Extract what the datasets of `params` lack, by each of `source_models` (default: all in the params).
+
+    part: only the structures in it; any number of processes may work on parts of one store at once. Without
+    it the writer asks to be alone, since two would compute the same.
 
     Committed chunks survive anything and are not run again. Raises `StrataError` for an unknown dataset or
     source model, damaged weights, or a store that another process is writing to.
     """
     names = params.extract.source_models if source_models is None else source_models
-    return [_extract(params, Path(store_root), name) for name in names]
+    return [_extract(params, Path(store_root), name, part) for name in names]
 
 
-def _extract(params: Params, store_root: Path, source_model: str) -> ExtractReport:
+def _extract(params: Params, store_root: Path, source_model: str, part: Part | None) -> ExtractReport:
     settings = params.extract
     card = load_card(source_model)
     backbone = backbone_of(card, settings.backbones)
@@ -88,22 +100,28 @@ def _extract(params: Params, store_root: Path, source_model: str) -> ExtractRepo
     refuse_older_layout(layout)
     with (
         TableWriter(layout.extractions(source_model), EXTRACTIONS, "extract") as described,
-        TableWriter(layout.features(source_model), schema, "extract", alone=True) as writer,
+        TableWriter(
+            layout.features(source_model), schema, "extract", alone=part is None, once=_ONCE
+        ) as writer,
     ):
         describe(described, backbone, facts, is_default=source_model == settings.default)
         if source_model == settings.default:
             _withdraw_other_defaults(layout, source_model)
-        store = FeatureStore(store_root)  # alone: nobody else adds the same structures under another key
-        entries, unique = _sizes(store, params.datasets)
-        rejected = _rejected(store, name, params.datasets)
-        report = ExtractReport(name, card.name, entries, unique, rejected=rejected)
+        # Opened after the writer: what somebody adds later, the writer sees when it commits.
+        store = FeatureStore(store_root)
+        entries, unique = _sizes(store, params.datasets, part)
+        rejected = _rejected(store, name, params.datasets, part)
+        report = ExtractReport(name, card.name, entries, unique, rejected=rejected, part=part)
         report.collisions = _collisions(store, backbone, params.datasets)
         missing = store.missing(name, params.datasets)["structure_id"].to_pylist()
+        if part is not None:
+            missing = [structure_id for structure_id in missing if part.holds(structure_id)]
         with Meter(f"extract {source_model}", len(missing)) as meter:
             for ids, result in _results(store, missing, params, source_model, meter):
                 table, rejects = _rows(ids, result, schema, name, card.name)
                 key = hashlib.sha256("".join([name, *ids]).encode()).hexdigest()
-                writer.commit(key, table, rejects, facts)
+                if not writer.commit(key, table, rejects, facts):
+                    continue  # another process has done the same meanwhile
                 report.extracted += len(table)
                 for reject in rejects:
                     report.rejected[reject.code] = report.rejected.get(reject.code, 0) + 1
@@ -201,28 +219,27 @@ def _rows(
     return table, rejects
 
 
-def _sizes(store: FeatureStore, datasets: Sequence[str]) -> tuple[int, int]:
-    found = store.sql(
-        "SELECT count(*), count(DISTINCT structure_id) FROM entries "
-        "WHERE dataset IN (SELECT unnest(?::VARCHAR[]))",
-        [list(datasets)],
-    ).fetchall()
-    return found[0][0], found[0][1]
+def _sizes(store: FeatureStore, datasets: Sequence[str], part: Part | None) -> tuple[int, int]:
+    """Count the entries of the datasets, and their structures, or those of them that are in a part."""
+    chosen = "FROM entries WHERE dataset IN (SELECT unnest(?::VARCHAR[]))"
+    asked = [list(datasets)]
+    ((entries,),) = store.sql(f"SELECT count(*) {chosen}", asked).fetchall()
+    ids = [name for (name,) in store.sql(f"SELECT DISTINCT structure_id {chosen}", asked).fetchall()]
+    return entries, len(ids) if part is None else sum(map(part.holds, ids))
 
 
-def _rejected(store: FeatureStore, name: str, datasets: Sequence[str]) -> dict[str, int]:
-    """Count the structures of the datasets that this extraction rejected before, by code."""
+def _rejected(store: FeatureStore, name: str, datasets: Sequence[str], part: Part | None) -> dict[str, int]:
+    """Count the structures of the datasets, or of a part of them, that this extraction rejected, by code."""
     found = store.sql(
         """
-        SELECT code, count(DISTINCT id) FROM rejects
+        SELECT DISTINCT code, id FROM rejects
         WHERE "table" = 'features' AND extraction_id = ? AND id IN (
             SELECT structure_id FROM entries WHERE dataset IN (SELECT unnest(?::VARCHAR[]))
         )
-        GROUP BY code
         """,
         [name, list(datasets)],
     )
-    return dict(found.fetchall())
+    return dict(Counter(code for code, one in found.fetchall() if part is None or part.holds(one)))
 
 
 def _collisions(

@@ -169,6 +169,11 @@ def verify(
         typer.echo(str(damage))
     for line in found.lost:
         typer.echo(line)
+    for path in found.young:
+        typer.echo(
+            f"{path}: no log entry names it yet; it is less than an hour old, so that a writer may be about "
+            "to commit it. If none is at work, one was killed, or the newest entry is lost: verify it later"
+        )
     for path in found.strays:
         typer.echo(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
     sound = (

@@ -23,7 +23,7 @@ from zoo.backbones.base import Backbone
 from zoo.backbones.engine import Engine, Extracted, device_of, is_gpu, prepare
 from zoo.hub import SourceCard, backbone_of, load_card, load_source, weights_path
 
-_WORTH_IT = 2000  # structures; fewer are done before the workers would be up
+WORTH_IT = 2000  # structures; fewer are done before the workers would be up
 
 _engine: Engine | None = None  # a worker's own, made once by `_start`
 _backbone: Backbone | None = None
@@ -83,7 +83,7 @@ def run_tasks(
     executor: type[Executor] = Processes,
 ) -> Iterator[Extracted]:
     """Run lists of structures through a source model; results come in the order of the tasks."""
-    workers = count(settings.workers, total, _WORTH_IT)
+    workers = count(settings.workers, total, WORTH_IT)
     if workers == 0:
         yield from map(make_engine(source_model, settings), tasks)
     elif is_gpu(device_of(backbone_of(load_card(source_model)), settings.device)):

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from safetensors.torch import save
 from torch import Tensor
 
-from core.atomic import write_whole
+from core.atomic import remove, sha256_file, write_whole
 from core.errors import StrataError, check_name
 from featurestore import open_store
 from zoo import hub
@@ -51,7 +52,8 @@ def publish(
     """Write a model's weights, then its card, into `hub.own_folder()`; returns the card.
 
     state: predicts `targets` in their units. facts: title, training, metrics, licence, note of the card.
-    half: float16, with which the model predicts a little otherwise. force: replaces a model of one's own.
+    half: float16, with which the model predicts a little otherwise. force: replaces a model of one's own,
+    whose weights stay until the next one replaces it, for those who have read its card.
     source: the model whose weights it went on from; the labels that one has seen, this one has seen too.
 
     Raises `StrataError` for a name that is taken (see `check_free`), a file over 20 MB, and a folder that
@@ -65,10 +67,14 @@ def publish(
             f"{name}: {len(content):,} bytes of weights, at most {MAX_BYTES:,}; publish in float16"
         )
     own = [Label(dataset=target.dataset, property=target.property) for target in targets]
+    digest = hashlib.sha256(content).hexdigest()
+    folder = hub.own_folder()
+    before = _weights_of(folder / f"{name}.yaml")
+    weights = _free_for(folder, name, digest)
     card = SourceCard(
         name=name,
-        weights=f"{name}.safetensors",
-        file_sha256=hashlib.sha256(content).hexdigest(),
+        weights=weights,
+        file_sha256=digest,
         weights_sha256=weights_hash(kept),
         architecture=Architecture(output_features=len(targets)),
         graph=graph,
@@ -77,16 +83,45 @@ def publish(
         seen_labels=tuple(dict.fromkeys([*own, *(hub.load_card(source).seen_labels if source else ())])),
         **facts,
     )
-    folder = hub.own_folder()
     text = yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH)
     try:
-        write_whole(folder / f"{name}.safetensors", content)
-        write_whole(folder / f"{name}.yaml", text)
+        write_whole(folder / weights, content)
+        write_whole(folder / f"{name}.yaml", text)  # with this one the model is another, at one stroke
+        if before not in (None, weights):
+            _remove_older(folder, name, {before, weights})
     except OSError as error:
         raise StrataError(
             f"{folder} cannot be written ({error.strerror}); name another in {hub.MODELS_VARIABLE}"
         ) from None
     return card
+
+
+def _weights_of(card: Path) -> str | None:
+    """Return the file of weights that a card names; None where there is no card that can be read."""
+    try:
+        found = yaml.safe_load(card.read_text(encoding="utf-8"))["weights"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+        return None
+    return str(found)
+
+
+def _free_for(folder: Path, name: str, digest: str) -> str:
+    """Return a name for weights that no others have, so that a card and its weights never disagree."""
+    plain, other = f"{name}.safetensors", f"{name}.{digest[:16]}.safetensors"
+    try:
+        taken = sha256_file(folder / plain) != digest
+    except OSError:
+        taken = (folder / other).exists()  # the same once more; else plain is free, or not to be written
+    return other if taken else plain
+
+
+def _remove_older(folder: Path, name: str, kept: Container[str | None]) -> None:
+    """Remove the weights of models that were replaced before the last one."""
+    for path in folder.glob("*.safetensors"):
+        is_own = re.fullmatch(rf"{re.escape(name)}(\.[0-9a-f]{{16}})?\.safetensors", path.name)
+        of_another = path.stem != name and path.with_suffix(".yaml").exists()
+        if is_own and path.name not in kept and not of_another:
+            remove(path)
 
 
 def _as_written(card: SourceCard) -> dict[str, Any]:

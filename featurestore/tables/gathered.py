@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from featurestore.tables.entries import Shard
 from featurestore.tables.log import Snapshot
-from featurestore.tables.shards import Chunk, rewrite, write_chunks
+from featurestore.tables.shards import Chunk, rewrite, without, write_chunks
+from featurestore.tables.vectors import read_columns
 
 
 class Change(NamedTuple):
@@ -19,12 +20,42 @@ class Change(NamedTuple):
     removed: tuple[str, ...] = ()
 
 
+class Newcomers:
+    """The ids that others have added to a table since a writer opened it.
+
+    For tables in which an id stands once for each set of shards that agree in one fact of their provenance,
+    such as a structure for each extraction, whatever keys it was committed under.
+    """
+
+    def __init__(self, folder: Path, column: str, fact: str, now: Snapshot) -> None:
+        self.column = column
+        self._folder, self._fact = folder, fact
+        self._read = {shard.path for shard in now.shards}
+        self._ids: dict[str | None, set[str]] = {}
+
+    def pass_over(self, shard: Shard) -> None:
+        """Take a shard for known: it is the writer's own."""
+        self._read.add(shard.path)
+
+    def among(self, shard: Shard, now: Snapshot) -> set[str]:
+        """Return those ids that might be in `shard` too: rows and rejects of shards of the same fact."""
+        for other in now.shards:
+            if other.path in self._read:
+                continue
+            found = read_columns(self._folder / other.path, [self.column])[self.column].to_pylist()
+            ids = self._ids.setdefault(other.provenance.get(self._fact), set())
+            ids |= {*found, *(reject.entry_id for reject in other.rejects)}
+            self._read.add(other.path)
+        return self._ids.get(shard.provenance.get(self._fact), set())
+
+
 @dataclass
 class Gathered:
     """Chunks to add, and the keys that stay."""
 
     folder: Path
     schema: pa.Schema
+    once: Newcomers | None = None
     keys: set[str] = field(default_factory=set)  # of the chunks to add
     _wanted: set[str] | None = None  # live keys that stay; None: all of them
     _chunks: dict[str, Chunk] = field(default_factory=dict)  # to be written
@@ -70,4 +101,14 @@ class Gathered:
                 added.append(shard)
             elif new:
                 added.append(rewrite(self.folder, [shard], new, self.schema))
+        if self.once is not None:
+            added = [one for shard in added if (one := self._once(self.once, shard, now)) is not None]
         return Change(tuple(added), tuple(shard.path for shard in gone))
+
+    def _once(self, newcomers: Newcomers, shard: Shard, now: Snapshot) -> Shard | None:
+        """Return a shard without the ids that others have added meanwhile; None where none are left."""
+        others = newcomers.among(shard, now)
+        kept = without(self.folder, shard, newcomers.column, others, self.schema) if others else shard
+        if kept is not None:
+            newcomers.pass_over(kept)
+        return kept

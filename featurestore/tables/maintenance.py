@@ -3,6 +3,7 @@
 `verify` reads and changes nothing; `repair`, `compact` and `gc` write under each table's lock.
 """
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import LOG, Log, Shard
 from featurestore.tables.schema import KINDS, SCHEMAS, features_schema
 from featurestore.tables.shards import TARGET_ROWS
-from featurestore.tables.storage import LOCAL
+from featurestore.tables.storage import LOCAL, age
 from featurestore.tables.writer import AGE, TableWriter
 
 
@@ -40,14 +41,16 @@ class Damage:
 class Verified:
     """What `verify` read and found.
 
-    strays: shards that no log entry names, left by a killed writer or named by an entry that was lost. lost:
-    what is said of entries whose counterparts in other tables are not there.
+    strays: shards that no log entry names, left by a killed writer or named by an entry that was lost.
+    young: the same, but so new that a writer may be about to name them. lost: what is said of entries whose
+    counterparts in other tables are not there.
     """
 
     shards: int
     bytes: int
     damages: tuple[Damage, ...]
     strays: tuple[Path, ...] = ()
+    young: tuple[Path, ...] = ()
     lost: tuple[str, ...] = ()
 
 
@@ -69,8 +72,11 @@ def schema_of(kind: str, folder: Path) -> pa.Schema:
     return features_schema((), ())
 
 
-def verify(root: str | Path, kinds: Iterable[str] = KINDS) -> Verified:
+def verify(root: str | Path, kinds: Iterable[str] = KINDS, older_than: float = AGE) -> Verified:
     """Read every byte of every live shard and compare it with its hash in the log.
+
+    older_than: seconds from which on a shard that no entry names is no longer taken for one that a writer is
+    about to commit.
 
     Raises `StrataError` where a log itself is damaged: it says what belongs to the table, so that it
     has to be restored and cannot be repaired.
@@ -84,9 +90,12 @@ def verify(root: str | Path, kinds: Iterable[str] = KINDS) -> Verified:
         for folder, shard in found
         if (what := damage_of(folder, shard)) is not None
     ]
-    strays = tuple(path for whole in logs for path in log.unnamed_shards(whole.folder, whole.entries))
+    unnamed = [path for whole in logs for path in log.unnamed_shards(whole.folder, whole.entries)]
+    moment = time.time()  # not that of the file system: asking for it would write
+    strays = tuple(path for path in unnamed if age(path, moment) >= older_than)
+    young = tuple(path for path in unnamed if path not in strays and path.exists())
     lost = tuple(message for whole in logs for message in _lost(whole))
-    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages), strays, lost)
+    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages), strays, young, lost)
 
 
 def _check_checkpoints(whole: Log) -> None:

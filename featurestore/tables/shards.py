@@ -63,6 +63,23 @@ def rewrite(folder: Path, shards: Sequence[Shard], wanted: set[str], schema: pa.
     return _write(folder, keys, whole, tuple(rejects), shards[0].provenance, rejected)
 
 
+def without(folder: Path, shard: Shard, column: str, ids: set[str], schema: pa.Schema) -> Shard | None:
+    """Write a shard of one key without the rows and rejects of some ids; the same where it has none of them.
+
+    None where nothing is left.
+    """
+    ((key, _),) = shard.keys.items()
+    table = completed(read_columns(folder / shard.path, schema.names), schema)
+    stays = [name not in ids for name in table[column].to_pylist()]
+    rejects = tuple(reject for reject in shard.rejects if reject.entry_id not in ids)
+    if all(stays) and len(rejects) == len(shard.rejects):
+        return shard
+    kept = table.filter(pa.array(stays, pa.bool_()))
+    if not len(kept) and not rejects:
+        return None
+    return write_chunks(folder, {key: Chunk(kept, rejects, shard.provenance)})
+
+
 def groups(shards: Iterable[Shard], rows: int) -> list[tuple[Shard, ...]]:
     """Group neighbours of equal provenance, so that a joined shard still says where it came from."""
     found: list[list[Shard]] = []

@@ -24,7 +24,7 @@ from featurestore.tables import log
 from featurestore.tables.checkpoints import EVERY, Checkpoint, write_checkpoint
 from featurestore.tables.clock import LogicalClock
 from featurestore.tables.garbage import garbage
-from featurestore.tables.gathered import Change, Gathered
+from featurestore.tables.gathered import Change, Gathered, Newcomers
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.lock import WriterLock
 from featurestore.tables.log import LOG, Entry, Reject, Shard, Snapshot, Transaction
@@ -49,10 +49,19 @@ class TableWriter:
     Entering fails at once where the folder cannot be written, before anything is computed, and where a live
     shard is missing or cut short, unless `damaged` says that the caller comes to drop it. `alone` takes the
     table's lock: the writer is the only one of those who ask to be, and the second is told who it is.
+    `once` names a column, and a fact of the provenance: what another writer has added meanwhile with the same
+    fact and a value of that column, as a row or as a reject, is left out of what is committed.
     """
 
     def __init__(
-        self, folder: Path, schema: pa.Schema, operation: str, *, damaged: bool = False, alone: bool = False
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        operation: str,
+        *,
+        damaged: bool = False,
+        alone: bool = False,
+        once: tuple[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.schema = schema
@@ -63,6 +72,8 @@ class TableWriter:
         self._lock = WriterLock(self.folder, operation)
         self._clock = LogicalClock(self.folder)
         self._gathering = self._joined = False
+        self._once = once
+        self._newcomers: Newcomers | None = None
         self._gathered = Gathered(self.folder, schema)
         self._snapshot = Snapshot(self.folder, 0)
         self._by_key: dict[str, Shard] | None = {}
@@ -79,6 +90,9 @@ class TableWriter:
             self.read_again()
             if not self._damaged:
                 self._snapshot.check()
+            if self._once is not None:
+                self._newcomers = Newcomers(self.folder, *self._once, self._snapshot)
+                self.settle()
         except BaseException:
             self._lock.release()
             raise
@@ -230,7 +244,7 @@ class TableWriter:
 
     def settle(self) -> None:
         """Forget what was gathered: it is committed, or given up."""
-        self._gathered = Gathered(self.folder, self.schema)
+        self._gathered = Gathered(self.folder, self.schema, self._newcomers)
 
     def tidy(self) -> None:
         """After a commit: write a checkpoint where one is due, and join small shards where there are many.

@@ -7,6 +7,7 @@ import yaml
 from core.errors import StrataError
 from tests.training import network
 from zoo import hub
+from zoo import publish as publishing
 from zoo.backbones.alignn.graph import INVARIANT
 from zoo.hub import Target, Training, list_models, load_card, load_source
 from zoo.publish import check_free, publish
@@ -61,6 +62,36 @@ def test_one_of_ones_own_is_replaced_only_by_force():
     second = make("mine", seed=1, force=True)
     assert load_source("mine").card == second
     assert second.weights_sha256 != first.weights_sha256
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "yaml"])
+def test_a_model_that_is_being_replaced_is_the_old_one_until_it_is_the_new_one(here, monkeypatch, ending):
+    """Killed before or after the weights are written, the card still names weights that are there."""
+    first = make("mine")
+    real = publishing.write_whole
+
+    def stopped(path, content):
+        if path.suffix == f".{ending}":
+            raise KeyboardInterrupt
+        real(path, content)
+
+    monkeypatch.setattr(publishing, "write_whole", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make("mine", seed=1, force=True)
+    assert load_source("mine").card == first
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    second = make("mine", seed=1, force=True)
+    assert load_source("mine").card == second
+
+
+def test_weights_that_were_replaced_before_the_last_ones_are_removed(here):
+    other = make("mine.0123456789abcdef", seed=9)
+    cards = [make("mine", seed=seed, force=True) for seed in (0, 1, 2, 2)]
+    assert load_source("mine").card == cards[-1] == cards[-2]
+    names = {path.name for path in (here / "models").glob("*.safetensors")}
+    assert names == {cards[1].weights, cards[2].weights, other.weights}
+    assert load_source(other.name).card == other
 
 
 def test_a_name_is_checked():

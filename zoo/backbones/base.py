@@ -53,6 +53,7 @@ class Backbone(ABC):
     Settings: ClassVar[type[Section]] = NoSettings  # how it is run, in params.yaml; never changes a vector
     code_schema: ClassVar[int] = 1  # raised by hand when the vectors change
     pooling: ClassVar[str] = "mean"
+    cost_unit: ClassVar[str] = "units of its own"  # what `cost` counts, for people
     counts: ClassVar[tuple[str, ...]] = ()  # whole numbers beside the vectors, such as n_bonds
     has_weights: ClassVar[bool] = True
     needs_positions: ClassVar[bool] = True  # False: it also takes a `Composition`

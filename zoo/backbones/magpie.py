@@ -116,6 +116,7 @@ class Magpie(Backbone):
 
     name = "magpie"
     runner = "zoo.backbones.magpie:MagpieRunner"
+    cost_unit = "structures"
     pooling = "none"
     has_weights = False
     needs_positions = False

@@ -1,5 +1,7 @@
 import json
+import os
 import random
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from featurestore.cli import app
 from featurestore.tables import maintenance
 from featurestore.tables.log import entry_path, history, snapshot
 from featurestore.tables.schema import ENTRIES, features_schema
-from featurestore.tables.writer import TableWriter
+from featurestore.tables.writer import AGE, TableWriter
 from tests.featurestore.committer import ROWS, chunk
 from tests.featurestore.tables.test_transactions import commit_both
 from tests.stores import (
@@ -317,12 +319,26 @@ def test_a_log_whose_newest_entry_is_gone_is_reported(store_root, strata):
     folder = store_root / "targets" / "alpha"
     (path,) = snapshot(folder).paths
     entry_path(folder, 1).unlink()
+    long_ago = time.time() - 2 * AGE
+    os.utime(path, (long_ago, long_ago))
     found = maintenance.verify(store_root)
     assert not found.damages
-    assert found.strays == (path,)
+    assert (found.strays, found.young) == ((path,), ())
     told = strata("verify", "--store", store_root)
     assert f"{path}: no log entry names it" in told.output
     assert "entries of a log may be lost" in str(told.exception)
+
+
+def test_what_another_writer_is_about_to_commit_is_no_damage(store_root, strata):
+    path = store_root / "targets" / "alpha" / f"{'0' * 64}.parquet"
+    path.write_bytes(b"not named yet")
+    found = maintenance.verify(store_root)
+    assert (found.strays, found.young) == ((), (path,))
+    told = strata("verify", "--store", store_root)
+    assert told.exit_code == 0
+    assert f"{path}: no log entry names it yet" in told.output
+    assert "15 of 15 shards" in told.output
+    assert maintenance.verify(store_root, older_than=0).strays == (path,)
 
 
 def test_a_transaction_that_lacks_a_member_is_reported(tmp_path, strata):

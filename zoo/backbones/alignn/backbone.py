@@ -45,6 +45,7 @@ class ALIGNN(Backbone):
     Architecture = Sizes
     Graph = GraphSettings
     Settings = AlignnSettings
+    cost_unit = "angles"
     counts = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
     architecture: Sizes
     graph: GraphSettings

@@ -24,6 +24,7 @@ class CHGNet(Backbone):
     Architecture = Sizes
     Graph = GraphSettings
     Settings = RunSettings
+    cost_unit = "bonds and angles"
     counts = ("n_bonds", "n_short_bonds", "n_angles")
     architecture: Sizes
     graph: GraphSettings
