@@ -34,6 +34,7 @@ def evaluate(store: Path = STORE) -> None:
     lines = lines_of(run(params, store))
     optional = {  # columns that are there where they have something to say
         "repetitions": [str(line.facts.get("repetitions", "")) for line in lines],
+        "MAE of log10": [figure(line.facts, "log_mae", 3) for line in lines],
         "composition MAE": [number(line.facts.get("composition_mae")) for line in lines],
         "rows left out": [str(line.facts["rows_left_out"] or "") for line in lines],
         "label seen by": [", ".join(sorted({n for s in line.scored for n in s.seen})) for line in lines],

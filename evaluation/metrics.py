@@ -13,7 +13,8 @@ from evaluation.repetitions import most_often, spread
 from evaluation.statistics import percent_change
 from featurestore.query.feature_sets import full_name
 
-_SPREAD = ("mae", "base_mae", "ratio", "val_mae", "r2", "spearman")  # these get a standard deviation
+# These get a standard deviation.
+_SPREAD = ("mae", "base_mae", "ratio", "val_mae", "r2", "spearman", "log_mae", "base_log_mae")
 _ADDED_UP = ("n", "rows_left_out")
 _INTERVAL = ("mae_low", "mae_high")
 # Not in metrics.json: the forest's MAE over Base's, and the feature set with its source model.
@@ -100,6 +101,8 @@ def _facts(found: Found, s: Scored) -> dict[str, Any]:
         if other := found.get((*place, beside)):
             against[f"{beside}_mae"] = other.score.mae
             against[change] = percent_change(other.score.mae, s.score.mae)
+    if s.log_mae is not None:
+        against |= {"log_mae": s.log_mae, "base_log_mae": base.log_mae if base else None}
     return {
         "mae": s.score.mae,
         "mae_low": s.score.mae_low,

@@ -14,8 +14,8 @@ from core.structure_files import read_structures
 from core.validation import validate
 from featurestore.query.store import FeatureStore, open_store
 from heads.averaging import combined
-from heads.base import Head
 from heads.committee import METHOD, members_of
+from heads.on_log import Predictor
 from heads.registry import load_head
 from zoo.extraction import extraction_id, make_engine
 from zoo.hub import load_card
@@ -225,7 +225,7 @@ def _why(error: InvalidStructure | None) -> str | None:
     return None if error is None else f"{error.code}: {error}"
 
 
-def load_model(model: ChosenModel, params: Params) -> Head:
+def load_model(model: ChosenModel, params: Params) -> Predictor:
     """Load the saved head; a user's own class must be named under `heads` in the params."""
     return load_head(model.folder, params)
 
