@@ -38,6 +38,9 @@ class Property(Section):
     )
     definition: str | None = Field(default=None, description="how the provider makes the value, in words")
     inferred: bool = Field(default=False, description="the paper leaves open what this card chooses here")
+    transform: Literal["log"] | None = Field(
+        default=None, description="log: positive, and learned as its logarithm"
+    )
     optional: bool = Field(default=False, description="some versions of the file lack the column")
     beyond_paper: bool = Field(default=False, description="not one of the paper's 115 targets")
 

@@ -32,6 +32,10 @@ def ingest(
     ] = "measured",
     material_class: Annotated[str, typer.Option(help="Of your own data: 3D, 2D or molecule.")] = "3D",
     id_column: Annotated[str | None, typer.Option(help="Of your own data: where the ids stand.")] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Of your own data: a property that is positive and learned as its logarithm."),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Of a dataset that has several.")] = None,
 ) -> None:
     """Read a dataset's records into the store: entries, targets, structures.
@@ -58,6 +62,7 @@ def ingest(
             origin=_one_of(origin, ("measured", "computed", "estimated"), "origin"),  # type: ignore[arg-type]
             material_class=_one_of(material_class, ("3D", "2D", "molecule"), "material class"),  # type: ignore[arg-type]
             id_column=id_column,
+            logs=log or [],
         )
         console.print(f"wrote {card}", highlight=False, markup=False)
     with _progress() as progress:
@@ -263,6 +268,7 @@ def show_dataset(name: Annotated[str, typer.Argument(help="Name of a dataset.")]
         table.add_column(title, no_wrap=title in ("property", "unit"))
     for key, item in card.properties.items():
         column = f"{item.column}: {item.formula}" if item.formula else item.column
+        column += ", learned as its logarithm" if item.transform else ""
         paper = (item.paper_name or "") + (" (inferred)" if item.inferred else "")
         table.add_row(key, item.unit, item.origin, item.description, column, paper)
     console.print(table)

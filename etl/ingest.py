@@ -19,8 +19,9 @@ from core.structure import InvalidStructure, Structure
 from core.validation import validate
 from etl import formulas, providers, published_splits, raw
 from etl.cards import DatasetCard, Property, load_card
-from etl.ingest_report import IngestReport
+from etl.ingest_report import DROPPED, IngestReport
 from etl.join import joined, or_composition
+from etl.limits import is_limit
 from etl.providers import Record
 from etl.tables import Chunk, card_table, chunk_table, key_of
 from featurestore.tables.layout import StoreLayout
@@ -57,8 +58,9 @@ def ingest(
 
     Where a record has no structure, and the card names a column of formulas, its composition stands in. A
     structure that cannot be used becomes a reject (id, code, message), kept with the entries. Missing
-    and non-finite values are left out and counted for each property; the counts are kept with the entries
-    too. Outliers are kept.
+    and non-finite values, limits such as `>5`, and of a property with `transform: log` those that are not
+    positive are left out and counted for each property; the counts are kept with the entries too. Outliers
+    are kept.
 
     Raises `StrataError`: an unknown dataset or a broken card; a raw file that is missing or not the
     right one; a value that is neither a number nor a declared null token; a column of the card that the
@@ -71,11 +73,12 @@ def ingest(
         card = raw.version_at_hand(card)
     provider = providers.get(card.provider)
     layout = StoreLayout(Path(store_root))
+    schemas = SCHEMAS | {"datasets": card_table(card).schema}
     with ExitStack() as stack:
         # The locks come first: a store that cannot be written is found out before any work is done.
         writers = {
             table: stack.enter_context(
-                TableWriter(layout.table(table, dataset), SCHEMAS[table], "ingest", alone=True)
+                TableWriter(layout.table(table, dataset), schemas[table], "ingest", alone=True)
             )
             for table in (*FACTS, *TABLES)
         }
@@ -176,6 +179,9 @@ class Reader:
             chunk.structures.append((structure_id, structure))
         for name, value, reason in zip(self.card.properties, values, reasons, strict=True):
             self.report.values[name][reason] += 1
+            if reason in DROPPED:
+                cell = record.values[self.card.properties[name].column]
+                self.report.first.setdefault((name, reason), f"{cell} of {record.entry_id}")
             if value is not None:
                 chunk.targets.append((name, record.entry_id, structure_id, value))
 
@@ -211,16 +217,19 @@ class Reader:
         values: list[float | None] = []
         reasons = []
         for name, item in self.card.properties.items():
-            value = self._value(name, item, record, position)
-            if value is None:
-                values.append(None)
-                reasons.append("missing")
+            value: float | None = None
+            if is_limit(record.values.get(item.column)):
+                reason = "limit"
+            elif (value := self._value(name, item, record, position)) is None:
+                reason = "missing"
             elif not math.isfinite(value):
-                values.append(None)
-                reasons.append("not finite")
+                reason = "not finite"
+            elif item.transform == "log" and value <= 0:
+                reason = "not positive"
             else:
-                values.append(value)
-                reasons.append("kept")
+                reason = "kept"
+            values.append(value if reason == "kept" else None)
+            reasons.append(reason)
         return tuple(values), reasons
 
     def _value(self, name: str, item: Property, record: Record, position: int) -> float | None:

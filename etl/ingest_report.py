@@ -9,12 +9,18 @@ from rich.text import Text
 
 from etl.cards import DatasetCard
 
+DROPPED = {  # why a value that is there is left out → what is said of it
+    "limit": "values are limits, not values",
+    "not positive": "values are not positive, and it is learned as their logarithm",
+}
+
 
 @dataclass(slots=True)
 class IngestReport:
     """Counts of one ingest. `print` it with rich.
 
-    values: for every property how many were `kept`, `missing` or `not finite`; rejects: by code.
+    values: for every property how many were `kept`, `missing`, `not finite`, or left out for one of the
+    reasons `DROPPED`; first: property, reason → the first such value, in words. rejects: by code.
     """
 
     card: DatasetCard
@@ -26,13 +32,14 @@ class IngestReport:
     absent: list[str] = field(default_factory=list)  # properties whose optional column the file lacks
     absent_splits: list[str] = field(default_factory=list)  # published ones that could not be kept, in words
     rejects: Counter[str] = field(default_factory=Counter)
+    first: dict[tuple[str, str], str] = field(default_factory=dict)
     values: dict[str, Counter[str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.values = {name: Counter() for name in self.card.properties}
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """For every property with a column: how many values were kept, missing and not finite."""
+        """For every property with a column: how many values were kept, missing, or left out, by reason."""
         return {name: dict(counts) for name, counts in self.values.items() if name not in self.absent}
 
     def __rich__(self) -> RenderableType:
@@ -57,6 +64,13 @@ class IngestReport:
         notes = []
         if self.compositions:
             notes.append(f"  of {self.compositions:,} of the structures only the composition is known")
+        notes += [
+            f"  {name}: {self.values[name][reason]:,} {DROPPED[reason]}; left out, the first {first}"
+            for (name, reason), first in self.first.items()
+        ]
+        logs = [name for name, item in card.properties.items() if item.transform == "log"]
+        if logs:
+            notes.append(f"  learned as a logarithm: {', '.join(logs)}")
         notes += [f"  rejected as {code}: {count:,}" for code, count in sorted(self.rejects.items())]
         if self.absent:
             notes.append(f"  without a column in this file: {', '.join(self.absent)}")

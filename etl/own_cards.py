@@ -26,11 +26,13 @@ def write_card(
     origin: Literal["measured", "computed", "estimated"] = "measured",
     material_class: Literal["3D", "2D", "molecule"] = "3D",
     id_column: str | None = None,
+    logs: Sequence[str] = (),
 ) -> Path:
     """Write the card of a folder or file of one's own; returns the card's path.
 
     properties: names, each for the column of that name, or NAME=COLUMN; in a table without header the
-    first name is for the first column, and so on. units: one for each property.
+    first name is for the first column, and so on. units: one for each property. logs: names of properties
+    that are positive and learned as their logarithm.
 
     Raises `StrataError`: a column that the data does not have, another number of units than of
     properties, a name that is taken by a dataset that is not one's own.
@@ -56,6 +58,10 @@ def write_card(
             "origin": origin,
             "description": key.replace("_", " "),
         }
+    for key in logs:
+        if key not in chosen:
+            raise unknown("property", key, chosen, "--log")
+        chosen[key]["transform"] = "log"
     facts: dict[str, Any] = {
         "name": name,
         "title": f"{name}, data of one's own",

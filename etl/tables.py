@@ -73,7 +73,9 @@ def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object
 
 def card_table(card: DatasetCard) -> pa.Table:
     """Return the one row of the table `datasets`: what a card says of a dataset."""
-    row = {name: getattr(card, name) for name in DATASETS.names if name not in ("dataset", "properties")}
+    scales = {name: item.transform for name, item in card.properties.items() if item.transform}
+    own = ("dataset", "properties", "scales")
+    row = {name: getattr(card, name) for name in DATASETS.names if name not in own}
     properties = [
         {
             "name": name,
@@ -84,7 +86,10 @@ def card_table(card: DatasetCard) -> pa.Table:
         }
         for name, item in card.properties.items()
     ]
-    return pa.Table.from_pylist([row | {"dataset": card.name, "properties": properties}], DATASETS)
+    row |= {"dataset": card.name, "properties": properties}
+    if not scales:  # as it was written before there were any: such a dataset keeps its bytes
+        return pa.Table.from_pylist([row], DATASETS.remove(DATASETS.get_field_index("scales")))
+    return pa.Table.from_pylist([row | {"scales": json.dumps(scales)}], DATASETS)
 
 
 def key_of(index: int, content: pa.Table, rejects: Sequence[Reject], provenance: Mapping[str, str]) -> str:

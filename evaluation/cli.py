@@ -1,7 +1,8 @@
 """Commands that score, report and compare, and the one that trains a source model and measures it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,29 +22,32 @@ def evaluate(store: Path = STORE) -> None:
     from core.text import number
     from evaluation.evaluate import evaluate as run
     from evaluation.evaluate import notes
-    from evaluation.protocol import BASE, CHOSEN, COMPOSITION
-    from featurestore.query.feature_sets import full_name
+    from evaluation.metrics import lines_of
     from featurestore.query.output import show
 
+    def figure(facts: Mapping[str, Any], name: str, digits: int = 4) -> str:
+        """Write a number, of several repetitions with its standard deviation."""
+        sd = facts.get(f"{name}_sd")
+        return number(facts.get(name), digits) + (f" ± {number(sd, 2)}" if sd is not None else "")
+
     params = load()
-    scored = run(params, store)
-    maes = {(s.dataset, s.property, s.split, s.role): s.score.mae for s in scored}
-    chosen = [s for s in scored if s.role == CHOSEN]
+    lines = lines_of(run(params, store))
     optional = {  # columns that are there where they have something to say
-        "composition MAE": [number(maes.get((s.dataset, s.property, s.split, COMPOSITION))) for s in chosen],
-        "rows left out": [str(s.left_out or "") for s in chosen],
-        "label seen by": [", ".join(s.seen) for s in chosen],
+        "repetitions": [str(line.facts.get("repetitions", "")) for line in lines],
+        "MAE of log10": [figure(line.facts, "log_mae", 3) for line in lines],
+        "composition MAE": [number(line.facts.get("composition_mae")) for line in lines],
+        "rows left out": [str(line.facts["rows_left_out"] or "") for line in lines],
+        "label seen by": [", ".join(sorted({n for s in line.scored for n in s.seen})) for line in lines],
     }
     optional = {name: cells for name, cells in optional.items() if set(cells) - {"", number(None)}}
     rows = []
-    for i, s in enumerate(chosen):
-        reference = maes.get((s.dataset, s.property, s.split, BASE))
-        ratio = s.score.mae / reference if reference else None
-        head = f"{s.head} ({s.label})" if s.label else s.head
-        reads = full_name(s.feature_set, s.source_model)
-        figures = (number(s.score.mae), number(reference), number(ratio, 3))
+    for i, line in enumerate(lines):
+        facts = line.facts
+        head = f"{facts['head']} ({facts['label']})" if facts["label"] else facts["head"]
+        figures = (figure(facts, "mae"), figure(facts, "base_mae"), figure(facts, "ratio", 3))
         more = (cells[i] for cells in optional.values())
-        rows.append((s.dataset, s.property, s.split, head, reads, *figures, s.unit, *more))
+        place = (line.dataset, line.property, line.split)
+        rows.append((*place, head, facts["reads"], *figures, facts["unit"], *more))
     headers = ("dataset", "property", "split", "chosen head", "feature set", "test MAE", "Base MAE", "× Base")
     show("Scores on the test part", (*headers, "unit", *optional), rows)
     for note in notes(params, store):

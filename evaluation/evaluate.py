@@ -1,13 +1,10 @@
 """The stage `evaluate`: the test part is read once (protocol.py), and kept as scores and metrics."""
 
-import csv
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,9 +12,9 @@ import pyarrow as pa
 import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
-from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored, look
+from evaluation.metrics import write_summaries
+from evaluation.protocol import Scored, look
 from evaluation.rows import notes_of
-from evaluation.statistics import percent_change
 from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
@@ -112,81 +109,3 @@ def _write_scores(store_root: str | Path, scored: Iterable[Scored]) -> None:
     key = "scores-" + hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
     with TableWriter(StoreLayout(Path(store_root)).scores, SCORES, "evaluate") as writer:
         writer.replace({key: Chunk(table)})
-
-
-def write_summaries(scored: Iterable[Scored], out: Path) -> None:
-    """Write what `dvc metrics` and `dvc plots` read: metrics.json and plots/*.csv under `out`."""
-    found = {(s.dataset, s.property, s.split, s.role): s for s in scored}
-    metrics: dict[str, Any] = {}
-    parity, bars = [], []
-    for (dataset, prop, split, role), s in found.items():
-        if role != CHOSEN:
-            continue
-        base = found.get((dataset, prop, split, BASE))
-        composition = found.get((dataset, prop, split, COMPOSITION))
-        ratio = _ratio(s, base)
-        against: dict[str, float | None] = {}
-        for beside, change in ((SCRATCH, "change"), (COMPOSITION, "composition_change")):
-            if other := found.get((dataset, prop, split, beside)):
-                against |= {
-                    f"{beside}_mae": significant(other.score.mae),
-                    change: significant(percent_change(other.score.mae, s.score.mae)),
-                }
-        metrics.setdefault(dataset, {}).setdefault(prop, {})[split] = {
-            "mae": significant(s.score.mae),
-            "mae_low": significant(s.score.mae_low),
-            "mae_high": significant(s.score.mae_high),
-            "base_mae": significant(base.score.mae) if base else None,
-            "ratio": significant(ratio),
-            **against,
-            "val_mae": significant(s.val_mae),
-            "mad": significant(s.mad),
-            "r2": significant(s.score.r2),
-            "spearman": significant(s.score.spearman),
-            "n": s.score.n,
-            "rows_left_out": s.left_out,
-            "seen": bool(s.seen),
-            "unit": s.unit,
-            "method": s.method,
-            "head": s.head,
-            "label": s.label,
-            "feature_set": s.feature_set,
-        }
-        over_base = significant(_ratio(composition, base)) if composition else None
-        bars.append((dataset, prop, split, f"{dataset} {prop}", significant(ratio), over_base))
-        parity += [
-            (dataset, prop, split, row.entry_id, significant(row.actual, 8), significant(row.predicted, 8))
-            for row in s.predictions.itertuples()
-        ]
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(metrics, indent=2, sort_keys=True, ensure_ascii=False)
-    (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    plots = out / "plots"
-    plots.mkdir(exist_ok=True)
-    head = ("dataset", "property", "split")
-    _write_csv(plots / "parity.csv", (*head, "entry_id", "actual", "predicted"), parity)
-    _write_csv(plots / "scores.csv", (*head, "target", "ratio", "composition"), bars)
-
-
-def _ratio(one: Scored, base: Scored | None) -> float | None:
-    if base is None or base.score.mae == 0:
-        return None
-    return one.score.mae / base.score.mae
-
-
-def significant(value: float | None, digits: int = 6) -> float | None:
-    """Round to `digits` significant digits, so that the last bits of a float do not change a file.
-
-    >>> significant(123.456789), significant(1.23456789e-7), significant(None)
-    (123.457, 1.23457e-07, None)
-    """
-    if value is None or not math.isfinite(value):
-        return None
-    return float(f"{value:.{digits}g}")
-
-
-def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -83,6 +83,7 @@ class Scored:
     predictions: pd.DataFrame  # entry_id, actual, predicted
     left_out: int = 0  # test rows that not all methods predict
     seen: tuple[str, ...] = ()  # source models it reads that were trained on this target's values
+    log_mae: float | None = None  # MAE of log10, of a property that is learned as its logarithm
 
 
 def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed: int = 0) -> TestScore:
@@ -278,7 +279,19 @@ def _score(store: FeatureStore, run: dict[str, Any], settings: Evaluate) -> Scor
         predictions=pairs,
         left_out=rows.left_out("test") if rows is not None else 0,
         seen=run["seen"],
+        log_mae=_log_mae(store, run, pairs),
     )
+
+
+def _log_mae(store: FeatureStore, run: Mapping[str, Any], pairs: pd.DataFrame) -> float | None:
+    """Return the MAE of decimal logarithms; None where a property is not learned so.
+
+    None, too, where a prediction is not positive: a network of the target's own learns in the unit.
+    """
+    facts = store.facts(run["dataset"]).properties.get(run["property"])
+    if facts is None or facts.transform is None or not (pairs[["actual", "predicted"]] > 0).all(axis=None):
+        return None
+    return statistics.mae(np.log10(pairs["actual"]), np.log10(pairs["predicted"]))
 
 
 def _text(value: Any) -> str | None:

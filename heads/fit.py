@@ -33,6 +33,7 @@ from featurestore.tables.writer import TableWriter
 from heads.base import Head, NotApplicable, takes_blocks
 from heads.committee import form
 from heads.folds import Choice, Groups, out_of_fold
+from heads.on_log import OnLog, Predictor
 from heads.plan import Data, Job, composition_set, jobs_of, lacking_of, read, run_id_of
 from heads.registry import HeadSpec, check_sections, resolve
 from heads.summary import FitReport, Run, Skipped
@@ -144,7 +145,7 @@ def _run(
         property=job.target,
         unit=data.known.unit,
         head=job.spec.name,
-        label=" ".join(filter(None, [job.spec.label, "refit" if choice.refit else ""])),
+        label=" ".join(filter(None, [job.spec.label, job.transform, "refit" if choice.refit else ""])),
         feature_set=job.feature_set if vectors else None,
         source_model=data.known.source_model if vectors else None,
         split=job.split,
@@ -179,7 +180,7 @@ def _run(
 class _Fitted:
     """The head that is kept, and predictions (n,) by part; those of val and oof saw none of their rows."""
 
-    head: Head
+    head: Head | OnLog
     values: dict[str, np.ndarray]
     cv_mae: float | None
     seconds: float
@@ -192,21 +193,21 @@ def _fitted(job: Job, data: Data, choice: Choice, groups: Groups) -> _Fitted:
     X_test = data.test.X if vectors else np.zeros((len(data.test), 1))
     more = {"blocks": data.known.blocks} if takes_blocks(job.spec.make()) else {}
     started = time.perf_counter()
-    head = job.spec.make().fit(X, y, X_val, y_val, **more)
+    head = job.make().fit(X, y, X_val, y_val, **more)
     values = {"val": head.predict(X_val)}
     cv_mae = None
     every, targets = data.known.X, data.known.y
     if choice.cv and targets is not None:
 
-        def fit_to(rows: np.ndarray, watched: np.ndarray | None) -> Head:
+        def fit_to(rows: np.ndarray, watched: np.ndarray | None) -> Predictor:
             stop = () if watched is None else (every[watched], targets[watched])
-            return job.spec.make().fit(every[rows], targets[rows], *stop, **more)
+            return job.make().fit(every[rows], targets[rows], *stop, **more)
 
         together = groups.of(job.split.scheme, data.known.structure_ids.tolist())
         stops = not job.spec.cls.shallow
         values["oof"], cv_mae = out_of_fold(every, targets, together, choice, fit_to, stops)
     if choice.refit and targets is not None:
-        head = job.spec.make().fit(every, targets, **more)
+        head = job.make().fit(every, targets, **more)
     seconds = time.perf_counter() - started
     values |= {"train": head.predict(X), "test": head.predict(X_test) if len(X_test) else np.empty(0)}
     return _Fitted(head, values, cv_mae, seconds)

@@ -17,6 +17,7 @@ from featurestore.query.store import FeatureStore
 from featurestore.splits.duplicates import find_groups
 from featurestore.splits.groups import chemical_system, prototype, space_group
 from heads.base import Head
+from heads.on_log import Predictor
 
 SMALL = 2000  # rows of train + validation from which one validation part tells heads apart
 
@@ -31,7 +32,7 @@ _GROUPED: dict[str, Callable[[Structure | Composition], str]] = {
 _CRYSTALS = "grouped_crystal"
 
 FitHead = Callable[
-    [np.ndarray, np.ndarray | None], Head
+    [np.ndarray, np.ndarray | None], Predictor
 ]  # from rows to fit to, and rows to stop by, to a head
 
 

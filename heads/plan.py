@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from featurestore.query.matrix import Matrix, SplitKey
 from featurestore.query.store import FeatureStore
 from heads.base import Head, class_path
 from heads.folds import PLAIN, Choice
+from heads.on_log import LOG, OnLog
 from heads.registry import HeadSpec
 from heads.summary import Lacking
 
@@ -30,6 +32,7 @@ class Job:
     split: SplitKey
     spec: HeadSpec
     is_composition: bool = False  # the baseline by composition, which is in no choice
+    transform: str | None = None  # log: the head learns the logarithm
 
     @property
     def method(self) -> str:
@@ -37,6 +40,10 @@ class Job:
         if self.is_composition:
             return "composition"
         return "features" if self.spec.cls.needs_vectors else "base"
+
+    def make(self) -> Any:
+        """Return an unfitted head, which takes and gives values in the property's unit."""
+        return OnLog(self.spec.make()) if self.transform == LOG else self.spec.make()
 
     @property
     def feature_set(self) -> str:
@@ -84,7 +91,7 @@ def jobs_of(
 
     baseline: what is fitted beside Base as the baseline by composition.
     """
-    known = store.properties(dataset)
+    known, facts = store.properties(dataset), store.facts(dataset)
     names = params.fit.properties.get(dataset, tuple(known))
     if not params.fit.feature_sets:
         raise StrataError("fit.feature_sets is empty; `strata features` lists the sets")
@@ -96,15 +103,18 @@ def jobs_of(
         if name not in known:
             raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
         splits = store.splits(dataset, name)
+        transform = facts.properties[name].transform
         if not splits:
             raise StrataError(f"{dataset}/{name} has no split yet; run: strata split {dataset}")
         for split in splits:
             for i, feature_set in enumerate(feature_sets.values()):
                 for spec in specs:
                     if spec.cls.needs_vectors or i == 0:
-                        yield Job(dataset, name, feature_set, split, spec)
+                        yield Job(dataset, name, feature_set, split, spec, transform=transform)
             if baseline is not None:
-                yield Job(dataset, name, baseline[0], split, baseline[1], is_composition=True)
+                yield Job(
+                    dataset, name, baseline[0], split, baseline[1], is_composition=True, transform=transform
+                )
 
 
 def composition_set(store: FeatureStore, params: Params) -> FeatureSet | None:
@@ -195,6 +205,8 @@ def run_id_of(job: Job, data: Data, choice: Choice = PLAIN) -> str:
     }
     if job.is_composition:  # the same head on the same vectors that competes is another run
         facts["method"] = job.method
+    if job.transform:
+        facts["transform"] = job.transform
     if not choice.plain:
         facts["choice"] = [choice.text, *choice.facts]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

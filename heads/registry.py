@@ -20,6 +20,7 @@ from core.errors import StrataError, check_name, unknown
 from core.params import Params
 from heads import sklearn_head
 from heads.base import Head, class_path, read_facts
+from heads.on_log import Predictor, as_saved
 
 # Keys of a head's section that are no settings of its class.
 CLASS, PRESET, PRESETS = "class", "preset", "presets"
@@ -103,8 +104,8 @@ def check_sections(sections: Sections, where: str = "params.yaml") -> None:
             raise unknown("head", target, ours, f"{where}, heads")
 
 
-def load_head(folder: str | Path, params: Params | None = None) -> Head:
-    """Read a saved head, whichever its class is.
+def load_head(folder: str | Path, params: Params | None = None) -> Predictor:
+    """Read a saved head, whichever its class is; one that learned logarithms predicts in the unit.
 
     Only built-in classes are imported, and those that the params name: a file does not decide which
     code runs.
@@ -116,7 +117,7 @@ def load_head(folder: str | Path, params: Params | None = None) -> Head:
         raise StrataError(
             f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
         )
-    return _import(path, str(folder)).load(folder)
+    return as_saved(_import(path, str(folder)).load(folder), folder)
 
 
 def _import(path: str, where: str) -> type[Head]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any, Self
 
 from featurestore import SplitKey
@@ -96,15 +97,23 @@ class FitReport:
         """Return how many runs were fitted now."""
         return sum(run.is_new for run in self.runs)
 
-    def shown(self) -> tuple[Run, ...]:
-        """Return the runs that fit on a screen: all, or the best of each property and split by validation."""
-        if len(self.runs) <= SHOWN_RUNS:
-            return self.runs
-        best: dict[Any, Run] = {}
+    def lines(self) -> tuple["Line", ...]:
+        """Return what fits on a screen, a line for the repetitions of a run over seeds and folds.
+
+        All lines, or the best of each property and scheme by validation.
+        """
+        found: dict[Any, list[Run]] = {}
         for run in self.runs:
-            place = (run.property, run.split)
-            if place not in best or run.val_mae < best[place].val_mae:
-                best[place] = run
+            key = (run.property, run.head, run.label, run.reads(), run.split.scheme)
+            found.setdefault(key, []).append(run)
+        lines = [Line(tuple(several)) for several in found.values()]
+        if len(lines) <= SHOWN_RUNS:
+            return tuple(lines)
+        best: dict[Any, Line] = {}
+        for line in lines:
+            place = (line.first.property, line.first.split.scheme)
+            if place not in best or line.mean("val_mae") < best[place].mean("val_mae"):
+                best[place] = line
         return tuple(best.values())
 
     def show(self) -> None:
@@ -114,15 +123,20 @@ class FitReport:
         from rich.markup import escape
         from rich.table import Table
 
-        shown = self.shown()
+        shown = self.lines()
         sets = {run.reads() for run in self.runs if run.feature_set}
-        splits = {run.split for run in self.runs}
+        splits = {line.split for line in shown}
         seconds = sum(run.fit_seconds for run in self.runs if run.is_new)
         console = Console()
         console.print(
             f"{escape(self.dataset)}: {len(self.runs)} runs, {self.new} of them fitted now in {seconds:.1f} s"
             + (f"; vectors: {', '.join(sets)}" if len(sets) == 1 else "")
-            + ("" if len(shown) == len(self.runs) else "; below, the best of each property by validation MAE")
+            + ("" if sum(map(len, shown)) == len(self.runs) else "; below, the best by validation MAE")
+            + (
+                "; ± is the standard deviation over repetitions"
+                if any(len(line) > 1 for line in shown)
+                else ""
+            )
         )
         table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.add_column("property", overflow="fold")
@@ -134,17 +148,18 @@ class FitReport:
         for name in ("rows*", "train MAE", "val MAE", "s"):
             table.add_column(name, justify="right")
         before = ""
-        for run in shown:
+        for line in shown:
+            run = line.first
             name = f"{run.property}, {run.unit}" if run.unit else run.property
             cells = [
                 "" if name == before else name,
                 f"{run.head} ({run.label})" if run.label else run.head,
                 *([run.reads()] if len(sets) > 1 else []),
-                *([_short(run.split)] if len(splits) > 1 else []),
+                *([line.split] if len(splits) > 1 else []),
                 f"{run.n_train}/{run.n_val}/{run.n_test}",
-                f"{run.train_mae:.4g}",
-                f"{run.val_mae:.4g}",
-                f"{run.fit_seconds:.2f}",
+                line.figure("train_mae"),
+                line.figure("val_mae"),
+                f"{line.mean('fit_seconds'):.2f}",
             ]
             table.add_row(*map(escape, cells))
             before = name
@@ -162,6 +177,35 @@ class FitReport:
                 f"no baseline by composition: no vectors for {escape(self.without_composition)} in the store",
                 style="dim",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One run, or its repetitions over seeds and folds: the same head, vectors and way of splitting."""
+
+    runs: tuple[Run, ...]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def first(self) -> Run:
+        """Return the run that names the line."""
+        return self.runs[0]
+
+    @property
+    def split(self) -> str:
+        """Name its split; of repetitions the scheme and how many they are."""
+        return _short(self.first.split) if len(self) == 1 else f"{self.first.split.scheme} × {len(self)}"
+
+    def mean(self, name: str) -> float:
+        """Return the mean of one of the runs' numbers."""
+        return fmean(getattr(run, name) for run in self.runs)
+
+    def figure(self, name: str) -> str:
+        """Write the mean of one of the runs' numbers, with its standard deviation where there are several."""
+        text = f"{self.mean(name):.4g}"
+        return text if len(self) == 1 else f"{text} ± {stdev(getattr(run, name) for run in self.runs):.2g}"
 
 
 def _short(split: SplitKey) -> str:

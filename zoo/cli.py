@@ -190,10 +190,13 @@ def predict(
         label = f" ({model.label})" if model.label else ""
         reads = f"on {model.feature_set} of" if model.feature_set else "from the weights of"
         base = f"; Base {number(model.base_test_mae)}" if model.base_test_mae is not None else ""
-        typer.echo(
-            f"head {model.head}{label} {reads} {model.source_model}; "
-            f"MAE on its test part {number(model.test_mae)} {unit}{base}"
-        )
+        error = f"MAE on its test part {number(model.test_mae)} {unit}"
+        if model.repetitions > 1:
+            error = (
+                f"fitted on split {model.split}; over the test parts of {model.repetitions} repetitions MAE "
+                f"{number(model.test_mae)} ± {number(model.test_mae_sd, 2)} {unit}"
+            )
+        typer.echo(f"head {model.head}{label} {reads} {model.source_model}; {error}{base}")
         if caution := open_store(store).facts(dataset).caution:
             typer.echo(f"{dataset}: {caution}")
     failed = [p for p in found if p.error is not None]

@@ -1,8 +1,9 @@
 """Values for new structures: files in, the chosen model's predictions with their unit out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from core.structure_files import read_structures
 from core.validation import validate
 from featurestore.query.store import FeatureStore, open_store
 from heads.averaging import combined
-from heads.base import Head
 from heads.committee import METHOD, members_of
+from heads.on_log import Predictor
 from heads.registry import load_head
 from zoo.extraction import extraction_id, make_engine
 from zoo.hub import load_card
@@ -28,7 +29,8 @@ class ChosenModel:
     """The saved head or network that `evaluate` chose for a target; MAE in `unit`, on the test part.
 
     A network of the target's own (method finetune) reads no vectors: it has no feature set, no extraction. A
-    committee's members have theirs.
+    committee's members have theirs. Where the split was drawn several times, the errors are means over these
+    repetitions, and `test_mae_sd` is the standard deviation.
     """
 
     run_id: str
@@ -44,6 +46,9 @@ class ChosenModel:
     test_mae: float
     base_test_mae: float | None
     method: str = "features"
+    split: str = ""
+    repetitions: int = 1
+    test_mae_sd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,17 @@ class Prediction:
     error: str | None = None
 
 
-def chosen_model(store: FeatureStore, dataset: str, property: str) -> ChosenModel:  # noqa: A002 - the word of the tables
-    """Find the chosen run of a target; of several splits the one with the lowest validation MAE.
+def chosen_model(
+    store: FeatureStore,
+    dataset: str,
+    property: str,  # noqa: A002 - the word of the tables
+    schemes: Sequence[str] = (),
+) -> ChosenModel:
+    """Find the chosen run of a target: of several repetitions that of the lowest seed and fold.
+
+    Which of them scored best plays no part: the luckiest fold is no better a model. schemes: ways of
+    splitting in the order in which they are preferred; those not named come after them, by name.
+    Within a repetition, `evaluate` has chosen by validation.
 
     Raises `StrataError` naming the nearest dataset or property for an unknown one, and the command
     that is missing where nothing was chosen yet.
@@ -72,22 +86,34 @@ def chosen_model(store: FeatureStore, dataset: str, property: str) -> ChosenMode
         raise unknown("property", property, properties, dataset)
     found = _models(
         store,
-        "role = 'chosen' AND dataset = ? AND property = ? ORDER BY val_mae, run_id LIMIT 1",
-        [dataset, property],
+        "role = 'chosen' AND dataset = ? AND property = ? ORDER BY "
+        "list_position(?::VARCHAR[], scheme) NULLS LAST, scheme, seed, fold, run_id LIMIT 1",
+        [dataset, property, list(schemes)],
     )
     if not found:
         raise StrataError(
             f"no head was chosen for {dataset}/{property}; run strata fit {dataset}, then strata evaluate"
         )
-    return found[0]
+    (model,) = found
+    mae, sd, base, count = store.sql(
+        "SELECT avg(r.test_mae), stddev_samp(r.test_mae), avg(r.base_test_mae), count(*) FROM runs r "
+        "JOIN runs this ON this.run_id = ? AND (r.dataset, r.property, r.scheme, r.role) = "
+        "(this.dataset, this.property, this.scheme, this.role)",
+        [model.run_id],
+    ).fetchall()[0]
+    return (
+        model
+        if count == 1
+        else replace(model, test_mae=mae, test_mae_sd=sd, base_test_mae=base, repetitions=count)
+    )
 
 
-def _models(store: FeatureStore, where: str, given: list[str]) -> list[ChosenModel]:
+def _models(store: FeatureStore, where: str, given: list[Any]) -> list[ChosenModel]:
     """Return the saved models of some runs. Raises `StrataError` where one is not there."""
     query = (  # fixed pieces, values are bound
         "SELECT run_id, method, dataset, property, unit, coalesce(head, method) AS head, label, "  # noqa: S608
         "coalesce(feature_set, '') AS feature_set, source_model, extraction_id, model_path, test_mae, "
-        f"base_test_mae FROM runs WHERE {where}"
+        f"base_test_mae, concat_ws('-', scheme, seed, fold) AS split FROM runs WHERE {where}"
     )
     found = []
     for row in store.sql(query, given).to_arrow_table().to_pylist():
@@ -116,7 +142,7 @@ def predict(
     Raises `StrataError` for an unknown target, or one without a chosen model.
     """
     store = open_store(store_root)
-    model = chosen_model(store, dataset, property)
+    model = chosen_model(store, dataset, property, params.split.schemes)
     value_of = _values_of(model, store, params)
     found: list[Prediction] = []
     structures: list[Structure] = []
@@ -199,7 +225,7 @@ def _why(error: InvalidStructure | None) -> str | None:
     return None if error is None else f"{error.code}: {error}"
 
 
-def load_model(model: ChosenModel, params: Params) -> Head:
+def load_model(model: ChosenModel, params: Params) -> Predictor:
     """Load the saved head; a user's own class must be named under `heads` in the params."""
     return load_head(model.folder, params)
 

@@ -15,6 +15,7 @@ from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
 from etl.cards import DatasetCard
+from etl.limits import is_limit
 from etl.providers import Record, needs_file
 
 TABLE = "id_prop.csv"  # as alignn and cgcnn have it
@@ -128,7 +129,7 @@ def _table(folder: Path) -> tuple[list[str], bool, list[tuple[int, list[str]]]]:
 
 
 def _is_value(cell: str) -> bool:
-    if cell in NULL_TOKENS:
+    if cell in NULL_TOKENS or is_limit(cell):
         return True
     try:
         float(cell)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored
-from evaluation.statistics import corrected_t_test, paired_change, percent_change
+from evaluation.repetitions import most_often, spread
+from evaluation.statistics import paired_change, percent_change
 
 KEY = ["dataset", "property", "scheme", "seed", "fold"]
 TARGET = ("property", "dataset", "unit", "scheme", "seen")
@@ -65,14 +66,15 @@ def side(looks: pd.DataFrame) -> Side:
     MAE, with the bootstrap interval over test entries.
     """
     names = looks["method"].where(looks["method"] != "features", looks["head"])
-    counts = names.value_counts(sort=False)
-    methods = ", ".join(counts.sort_index(kind="stable").sort_values(ascending=False, kind="stable").index)
+    methods = most_often(names) or ""
     labels = ", ".join(sorted(set(looks["label"].dropna())))
     if len(looks) == 1:
         row = looks.iloc[0]
         return Side(row["test_mae"], row["test_mae_low"], row["test_mae_high"], methods, labels or None)
-    mean = corrected_t_test(looks["test_mae"], looks["n_train"].mean(), looks["n_test"].mean())
-    return Side(mean.mean, max(mean.low or 0.0, 0.0), mean.high, methods, labels or None)
+    found = spread(looks["test_mae"], looks["n_train"].mean(), looks["n_test"].mean())
+    if found is None:
+        raise ValueError("there are looks, and none has a test MAE")
+    return Side(found.mean, max(found.low or 0.0, 0.0), found.high, methods, labels or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,10 @@ def change(reference: pd.DataFrame, transfer: pd.DataFrame, resamples: int, seed
         low, high = paired_change(before, after, resamples, seed)
         return Change(percent_change(row["test_mae"], row["test_mae_t"]), low, high, "entries", 1)
     changes = [percent_change(a, b) for a, b in zip(both["test_mae"], both["test_mae_t"], strict=True)]
-    known = [value for value in changes if value is not None]
-    if not known:
+    found = spread(changes, both["n_train"].mean(), both["n_test"].mean())
+    if found is None:
         return Change(None, None, None, "", 0)
-    found = corrected_t_test(known, both["n_train"].mean(), both["n_test"].mean())
-    return Change(found.mean, found.low, found.high, "splits", len(known))
+    return Change(found.mean, found.low, found.high, "splits", found.n)
 
 
 def compare(looks: pd.DataFrame, by: Sequence[str], resamples: int = 1000, seed: int = 0) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import StrataError
-from evaluation.evaluate import significant
+from evaluation.metrics import significant
 
 FACTS, METRICS = "experiment.json", "metrics.json"
 _DIGITS = 8

@@ -35,6 +35,7 @@ class PropertyFacts:
     missing: int
     not_finite: int
     quantiles: tuple[float, ...]
+    left_out: int = 0  # limits, and values that are not positive where a logarithm is learned
 
 
 @dataclass(slots=True)
@@ -93,6 +94,11 @@ class DatasetFacts:
         notes = [
             f"atoms: {low:.0f} to {most:.0f}, median {median:.0f}, 95 % at most {high:.0f}",
             f"elements: {len(self.elements)}, most often {', '.join(common[:8])}",
+        ]
+        notes += [
+            f"{item.name}: {item.left_out:,} values left out as limits or as not positive"
+            for item in self.properties
+            if item.left_out
         ]
         if self.rejects:
             found = ", ".join(f"{count:,} {code}" for code, count in self.rejects.items())
@@ -178,11 +184,12 @@ def _properties(layout: StoreLayout, name: str, entries: Snapshot) -> list[Prope
     for key in pc.unique(targets["property"]).to_pylist():
         rows = targets.filter(pc.equal(targets["property"], key))
         values = rows["value"].to_numpy()
-        not_finite = counts.get(key, {}).get("not finite", 0)
-        missing = entries.rows - len(values) - not_finite
-        found.append(
-            PropertyFacts(key, rows["unit"][0].as_py(), len(values), missing, not_finite, _quantiles(values))
-        )
+        reasons = counts.get(key, {})
+        not_finite = reasons.get("not finite", 0)
+        left_out = reasons.get("limit", 0) + reasons.get("not positive", 0)
+        missing = entries.rows - len(values) - not_finite - left_out
+        unit = rows["unit"][0].as_py()
+        found.append(PropertyFacts(key, unit, len(values), missing, not_finite, _quantiles(values), left_out))
     return found
 
 

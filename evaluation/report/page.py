@@ -19,76 +19,16 @@ from core.params import Params
 from etl.cards import DatasetCard, load_card
 from evaluation.evaluate import current_runs
 from evaluation.experiments.frames import records
-from evaluation.protocol import BASE, CHOSEN, COMPOSITION, split_label
+from evaluation.protocol import split_label
 from evaluation.report.blocks import Block, blocks
 from evaluation.report.data import DatasetFacts, data_report
-from evaluation.report.plots import Bar, Checkpoint, Point
+from evaluation.report.plots import Checkpoint, Point
+from evaluation.report.targets import Run, Target, first_seed, targets_of
 from evaluation.rows import notes_of
 from evaluation.seen import SeenLabels
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 from zoo.hub import card_path, list_models
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One fitted run; `role` and the test columns are empty unless `evaluate` looked at it."""
-
-    run_id: str
-    dataset: str
-    prop: str
-    unit: str
-    split: str
-    head: str
-    feature_set: str
-    label: str
-    parts: tuple[int, int, int]
-    train_mae: float | None
-    val_mae: float | None
-    seconds: float | None
-    seen: tuple[str, ...] = ()  # source models it reads that were trained on the target's values
-    role: str = ""
-    mae: float | None = None
-    low: float | None = None
-    high: float | None = None
-    r2: float | None = None
-    spearman: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the property's name with words apart."""
-        return self.prop.replace("_", " ")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One dataset's property on one split: the chosen run beside Base and the forest by composition."""
-
-    chosen: Run
-    base: Run | None
-    description: str
-    composition: Run | None = None
-
-    @property
-    def ratio(self) -> float | None:
-        """Return test MAE of the chosen run / Base's; None without a Base or where Base is exact."""
-        return self._over_base(self.chosen.mae)
-
-    def bar(self, name: str) -> Bar | None:
-        """Return the bar of this target under `name`; None without a ratio."""
-        if self.ratio is None:
-            return None
-        note = f"{self.chosen.head} {self.chosen.label}".strip()
-        if self.chosen.seen:
-            note += f", label seen by {', '.join(self.chosen.seen)}"
-        return Bar(
-            name, self.ratio, self._over_base(self.chosen.low), self._over_base(self.chosen.high), note
-        )
-
-    def _over_base(self, value: float | None) -> float | None:
-        if value is None or self.base is None or not self.base.mae:
-            return None
-        return value / self.base.mae
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +103,19 @@ class Page:
 
     @property
     def splits(self) -> list[str]:
-        """Return the names of the splits, in order."""
-        return sorted({target.chosen.split for target in self.targets})
+        """Return the names of the splits that were drawn, in order."""
+        return sorted({run.split for run in self.runs})
+
+    @property
+    def schemes(self) -> list[str]:
+        """Return the ways of splitting, in order: each has a line of its own."""
+        return sorted({target.chosen.scheme for target in self.targets})
+
+    def points_of(self, target: Target) -> Sequence[Point]:
+        """Return the test points of a target; of repetitions those of the first seed, each entry once."""
+        run = target.chosen
+        found = [self.parity.get((run.dataset, run.prop, one.split), []) for one in first_seed(target)]
+        return [point for points in found for point in points]
 
 
 def gather(
@@ -222,6 +173,8 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> R
         prop=row["property"],
         unit=row["unit"],
         split=split_label(row["scheme"], row["seed"], row["fold"]),
+        scheme=row["scheme"],
+        seed=row["seed"],
         head=row["head"] or row["method"],
         feature_set=full_name(row["feature_set"], row["source_model"]),
         label=row["label"] or "",
@@ -235,21 +188,8 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> R
 
 
 def _targets(dataset: str, runs: Iterable[Run]) -> tuple[Target, ...]:
-    own = [run for run in runs if run.dataset == dataset]
-    base, composition = (
-        {(run.prop, run.split): run for run in own if run.role == role} for role in (BASE, COMPOSITION)
-    )
-    card = load_card(dataset)
-    found = tuple(
-        Target(
-            run,
-            base.get((run.prop, run.split)),
-            card.properties[run.prop].description if run.prop in card.properties else "",
-            composition.get((run.prop, run.split)),
-        )
-        for run in own
-        if run.role == CHOSEN
-    )
+    meanings = {name: item.description for name, item in load_card(dataset).properties.items()}
+    found = targets_of([run for run in runs if run.dataset == dataset], meanings)
     if not found:
         raise StrataError(f"no scores of the current runs of {dataset}; make them with: strata evaluate")
     return found

@@ -24,6 +24,9 @@ from evaluation.report.svg import alone, inline, png, svg
 class Summary:
     """What the page's first sentences say; a target is rated where Base has a score, too.
 
+    `targets` and `seen` count properties, however often they were split; the others count a property once
+    for each way of splitting.
+
     One whose labels a source model of the chosen run was trained on is not rated.
     """
 
@@ -49,8 +52,8 @@ def summarise(targets: Sequence[Target]) -> Summary:
     ratios = [ratio for ratio, _ in rated]
     bars = [target.bar("") for _, target in rated]
     return Summary(
-        targets=len(targets),
-        seen=len(seen),
+        targets=len({(target.chosen.dataset, target.chosen.prop) for target in targets}),
+        seen=len({(target.chosen.dataset, target.chosen.prop) for target in seen}),
         seen_by=", ".join(sorted({name for target in seen for name in target.chosen.seen})),
         rated=len(rated),
         better=sum(ratio < 1 for ratio in ratios),
@@ -86,12 +89,9 @@ def render(page: Page) -> str:
     """Turn a page into HTML; every name and text from outside is escaped by the templates."""
     from markupsafe import Markup
 
-    # of several splits the parity plots show the first; the table has them all
-    shown = [target for target in page.targets if target.chosen.split == _first_split(page, target)]
     parity = []
-    for target in shown:
-        run = target.chosen
-        points = page.parity.get((run.dataset, run.prop, run.split), [])
+    for target in page.targets:
+        run, points = target.chosen, page.points_of(target)
         drawn = inline(parity_spec(f"{run.dataset}, {run.name}", run.unit, points), "parity")
         parity.append((target, Markup(drawn), len(points)))  # noqa: S704 - drawn as XML: names are escaped
     bars = [
@@ -113,6 +113,7 @@ def render(page: Page) -> str:
         .render(
             page=page,
             facts=summarise(page.targets),
+            counted=counted(page),
             parity=parity,
             ratios=ratios,
             column=Markup(plots.checkpoint_svg(page.checkpoints)),  # noqa: S704
@@ -159,10 +160,9 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
     missing = [f"{dataset}/{prop}" for dataset, prop in names if (dataset, prop) not in by_name]
     if missing:
         raise StrataError(f"cannot draw {', '.join(missing)}: not scored; run strata evaluate")
-    chosen = [by_name[name].chosen for name in names]
     parities = [
-        (f"{run.dataset}: {run.name}", run.unit, page.parity.get((run.dataset, run.prop, run.split), []))
-        for run in chosen
+        (f"{target.chosen.dataset}: {target.chosen.name}", target.chosen.unit, page.points_of(target))
+        for target in (by_name[name] for name in names)
     ]
     bars = [
         bar
@@ -171,7 +171,7 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
     ]
     facts = summarise(page.targets)
     headline = (
-        f"Test error below Base for {facts.better} of {facts.rated} properties; "
+        f"Test error below Base for {facts.better} of {facts.rated} {counted(page)}; "
         f"in the median {number(facts.median, 2)} × Base"
         + (f" ({facts.seen} left out: label seen by {facts.seen_by})" if facts.seen else "")
     )
@@ -181,14 +181,10 @@ def picture(page: Page, names: Sequence[tuple[str, str]]) -> str:
     return alone(result_spec(headline, parities, bars, footnotes))
 
 
-def _first_split(page: Page, target: Target) -> str:
-    run = target.chosen
-    return min(
-        other.chosen.split
-        for other in page.targets
-        if (other.chosen.dataset, other.chosen.prop) == (run.dataset, run.prop)
-    )
+def counted(page: Page) -> str:
+    """Say what is counted where targets are."""
+    return "properties" if len(page.schemes) < 2 else "pairs of a property and a split"
 
 
 def _name(page: Page, target: Target) -> str:
-    return f"{target.chosen.name}, {target.chosen.split}" if len(page.splits) > 1 else target.chosen.name
+    return f"{target.chosen.name}, {target.chosen.scheme}" if len(page.schemes) > 1 else target.chosen.name

@@ -1,5 +1,6 @@
 """What the card of a dataset said when the dataset was ingested, read from the store."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ class PropertyFacts:
     description: str = ""
     origin: str = ""
     paper_name: str | None = None
+    transform: str | None = None  # log: positive, and learned as its logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +49,10 @@ def facts_of(connection: Any, dataset: str, units: Mapping[str, str]) -> Dataset
         known = {name: PropertyFacts(unit) for name, unit in units.items()}
         return DatasetFacts(dataset=dataset, properties=known, **without)
     facts = {name: rows[0][name] for name in (*_PLAIN, *_OPTIONAL)}
-    known = {item.pop("name"): PropertyFacts(**item) for item in rows[0]["properties"]}
+    scales = json.loads(rows[0]["scales"] or "{}")
+    known = {
+        name: PropertyFacts(**item, transform=scales.get(name))
+        for item in rows[0]["properties"]
+        for name in [item.pop("name")]
+    }
     return DatasetFacts(dataset=dataset, properties=known, **facts)

@@ -131,6 +131,7 @@ ORDER BY kept.dataset;
 
 -- The properties of the datasets, with what the cards said of them.
 CREATE VIEW properties AS
-SELECT dataset, p.name AS property, p.unit, p.description, p.origin, p.paper_name
-FROM (SELECT dataset, unnest(properties) AS p FROM stored_datasets)
+SELECT dataset, p.name AS property, p.unit, p.description, p.origin, p.paper_name,
+    json_extract_string(scales, p.name) AS transform
+FROM (SELECT dataset, unnest(properties) AS p, scales FROM stored_datasets)
 ORDER BY dataset, property;

@@ -59,7 +59,7 @@ _LOG = pa.schema(
     }
 )
 _EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
-_GROWN = {"stored_runs"}  # tables with shards that were written before a column was added
+_GROWN = {"stored_runs", "stored_datasets"}  # tables with shards that were written before a column was added
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",  # a query sees tables, not our variables
     "autoinstall_known_extensions": "false",  # nor does an address in it make DuckDB fetch anything

@@ -58,7 +58,13 @@ DATASETS = _schema(  # what the card said when the dataset was ingested; one row
         "properties",
         pa.list_(pa.struct(dict.fromkeys(("name", "unit", "description", "origin", "paper_name"), _text))),
     ),
-    optional=(pa.field("version", _text), pa.field("doi", _text), pa.field("caution", _text)),
+    optional=(
+        pa.field("version", _text),
+        pa.field("doi", _text),
+        pa.field("caution", _text),
+        # Added later, and written only where a card says something of it: property → "log", as JSON.
+        pa.field("scales", _text),
+    ),
 )
 PUBLISHED = _schema(  # splits that came with a dataset
     pa.field("dataset", _text),

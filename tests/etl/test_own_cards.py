@@ -1,3 +1,4 @@
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -11,7 +12,10 @@ from etl.cli import app
 from etl.drift import drift
 from etl.extract import extract
 from etl.own_cards import add_to_params, write_card
+from evaluation.report.data import data_report
+from featurestore import StoreLayout
 from featurestore.splits.schemes import split_dataset
+from featurestore.tables.log import snapshot
 from tests.published import crystal
 
 
@@ -205,3 +209,70 @@ def test_the_same_folder_is_still_a_folder(project):
     _, data = project
     (data / "id_prop.csv").write_text("formula,gap\nc0,1\nc1,2\n")
     assert "composition_column" not in yaml.safe_load(write_card(data, "mine", ["gap"], ["eV"]).read_text())
+
+
+def test_limits_are_left_out_with_a_count_and_a_reason(project):
+    _, data = project
+    (data / "id_prop.csv").write_text("c0.cif,>5,10\nc1.cif,na,20\nc2.cif,1.5,<= 0.1\n")
+    text = call(
+        *("ingest", data, "--name", "mine"),
+        *("--property", "gap", "--unit", "eV", "--property", "hardness", "--unit", "GPa"),
+    )
+    assert "gap: 1 values are limits, not values; left out, the first >5 of c0" in text
+    assert "hardness: 1 values are limits, not values; left out, the first <= 0.1 of c2" in text
+    found = featurestore.open("store").sql("SELECT property, entry_id, value FROM targets ORDER BY ALL")
+    assert found.fetchall() == [("gap", "c2", 1.5), ("hardness", "c0", 10.0), ("hardness", "c1", 20.0)]
+    (facts,) = data_report("store", ["mine"])
+    assert sorted((item.name, item.missing, item.left_out) for item in facts.properties) == [
+        ("gap", 1, 1),
+        ("hardness", 0, 1),
+    ]
+    assert "gap: 1 values left out as limits or as not positive" in facts.notes
+
+
+def test_a_word_that_is_no_limit_is_an_error_still(project):
+    _, data = project
+    (data / "id_prop.csv").write_text("c0.cif,1,10\nc1.cif,>x,20\n")
+    with pytest.raises(StrataError, match=r"record 1 .*'>x' is neither a number nor a null token"):
+        call("ingest", data, "--name", "mine", "--property", "gap", "--unit", "eV")
+
+
+def test_a_property_on_a_logarithmic_scale(project):
+    _, data = project
+    (data / "id_prop.csv").write_text("c0.cif,0.5,0\nc1.cif,2,-20\nc2.cif,1.5,30\n")
+    words = (
+        "--property",
+        "gap",
+        "--unit",
+        "eV",
+        "--property",
+        "hardness",
+        "--unit",
+        "GPa",
+        "--log",
+        "hardness",
+    )
+    text = call("ingest", data, "--name", "mine", *words)
+    assert "hardness: 2 values are not positive, and it is learned as their logarithm" in text
+    assert "learned as a logarithm: hardness" in text
+    store = featurestore.open("store")
+    known = store.facts("mine").properties
+    assert (known["gap"].transform, known["hardness"].transform) == (None, "log")
+    asked = store.sql("SELECT property, transform FROM properties ORDER BY property").fetchall()
+    assert asked == [("gap", None), ("hardness", "log")]
+    assert store.sql("SELECT count(*) FROM targets WHERE property = 'hardness'").fetchall() == [(1,)]
+    assert "learned as its logarithm" in call("datasets", "show", "mine")
+    with pytest.raises(StrataError, match=r"unknown property 'hardnes'.*did you mean 'hardness'"):
+        write_card(data, "mine", ["hardness"], ["GPa"], logs=["hardnes"])
+
+
+def test_a_dataset_without_logarithms_keeps_the_bytes_of_its_card(project):
+    _, data = project
+    call("ingest", data, "--name", "mine", "--property", "gap", "--unit", "eV")
+    (path,) = snapshot(StoreLayout(here := project[0] / "store").table("datasets", "mine")).paths
+    assert "scales" not in pq.read_schema(path).names
+    call("ingest", data, "--name", "other", "--property", "gap", "--unit", "eV", "--log", "gap")
+    scales = {
+        name: featurestore.open(here).facts(name).properties["gap"].transform for name in ("mine", "other")
+    }
+    assert scales == {"mine": None, "other": "log"}

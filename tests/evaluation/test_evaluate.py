@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import featurestore
 from core.errors import StrataError
-from evaluation import evaluate as module
 from evaluation.evaluate import current_runs, evaluate
+from evaluation.metrics import significant
 from featurestore.tables.log import history, snapshot
 
 DATASET = "ase_elements"
@@ -115,8 +115,8 @@ def test_prediction_that_is_nan_names_the_run(small):
 
 
 def test_file_is_the_same_whatever_the_last_bits():
-    assert module.significant(0.1 + 0.2) == module.significant(0.3) == 0.3
-    assert module.significant(float("nan")) is None
+    assert significant(0.1 + 0.2) == significant(0.3) == 0.3
+    assert significant(float("nan")) is None
 
 
 def metrics_of(small, prop: str) -> dict:

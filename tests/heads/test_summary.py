@@ -45,6 +45,16 @@ def test_splits_and_feature_sets_are_told_apart_where_there_are_several(capsys, 
         assert text in printed
 
 
+def test_repetitions_stand_on_one_line_with_their_spread(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    folds = [run(split=SplitKey("kfold", 0, i), val_mae=0.5 + i / 10) for i in range(3)]
+    FitReport("alpha", (*folds, run("svr"))).show()
+    printed = capsys.readouterr().out
+    assert sum("ridge" in line for line in printed.splitlines()) == 1
+    for text in ("alpha: 4 runs", "kfold × 3", "0.6 ± 0.1", "0.25 ± 0"):
+        assert text in printed
+
+
 def test_rows_without_vectors_are_told_with_their_source_model(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     FitReport("alpha", (run(),), lacking=(Lacking("gap", "node_2", "chgnet", 1200),)).show()
@@ -52,8 +62,8 @@ def test_rows_without_vectors_are_told_with_their_source_model(capsys, monkeypat
 
 
 def test_more_than_a_screen_is_shortened_to_the_best():
-    runs = [run(prop=f"p{i % 3}", val_mae=float(i)) for i in range(60)]
-    shown = FitReport("alpha", tuple(reversed(runs))).shown()
+    runs = [run(f"head_{i}", prop=f"p{i % 3}", val_mae=float(i)) for i in range(60)]
+    shown = [line.first for line in FitReport("alpha", tuple(reversed(runs))).lines()]
     assert sorted((each.property, each.val_mae) for each in shown) == [("p0", 0.0), ("p1", 1.0), ("p2", 2.0)]
 
 

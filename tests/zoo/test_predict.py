@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import featurestore
@@ -11,6 +12,9 @@ from core.errors import StrataError
 from core.params import parse
 from core.structure import Structure
 from evaluation.evaluate import evaluate
+from featurestore import StoreLayout, TableWriter
+from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.shards import Chunk
 from heads.committee import members_of
 from heads.fit import fit
 from tests.crystals import cif
@@ -63,14 +67,22 @@ def vectors(monkeypatch):
     monkeypatch.setattr(module, "_embed", embed)
 
 
-def test_chosen_model_is_the_scored_one(store):
-    model = chosen_model(featurestore.open(store), "alpha", "energy")
+def test_of_repetitions_the_first_answers_whichever_scored_best(store, tmp_path):
+    model = chosen_model(featurestore.open(store), "alpha", "energy", ["random"])
     assert (model.head, model.unit, model.feature_set) == ("ridge", "eV", "atom_bond_angle_last")
-    scored = (
-        featurestore.open(store).sql("SELECT mae FROM scores WHERE run_id = ?", [model.run_id]).fetchall()
-    )
-    assert scored == [(model.test_mae,)]
+    assert (model.split, model.repetitions) == ("random-0-0", 2)
+    query = "SELECT test_mae FROM runs WHERE role = 'chosen' AND property = 'energy'"
+    maes = [mae for (mae,) in featurestore.open(store).sql(query).fetchall()]
+    assert model.test_mae == pytest.approx(np.mean(maes))
+    assert model.test_mae_sd == pytest.approx(np.std(maes, ddof=1))
     assert model.base_test_mae > 0
+    # The rule looks at no score: it stays where the other repetition is the better one.
+    copy = shutil.copytree(store, tmp_path / "copy")
+    rows = featurestore.open(copy).sql("FROM scores").to_arrow_table().to_pylist()
+    turned = pa.Table.from_pylist([row | {"mae": 1 / row["mae"]} for row in rows], SCHEMAS["scores"])
+    with TableWriter(StoreLayout(copy).scores, SCHEMAS["scores"], "test") as writer:
+        writer.replace({"turned": Chunk(turned)})
+    assert chosen_model(featurestore.open(copy), "alpha", "energy").run_id == model.run_id
 
 
 def test_three_kinds_of_file(store, files):

@@ -167,16 +167,16 @@ def test_page_without_base_and_without_rejects(made):
     assert "None: every record" in html
 
 
-def test_several_splits_have_a_column_and_one_plot_each(made):
+def test_several_ways_of_splitting_have_a_column_and_a_plot_each(made):
     _, page, _ = made
     dataset = page.datasets[0]
     again = tuple(
-        replace(target, chosen=replace(target.chosen, split="random-1"), base=None)
+        replace(target, chosen=replace(target.chosen, scheme="kfold"), base=None)
         for target in dataset.targets
     )
     html = render(replace(page, datasets=(replace(dataset, targets=(*dataset.targets, *again)),)))
     assert "<th>Split</th>" in html
-    assert len(re.findall('class="plot parity"', html)) == 2
+    assert len(re.findall('class="plot parity"', html)) == 4
 
 
 def test_picture_draws_what_is_named(made):

@@ -19,7 +19,9 @@ def test_a_dataset_says_what_its_card_said(tmp_path):
     assert facts.citation
     assert set(facts.properties) == set(store.properties("ase_elements"))
     assert {name: item.unit for name, item in facts.properties.items()} == store.properties("ase_elements")
-    asked = store.sql("SELECT property, unit, description, origin, paper_name FROM properties").fetchall()
+    asked = store.sql(
+        "SELECT property, unit, description, origin, paper_name, transform FROM properties"
+    ).fetchall()
     assert {name: PropertyFacts(*rest) for name, *rest in asked} == facts.properties
     assert store.sql("SELECT title, licence FROM datasets").fetchall() == [(facts.title, facts.licence)]
 

@@ -1,0 +1,165 @@
+"""Runs and targets of the page: a line a target, in which the repetitions of a split are brought together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION
+from evaluation.repetitions import Spread, most_often, spread
+from evaluation.report.plots import Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One fitted run; `role` and the test columns are empty unless `evaluate` looked at it.
+
+    Or several of one target and role, brought together: numbers are means over `repetitions`, `sd` the
+    standard deviation of the test MAE, `low` and `high` the interval of its mean.
+    """
+
+    run_id: str
+    dataset: str
+    prop: str
+    unit: str
+    split: str
+    head: str
+    feature_set: str
+    label: str
+    parts: tuple[int, int, int]
+    train_mae: float | None
+    val_mae: float | None
+    seconds: float | None
+    seen: tuple[str, ...] = ()  # source models it reads that were trained on the target's values
+    role: str = ""
+    mae: float | None = None
+    low: float | None = None
+    high: float | None = None
+    r2: float | None = None
+    spearman: float | None = None
+    scheme: str = ""
+    seed: int = 0
+    sd: float | None = None
+    repetitions: int = 1
+
+    @property
+    def name(self) -> str:
+        """Return the property's name with words apart."""
+        return self.prop.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One dataset's property under one way of splitting: the chosen run beside Base and composition.
+
+    repeated: the chosen runs of its seeds and folds, each beside Base; empty where there is one.
+    """
+
+    chosen: Run
+    base: Run | None
+    description: str
+    composition: Run | None = None
+    repeated: tuple[tuple[Run, Run | None], ...] = ()
+
+    @property
+    def ratio(self) -> float | None:
+        """Return test MAE of the chosen run / Base's; None without a Base or where Base is exact.
+
+        Of several repetitions the mean of theirs.
+        """
+        found = self._ratios()
+        return found.mean if found else self._over_base(self.chosen.mae)
+
+    def bar(self, name: str) -> Bar | None:
+        """Return the bar of this target under `name`; None without a ratio."""
+        if self.ratio is None:
+            return None
+        note = f"{self.chosen.head} {self.chosen.label}".strip()
+        if self.repeated:
+            note += f", {self.chosen.repetitions} repetitions"
+        if self.chosen.seen:
+            note += f", label seen by {', '.join(self.chosen.seen)}"
+        ends = (self._over_base(self.chosen.low), self._over_base(self.chosen.high))
+        if found := self._ratios():
+            ends = (None if found.low is None else max(found.low, 0.0), found.high)
+        return Bar(name, self.ratio, *ends, note)
+
+    def _over_base(self, value: float | None) -> float | None:
+        if value is None or self.base is None or not self.base.mae:
+            return None
+        return value / self.base.mae
+
+    def _ratios(self) -> Spread | None:
+        ratios = [
+            None if run.mae is None or base is None or not base.mae else run.mae / base.mae
+            for run, base in self.repeated
+        ]
+        return spread(ratios, *_sizes([run for run, _ in self.repeated])) if ratios else None
+
+
+def targets_of(runs: Iterable[Run], descriptions: Mapping[str, str]) -> tuple[Target, ...]:
+    """Bring the scored runs of one dataset together, a target for each property and scheme.
+
+    descriptions: property → what it means.
+    """
+    places: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    for run in runs:
+        if run.role in (CHOSEN, BASE, COMPOSITION):
+            places.setdefault((run.prop, run.scheme), {}).setdefault(run.role, []).append(run)
+    found = []
+    for (prop, _), roles in places.items():
+        if CHOSEN not in roles:
+            continue
+        several = roles[CHOSEN]
+        base = {run.split: run for run in roles.get(BASE, ())}
+        found.append(
+            Target(
+                together(several),
+                together(roles[BASE]) if BASE in roles else None,
+                descriptions.get(prop, ""),
+                together(roles[COMPOSITION]) if COMPOSITION in roles else None,
+                tuple((run, base.get(run.split)) for run in several) if len(several) > 1 else (),
+            )
+        )
+    return tuple(found)
+
+
+def together(several: Sequence[Run]) -> Run:
+    """Bring the repetitions of one target and role together; one alone stays as it is."""
+    first = several[0]
+    if len(several) == 1:
+        return first
+    sizes = _sizes(several)
+    of = {
+        name: spread([getattr(run, name) for run in several], *sizes)
+        for name in ("train_mae", "val_mae", "seconds", "mae", "r2", "spearman")
+    }
+    means: dict[str, Any] = {name: found.mean if found else None for name, found in of.items()}
+    mae = of["mae"]
+    counts = [round(sum(run.parts[i] for run in several) / len(several)) for i in range(3)]
+    return replace(
+        first,
+        split=first.scheme,
+        head=most_often(run.head for run in several) or "",
+        feature_set=most_often(run.feature_set for run in several) or "",
+        label=most_often(run.label for run in several) or "",
+        seen=tuple(sorted({name for run in several for name in run.seen})),
+        parts=(counts[0], counts[1], counts[2]),
+        low=None if mae is None or mae.low is None else max(mae.low, 0.0),
+        high=mae.high if mae else None,
+        sd=mae.sd if mae else None,
+        repetitions=len(several),
+        **means,
+    )
+
+
+def first_seed(target: Target) -> list[Run]:
+    """Return the chosen runs of the lowest seed, in which every entry is tested once at most."""
+    several = [run for run, _ in target.repeated] or [target.chosen]
+    lowest = min(run.seed for run in several)
+    return [run for run in several if run.seed == lowest]
+
+
+def _sizes(several: Sequence[Run]) -> tuple[float, float]:
+    """Return the mean numbers of training and test rows."""
+    n = max(len(several), 1)
+    return sum(run.parts[0] for run in several) / n, sum(run.parts[2] for run in several) / n
