@@ -139,27 +139,33 @@ def _show_plan(console: "Console", params: "Params", source_models: list[str] | 
 
     found = plan(params, Path("store"), source_models or None, shards)
     table = Table(box=None, pad_edge=False)
-    titles = ["source model", "missing", "cost", "unit", "time here", "processes"]
-    for title in [*titles, *([f"largest of {shards} shards", "its time"] if shards > 1 else [])]:
-        table.add_column(
-            title, justify="left" if title in ("source model", "unit") else "right", no_wrap=True
-        )
+    titles = [
+        "source model",
+        "missing",
+        "cost",
+        "time here",
+        *(["largest shard", "its time"] if shards > 1 else []),
+    ]
+    for title in titles:
+        table.add_column(title, justify="left" if title == "source model" else "right")
     for one in found:
-        cells = [one.source_model, f"{one.missing:,}", f"{one.cost:,.0f}", one.unit]
-        cells += [duration(one.seconds), str(one.workers)]
+        cells = [one.source_model, f"{one.missing:,}", f"{one.cost:,.0f} {one.unit}", duration(one.seconds)]
         if shards > 1:
             cells += [f"{one.largest:,}", duration(one.shard_seconds)]
         table.add_row(*cells)
     console.print(table)
     for one in found:
-        if one.sample is None:
-            continue
-        console.print(
-            f"{one.source_model}: cost and time from a measurement here, now: {one.sample.structures} of the "
-            f"missing structures, drawn at random, took one process {one.sample.seconds:.1f} s; scaled by "
-            "the number of atoms, without the time to start",
-            highlight=False,
-        )
+        if one.sample is not None:
+            console.print(
+                f"{one.source_model}: {one.sample.structures} of the missing structures, drawn at random, "
+                f"took one process {one.sample.seconds:.2g} s; time here is by {one.workers}",
+                highlight=False,
+            )
+    console.print(
+        "cost and time: from this measurement, here and now, scaled by the number of atoms; without the time "
+        f"to start{f'; of {shards} shards, each on a machine such as this one' if shards > 1 else ''}",
+        highlight=False,
+    )
 
 
 store = typer.Typer(no_args_is_help=True)

@@ -5,14 +5,16 @@ the network. Nothing is kept of it.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.executor import count
 from core.params import Params
+from core.structure import InvalidStructure
 from etl.parts import number_of
 from featurestore.query.sources import refuse_older_layout
 from featurestore.query.store import FeatureStore, open_store
@@ -28,12 +30,17 @@ _TASK = 8  # structures between two looks at the clock
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a sample took: its structures, atoms, cost in the backbone's own unit, and seconds."""
+    """What a sample took, and what follows for others: structures, seconds, cost = fixed + slope × atoms."""
 
     structures: int
-    atoms: int
-    cost: int
     seconds: float
+    fixed: float
+    slope: float
+    seconds_per_cost: float
+
+    def cost(self, atoms: NDArray[np.int64]) -> float:
+        """Estimate what structures of so many atoms cost together."""
+        return max(float(self.fixed * len(atoms) + self.slope * atoms.sum()), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,40 +89,45 @@ def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -
     engine = make_engine(source_model, settings)
     sizes = dict(zip(ids, missing["n_atoms"].to_pylist(), strict=True))
     sample = measure(engine, store, sizes)
-    parts = np.zeros(shards, np.int64)
-    atoms = np.zeros(shards, np.int64)
-    for name, n_atoms in sizes.items():
-        number = number_of(name, shards) - 1
-        parts[number] += 1
-        atoms[number] += n_atoms
+    atoms = np.array([sizes[name] for name in ids], np.int64)
+    parts = np.array([number_of(name, shards) for name in ids])
 
-    def seconds(n_atoms: int, structures: int) -> tuple[float, int]:
-        workers = 0 if is_gpu(engine.device) else count(settings.workers, structures, WORTH_IT)
-        return sample.seconds / sample.atoms * n_atoms / max(workers, 1), max(workers, 1)
+    def time_of(chosen: NDArray[np.int64]) -> tuple[float, int]:
+        workers = 0 if is_gpu(engine.device) else count(settings.workers, len(chosen), WORTH_IT)
+        return sample.cost(chosen) * sample.seconds_per_cost / max(workers, 1), max(workers, 1)
 
-    here, workers = seconds(int(atoms.sum()), len(ids))
-    cost = sample.cost / sample.atoms * float(atoms.sum())
-    slowest = max(seconds(int(a), int(n))[0] for a, n in zip(atoms, parts, strict=True))
+    by_part = [atoms[parts == number] for number in range(1, shards + 1)]
+    here, workers = time_of(atoms)
     return Planned(
-        source_model, len(ids), unit, cost, here, workers, shards, int(parts.max()), slowest, sample
+        source_model,
+        len(ids),
+        unit,
+        sample.cost(atoms),
+        here,
+        workers,
+        shards,
+        max(map(len, by_part)),
+        max(time_of(part)[0] for part in by_part),
+        sample,
     )
 
 
-def measure(engine: Engine, store: FeatureStore, sizes: dict[str, int]) -> Measured:
+def measure(engine: Engine, store: FeatureStore, sizes: Mapping[str, int]) -> Measured:
     """Run structures drawn at random through a network, for a few seconds; `sizes`: their atoms by id.
 
-    The first task warms up and is run twice. A rate by the atom rather than by the structure, since a few
-    large cells make most of the work.
+    The first task warms up and is run twice. Cost is taken for a straight line in the number of atoms: a few
+    large cells make most of the work. A structure that the network rejects costs nothing.
     """
     chosen = np.random.default_rng(0).permutation(sorted(sizes))[:SAMPLE].tolist()
     engine(store.structures(chosen[:_TASK]))
-    done = cost = 0
-    started = time.monotonic()
+    costs: list[int] = []
     spent = 0.0
-    while done < len(chosen) and spent < SECONDS:
-        prepared = engine.prepare(store.structures(chosen[done : done + _TASK]))
+    started = time.monotonic()
+    while len(costs) < len(chosen) and spent < SECONDS:
+        prepared = engine.prepare(store.structures(chosen[len(costs) : len(costs) + _TASK]))
         engine.run(prepared)
-        done = min(done + _TASK, len(chosen))
-        cost += sum(engine.backbone.cost(p) for p in prepared if not isinstance(p, Exception))
+        costs += [0 if isinstance(p, InvalidStructure) else engine.backbone.cost(p) for p in prepared]
         spent = time.monotonic() - started
-    return Measured(done, sum(sizes[name] for name in chosen[:done]), cost, spent)
+    atoms = np.array([sizes[name] for name in chosen[: len(costs)]], np.float64)
+    (fixed, slope), *_ = np.linalg.lstsq(np.stack([np.ones_like(atoms), atoms], 1), np.array(costs, float))
+    return Measured(len(costs), spent, float(fixed), float(slope), spent / max(sum(costs), 1))

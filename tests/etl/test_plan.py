@@ -23,6 +23,7 @@ def test_what_is_missing_and_what_it_costs(store):  # noqa: F811 - a fixture
     (found,) = plan(params(), store, shards=4)
     assert (found.missing, found.unit, found.workers) == (len(STRUCTURES), "units of its own", 1)
     assert len(STRUCTURES) <= SAMPLE  # all of them are measured, so that nothing is estimated
+    # A line by least squares has the sum of what it was fitted to.
     assert found.cost == pytest.approx(sum(s.n_atoms for s in STRUCTURES if s.n_atoms <= LARGEST))
     assert found.seconds == pytest.approx(found.sample.seconds)
     sizes = [0] * 4
@@ -61,12 +62,12 @@ def test_the_command(store, monkeypatch):  # noqa: F811
     for part in (
         TOY,
         "40",
-        "largest of 4 shards",
-        "cost and time from a measurement here",
+        "of 4 shards, each on",
+        "from this measurement, here and now",
         "drawn at random",
     ):
         assert part in told
-    assert "shards" not in call("--plan")
+    assert "shard" not in call("--plan")
     assert "part 1/2" in call("--shard", "1/2")
     for words, message in (
         (("--plan", "--shard", "1/2"), "--shards N"),
