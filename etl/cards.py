@@ -20,6 +20,7 @@ from core.source import Source
 from etl import formulas
 
 CARDS = Path(__file__).parent / "datasets"
+CLASS_UNIT = "class"  # of a property whose values are labels
 CARDS_VARIABLE = "STRATA_DATASETS"  # names a further folder of cards
 
 
@@ -41,8 +42,26 @@ class Property(Section):
     transform: Literal["log"] | None = Field(
         default=None, description="log: positive, and learned as its logarithm"
     )
+    classes: tuple[str, ...] = Field(
+        default=(), description="with unit class: the labels, in the order of their codes 0, 1, …"
+    )
     optional: bool = Field(default=False, description="some versions of the file lack the column")
     beyond_paper: bool = Field(default=False, description="not one of the paper's 115 targets")
+
+    @property
+    def scale(self) -> str | list[str] | None:
+        """What the store keeps of its scale: log, the labels of its classes, or nothing."""
+        return list(self.classes) or self.transform
+
+    @model_validator(mode="after")
+    def _classes_have_labels(self) -> Self:
+        if (self.unit == CLASS_UNIT) != bool(self.classes):
+            raise ValueError(f"classes are listed where the unit is {CLASS_UNIT}, and nowhere else")
+        if self.classes and (len(set(self.classes)) < len(self.classes) or len(self.classes) < 2):
+            raise ValueError("classes are two or more different labels")
+        if self.classes and (self.formula or self.transform):
+            raise ValueError("a class has neither formula nor transform")
+        return self
 
     @model_validator(mode="after")
     def _the_formula_can_be_read(self) -> Self:

@@ -21,7 +21,7 @@ from etl import formulas, providers, published_splits, raw
 from etl.cards import DatasetCard, Property, load_card
 from etl.ingest_report import DROPPED, IngestReport
 from etl.join import joined, or_composition
-from etl.limits import is_limit
+from etl.limits import is_limit, label_of
 from etl.providers import Record
 from etl.tables import Chunk, card_table, chunk_table, key_of
 from featurestore.tables.layout import StoreLayout
@@ -218,7 +218,7 @@ class Reader:
         reasons = []
         for name, item in self.card.properties.items():
             value: float | None = None
-            if is_limit(record.values.get(item.column)):
+            if not item.classes and is_limit(record.values.get(item.column)):
                 reason = "limit"
             elif (value := self._value(name, item, record, position)) is None:
                 reason = "missing"
@@ -247,6 +247,14 @@ class Reader:
                 raise StrataError(f"{place}: {error}") from None
         if value is None or (isinstance(value, str) and value in self.card.null_tokens):
             return None
+        if item.classes:
+            label = label_of(value)
+            if label not in item.classes:
+                raise StrataError(
+                    f"{place}: {value!r} is none of the card's classes ({', '.join(item.classes)}); "
+                    "correct it, or add it to classes on the card"
+                )
+            return float(item.classes.index(label))
         if isinstance(value, str) and self.card.text_numbers:
             with suppress(ValueError):
                 return float(value)

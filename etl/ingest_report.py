@@ -68,6 +68,11 @@ class IngestReport:
             f"  {name}: {self.values[name][reason]:,} {DROPPED[reason]}; left out, the first {first}"
             for (name, reason), first in self.first.items()
         ]
+        notes += [
+            f"  {name}: classes {', '.join(item.classes)}"
+            for name, item in card.properties.items()
+            if item.classes
+        ]
         logs = [name for name, item in card.properties.items() if item.transform == "log"]
         if logs:
             notes.append(f"  learned as a logarithm: {', '.join(logs)}")

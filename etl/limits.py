@@ -1,4 +1,4 @@
-"""Values that are limits, such as `>5`: the quantity lies beyond what was measured."""
+"""Cells that hold no number: limits, such as `>5`, and labels of classes."""
 
 import re
 
@@ -12,3 +12,18 @@ def is_limit(cell: object) -> bool:
     [True, True, True, False, False, False]
     """
     return isinstance(cell, str) and _LIMIT.fullmatch(cell.strip()) is not None
+
+
+def label_of(cell: object) -> str | None:
+    """Return the label that a cell holds; None where it holds something else than a word or a whole number.
+
+    >>> label_of(" metal "), label_of(True), label_of(2.0), label_of(2.5)
+    ('metal', 'true', '2', None)
+    """
+    if isinstance(cell, str):
+        return cell.strip() or None
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, int | float) and float(cell).is_integer():
+        return str(int(cell))
+    return None

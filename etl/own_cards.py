@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from core.atomic import whole_file, write_whole
 from core.errors import StrataError, check_name, unknown
 from core.params import PARAMS_FILE, load
-from etl.cards import DatasetCard, list_cards, own_folder
+from etl.cards import CLASS_UNIT, DatasetCard, list_cards, own_folder
 from etl.providers import folder
 
 _DATASETS = re.compile(r"^datasets:[ \t]*\[(?P<names>[^\]\n#]*)\]", re.MULTILINE)
@@ -32,7 +32,8 @@ def write_card(
 
     properties: names, each for the column of that name, or NAME=COLUMN; in a table without header the
     first name is for the first column, and so on. units: one for each property. logs: names of properties
-    that are positive and learned as their logarithm.
+    that are positive and learned as their logarithm. A property of the unit `class` has as its classes the
+    labels that the column has now.
 
     Raises `StrataError`: a column that the data does not have, another number of units than of
     properties, a name that is taken by a dataset that is not one's own.
@@ -49,7 +50,7 @@ def write_card(
     known = id_column or offered.id_column
     if known is not None and known not in offered.values:
         raise unknown("column", known, offered.values, str(path))
-    chosen = {}
+    chosen: dict[str, dict[str, Any]] = {}
     for place, (text, unit) in enumerate(zip(properties, units, strict=True)):
         key, column = _column(text, place, offered, str(path))
         chosen[check_name(key, "property")] = {
@@ -58,6 +59,8 @@ def write_card(
             "origin": origin,
             "description": key.replace("_", " "),
         }
+        if unit == CLASS_UNIT:
+            chosen[key]["classes"] = folder.labels(path, column)
     for key in logs:
         if key not in chosen:
             raise unknown("property", key, chosen, "--log")

@@ -12,7 +12,7 @@ from core.composition import Composition
 from core.structure import Structure
 from etl.cards import DatasetCard
 from featurestore.tables.log import Reject
-from featurestore.tables.schema import DATASETS, SCHEMAS
+from featurestore.tables.schema import DATASETS, GROWN, SCHEMAS
 
 
 @dataclass(slots=True)
@@ -73,8 +73,8 @@ def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object
 
 def card_table(card: DatasetCard) -> pa.Table:
     """Return the one row of the table `datasets`: what a card says of a dataset."""
-    scales = {name: item.transform for name, item in card.properties.items() if item.transform}
-    own = ("dataset", "properties", "scales")
+    scales = {name: item.scale for name, item in card.properties.items() if item.scale}
+    own = ("dataset", "properties")
     row = {name: getattr(card, name) for name in DATASETS.names if name not in own}
     properties = [
         {
@@ -87,9 +87,9 @@ def card_table(card: DatasetCard) -> pa.Table:
         for name, item in card.properties.items()
     ]
     row |= {"dataset": card.name, "properties": properties}
-    if not scales:  # as it was written before there were any: such a dataset keeps its bytes
-        return pa.Table.from_pylist([row], DATASETS.remove(DATASETS.get_field_index("scales")))
-    return pa.Table.from_pylist([row | {"scales": json.dumps(scales)}], DATASETS)
+    if not scales:
+        return pa.Table.from_pylist([row], DATASETS)
+    return pa.Table.from_pylist([row | {"scales": json.dumps(scales)}], GROWN["datasets"])
 
 
 def key_of(index: int, content: pa.Table, rejects: Sequence[Reject], provenance: Mapping[str, str]) -> str:

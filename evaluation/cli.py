@@ -22,7 +22,7 @@ def evaluate(store: Path = STORE) -> None:
     from core.text import number
     from evaluation.evaluate import evaluate as run
     from evaluation.evaluate import notes
-    from evaluation.metrics import lines_of
+    from evaluation.metrics import class_lines_of, lines_of
     from featurestore.query.output import show
 
     def figure(facts: Mapping[str, Any], name: str, digits: int = 4) -> str:
@@ -31,7 +31,8 @@ def evaluate(store: Path = STORE) -> None:
         return number(facts.get(name), digits) + (f" ± {number(sd, 2)}" if sd is not None else "")
 
     params = load()
-    lines = lines_of(run(params, store))
+    scored = run(params, store)
+    lines = lines_of(scored)
     optional = {  # columns that are there where they have something to say
         "repetitions": [str(line.facts.get("repetitions", "")) for line in lines],
         "MAE of log10": [figure(line.facts, "log_mae", 3) for line in lines],
@@ -49,7 +50,19 @@ def evaluate(store: Path = STORE) -> None:
         place = (line.dataset, line.property, line.split)
         rows.append((*place, head, facts["reads"], *figures, facts["unit"], *more))
     headers = ("dataset", "property", "split", "chosen head", "feature set", "test MAE", "Base MAE", "× Base")
-    show("Scores on the test part", (*headers, "unit", *optional), rows)
+    if rows:
+        show("Scores on the test part", (*headers, "unit", *optional), rows)
+    of_classes = [
+        (
+            *(line.dataset, line.property, line.split, line.facts["head"], line.facts["reads"]),
+            *(figure(line.facts, name, 3) for name in ("balanced_accuracy", "base_balanced_accuracy")),
+            *(figure(line.facts, name, 3) for name in ("roc_auc", "log_loss", "base_log_loss")),
+        )
+        for line in class_lines_of(scored)
+    ]
+    if of_classes:
+        names = ("balanced accuracy", "of Base", "ROC AUC", "log loss", "of Base")
+        show("Classes on the test part", (*headers[:5], *names), of_classes)
     for note in notes(params, store):
         typer.echo(note)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
+from evaluation.classes import ClassScored, look_at_classes
 from evaluation.metrics import write_summaries
 from evaluation.protocol import Scored, look
 from evaluation.rows import notes_of
@@ -19,7 +20,7 @@ from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound
-from featurestore.tables.schema import SCORES
+from featurestore.tables.schema import SCORES, widest
 from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
 
@@ -29,7 +30,8 @@ def runs_of(store: FeatureStore, dataset: str) -> pd.DataFrame:
     return store.sql(
         "SELECT DISTINCT run_id, method, head, feature_set, dataset, property, unit, scheme, seed, fold, "
         "extraction_id, source_model, n_train, n_val, n_test, train_mae, val_mae, fit_seconds, label, "
-        "settings, versions, model_path, created_at, cv_mae FROM runs WHERE dataset = ? ORDER BY run_id",
+        "settings, versions, model_path, created_at, cv_mae, train_log_loss, val_log_loss "
+        "FROM runs WHERE dataset = ? ORDER BY run_id",
         [dataset],
     ).df()
 
@@ -69,7 +71,9 @@ def _asked_for(runs: pd.DataFrame, table: Path, stage: str, dataset: str) -> pd.
     return runs[runs["run_id"].isin(wanted)]
 
 
-def evaluate(params: Params, store_root: str | Path = "store", out: str | Path = ".") -> list[Scored]:
+def evaluate(
+    params: Params, store_root: str | Path = "store", out: str | Path = "."
+) -> list[Scored | ClassScored]:
     """Score the chosen run of every target of `params.datasets`, and those beside it, on the test part.
 
     Replaces the table `store/scores`, and writes `metrics.json`, `plots/parity.csv` and
@@ -81,7 +85,8 @@ def evaluate(params: Params, store_root: str | Path = "store", out: str | Path =
         require_sound(store_root, ("targets", "runs", "predictions"), dataset)  # DVC does not look
     store = featurestore.open(store_root)
     runs = pd.concat([current_runs(store, store_root, dataset) for dataset in params.datasets])
-    scored = look(store, runs, params.evaluate, "evaluate")
+    scored: list[Scored | ClassScored] = [*look(store, runs, params.evaluate, "evaluate")]
+    scored += look_at_classes(store, runs, params.evaluate, "evaluate")
     _write_scores(store_root, scored)
     write_summaries(scored, Path(out))
     return scored
@@ -93,7 +98,7 @@ def notes(params: Params, store_root: str | Path = "store") -> list[str]:
     return notes_of(store, pd.concat([current_runs(store, store_root, name) for name in params.datasets]))
 
 
-def _write_scores(store_root: str | Path, scored: Iterable[Scored]) -> None:
+def _write_scores(store_root: str | Path, scored: Sequence[Scored | ClassScored]) -> None:
     rows = [
         {
             "run_id": s.run_id,
@@ -105,7 +110,9 @@ def _write_scores(store_root: str | Path, scored: Iterable[Scored]) -> None:
         }
         for s in scored
     ]
-    table = pa.Table.from_pylist(rows, schema=SCORES)
+    layout = StoreLayout(Path(store_root))
+    schema = widest("scores") if any(isinstance(s, ClassScored) for s in scored) else SCORES
+    table = pa.Table.from_pylist(rows, schema=schema)
     key = "scores-" + hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
-    with TableWriter(StoreLayout(Path(store_root)).scores, SCORES, "evaluate") as writer:
+    with TableWriter(layout.scores, schema, "evaluate") as writer:
         writer.replace({key: Chunk(table)})

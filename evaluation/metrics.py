@@ -4,19 +4,34 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.classes import ClassScored
 from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored
 from evaluation.repetitions import most_often, spread
 from evaluation.statistics import percent_change
 from featurestore.query.feature_sets import full_name
 
 # These get a standard deviation.
-_SPREAD = ("mae", "base_mae", "ratio", "val_mae", "r2", "spearman", "log_mae", "base_log_mae")
+_SPREAD = (
+    "mae",
+    "base_mae",
+    "ratio",
+    "val_mae",
+    "r2",
+    "spearman",
+    "log_mae",
+    "base_log_mae",
+    "balanced_accuracy",
+    "roc_auc",
+    "log_loss",
+    "base_balanced_accuracy",
+    "base_log_loss",
+)
 _ADDED_UP = ("n", "rows_left_out")
-_INTERVAL = ("mae_low", "mae_high")
+_INTERVAL = ("mae_low", "mae_high", "balanced_accuracy_low", "balanced_accuracy_high")
 # Not in metrics.json: the forest's MAE over Base's, and the feature set with its source model.
 _BESIDE = ("composition_ratio", "reads")
 
@@ -39,9 +54,9 @@ class Line:
     scored: Sequence[Scored]  # the chosen runs
 
 
-def lines_of(scored: Iterable[Scored]) -> list[Line]:
-    """Bring what was scored together: a line for each property and way of splitting it."""
-    found = {(s.dataset, s.property, s.split, s.role): s for s in scored}
+def lines_of(scored: Iterable[Scored | ClassScored]) -> list[Line]:
+    """Bring what was scored of numbers together: a line for each property and way of splitting it."""
+    found = {(s.dataset, s.property, s.split, s.role): s for s in scored if isinstance(s, Scored)}
     targets: dict[tuple[str, str, str], list[Scored]] = {}
     for s in found.values():
         if s.role == CHOSEN:
@@ -52,11 +67,50 @@ def lines_of(scored: Iterable[Scored]) -> list[Line]:
         if len(several) == 1:
             lines.append(Line(dataset, prop, scheme, several[0].split, facts[0], several))
         else:
-            lines.append(Line(dataset, prop, scheme, scheme, _together(facts, several), several))
+            lines.append(Line(dataset, prop, scheme, scheme, _together(facts, several, "mae"), several))
     return lines
 
 
-def write_summaries(scored: Iterable[Scored], out: Path) -> None:
+def class_lines_of(scored: Iterable[Scored | ClassScored]) -> list[Line]:
+    """Bring what was scored of classes together: a line for each property and way of splitting it."""
+    found = {(s.dataset, s.property, s.split, s.role): s for s in scored if isinstance(s, ClassScored)}
+    targets: dict[tuple[str, str, str], list[ClassScored]] = {}
+    for s in found.values():
+        if s.role == CHOSEN:
+            targets.setdefault((s.dataset, s.property, s.scheme), []).append(s)
+    lines = []
+    for (dataset, prop, scheme), several in targets.items():
+        facts = [_class_facts(found, s) for s in several]
+        if len(several) == 1:
+            lines.append(Line(dataset, prop, scheme, several[0].split, facts[0], ()))
+        else:
+            whole = _together(facts, several, "balanced_accuracy")
+            lines.append(Line(dataset, prop, scheme, scheme, whole, ()))
+    return lines
+
+
+def _class_facts(found: Mapping[Any, ClassScored], s: ClassScored) -> dict[str, Any]:
+    """Say of one chosen run of classes how it did, and how Base and the forest by composition did."""
+    facts = {name: value for name, value in asdict(s.score).items() if name != "calibration"}
+    for role in (BASE, COMPOSITION):
+        if other := found.get((s.dataset, s.property, s.split, role)):
+            facts |= {
+                f"{role}_{name}": getattr(other.score, name) for name in ("balanced_accuracy", "log_loss")
+            }
+    return facts | {
+        "val_log_loss": s.val_log_loss,
+        "rows_left_out": s.left_out,
+        "seen": bool(s.seen),
+        "unit": s.unit,
+        "method": s.method,
+        "head": s.head,
+        "label": s.label,
+        "feature_set": s.feature_set,
+        "reads": full_name(s.feature_set, s.source_model),
+    }
+
+
+def write_summaries(scored: Sequence[Scored | ClassScored], out: Path) -> None:
     """Write metrics.json and plots/*.csv under `out`.
 
     A target that was split once by a scheme has its scores under the split's name (`random-0`). Of several
@@ -68,11 +122,7 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
     parity, bars = [], []
     for line in lines:
         place = (line.dataset, line.property)
-        metrics.setdefault(line.dataset, {}).setdefault(line.property, {})[line.split] = {
-            key: significant(value) if isinstance(value, float) else value
-            for key, value in line.facts.items()
-            if key not in _BESIDE
-        }
+        metrics.setdefault(line.dataset, {}).setdefault(line.property, {})[line.split] = _rounded(line.facts)
         alone = sum(place == other[:2] for other in schemes) == 1
         name = " ".join(place) if alone else f"{' '.join(place)}, {line.scheme}"
         ratios = (significant(line.facts["ratio"]), significant(line.facts["composition_ratio"]))
@@ -82,6 +132,8 @@ def write_summaries(scored: Iterable[Scored], out: Path) -> None:
             for s in line.scored
             for row in s.predictions.itertuples()
         ]
+    for line in class_lines_of(scored):
+        metrics.setdefault(line.dataset, {}).setdefault(line.property, {})[line.split] = _rounded(line.facts)
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(metrics, indent=2, sort_keys=True, ensure_ascii=False)
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
@@ -127,11 +179,16 @@ def _facts(found: Found, s: Scored) -> dict[str, Any]:
     }
 
 
-def _together(facts: Sequence[Mapping[str, Any]], several: Sequence[Scored]) -> dict[str, Any]:
-    """Bring the repetitions of one target together: means, sums of rows, names by how often they came."""
+def _together(
+    facts: Sequence[Mapping[str, Any]], several: Sequence[Scored | ClassScored], measure: str
+) -> dict[str, Any]:
+    """Bring the repetitions of one target together: means, sums of rows, names by how often they came.
+
+    measure: which number gets an interval.
+    """
     n_train = sum(s.n_train for s in several) / len(several)
     n_test = sum(s.score.n for s in several) / len(several)
-    whole: dict[str, Any] = {"repetitions": len(several)}
+    whole: dict[str, Any] = {"repetitions": len(facts)}
     for name in dict.fromkeys(key for each in facts for key in each):
         values = [each.get(name) for each in facts]
         known = [value for value in values if value is not None]
@@ -148,9 +205,17 @@ def _together(facts: Sequence[Mapping[str, Any]], several: Sequence[Scored]) -> 
             whole[name] = of.mean if of else None
             if name in _SPREAD:
                 whole[f"{name}_sd"] = of.sd if of else None
-            if name == "mae" and of:
-                whole |= {"mae_low": of.low, "mae_high": of.high}
+            if name == measure and of:
+                whole |= {f"{name}_low": of.low, f"{name}_high": of.high}
     return whole
+
+
+def _rounded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: significant(value) if isinstance(value, float) else value
+        for key, value in facts.items()
+        if key not in _BESIDE
+    }
 
 
 def _ratio(one: Scored, base: Scored | None) -> float | None:

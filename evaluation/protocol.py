@@ -125,13 +125,13 @@ def score(actual: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed
     )
 
 
-def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
+def choose(runs: pd.DataFrame, within: Sequence[str] = (), by: str = "val_mae") -> pd.DataFrame:
     """Pick the rows of `runs` that may be scored: one of each role for every target and split.
 
     `runs` has the columns of the `runs` table; the result has one more, `role`. Each is the run with the
     lowest validation MAE of its role, ties by run_id; scratch, composition and Base are what the chosen one
     is compared with, so they take part in no choice. `within` names further columns whose values each have
-    a choice of their own.
+    a choice of their own. by: the column that is compared, of classes `val_log_loss`.
 
     Raises `StrataError` for a table that holds test scores: they must not lie where a choice is made.
 
@@ -145,9 +145,9 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
     if seen:
         raise StrataError(f"a choice is made by validation MAE; leave out test scores: {', '.join(seen)}")
     key = [*TARGET_KEY, *within]
-    able = runs[runs["val_mae"].notna()]
+    able = runs[runs[by].notna()]
     able = _finalists(able.assign(role=able["method"].map(ROLE_OF)), [*key, "role"])
-    picked = able.sort_values(["val_mae", "run_id"], kind="stable").drop_duplicates([*key, "role"])
+    picked = able.sort_values([by, "run_id"], kind="stable").drop_duplicates([*key, "role"])
     order = picked["role"].map(ROLES.index)
     return (
         picked.assign(_order=order)

@@ -12,7 +12,7 @@ from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Shard
-from featurestore.tables.schema import SCHEMAS, completed
+from featurestore.tables.schema import completed
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 
@@ -41,16 +41,17 @@ class Lenders:
 
         None where no store has it, or none has it whole.
         """
+        schemas = {"predictions": predictions.schema, "runs": runs.schema}
         for lender, tables in self._stores:
             if not all(run_id in shards for _, shards in tables.values()):
                 continue
             try:
                 values, row = (
                     completed(
-                        read_columns(folder / shards[run_id].path, SCHEMAS[kind].names).filter(
+                        read_columns(folder / shards[run_id].path, schemas[kind].names).filter(
                             pc.field("run_id") == run_id
                         ),
-                        SCHEMAS[kind],
+                        schemas[kind],
                     ).combine_chunks()
                     for kind, (folder, shards) in tables.items()
                 )

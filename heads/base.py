@@ -48,6 +48,7 @@ class Head(RegressorMixin, BaseEstimator):
     own_files: ClassVar[tuple[str, ...]] = ()  # fitted attributes kept by `_save` and `_load`
     shallow: ClassVar[bool] = False  # True: fitted in seconds, and as well without a validation part
     weighted: ClassVar[bool] = False  # True: rows may be given weights
+    classifies: ClassVar[bool] = False  # True: it gives probabilities of classes (heads/classifier.py)
 
     n_features_in_: int
     _blocks: tuple[Block, ...] = ()  # of the columns, while `_fit` runs; none where they are not known

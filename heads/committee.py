@@ -22,7 +22,7 @@ from core.errors import StrataError
 from featurestore import SplitKey
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import SCHEMAS, completed
 from featurestore.tables.writer import TableWriter
 from heads.averaging import combined, cross_fitted, weigh
 from heads.summary import Run
@@ -59,7 +59,8 @@ def form(
     Candidates are the runs with out-of-fold predictions; where a split has fewer than two of them, all runs
     of heads, by their predictions of the validation part. runs, kept: where runs and predictions go.
     """
-    of_heads = {row[0] for row in store.sql("SELECT run_id FROM runs WHERE method = 'features'").fetchall()}
+    numbers = "SELECT run_id FROM runs WHERE method = 'features' AND val_log_loss IS NULL"  # no classes
+    of_heads = {row[0] for row in store.sql(numbers).fetchall()}
     places: dict[tuple[str, SplitKey], list[Run]] = {}
     for run in fitted:
         if run.run_id in of_heads:  # Base and other baselines are what a committee is compared with
@@ -127,7 +128,7 @@ def _form(
     with whole_folder(folder) as new:
         text = json.dumps({"rule": rule, "members": members}, indent=2)
         (new / FILE).write_text(text + "\n", encoding="utf-8")
-    kept.commit(run_id, _table(dataset, run, said))
+    kept.commit(run_id, _table(dataset, run, said, kept.schema))
     told = [
         {"run_id": key, "weight": w, "head": facts[key]["head"], "feature_set": facts[key]["feature_set"]}
         for key, w in chosen
@@ -196,7 +197,7 @@ def _known(store: FeatureStore, dataset: str, name: str, split: SplitKey) -> pd.
     return rows.set_index("entry_id")["value"]
 
 
-def _table(dataset: str, run: Run, said: Mapping[str, pd.Series]) -> pa.Table:
+def _table(dataset: str, run: Run, said: Mapping[str, pd.Series], schema: pa.Schema) -> pa.Table:
     parts = [part for part in PARTS if len(said[part])]
     n = sum(len(said[part]) for part in parts)
     columns = {
@@ -207,4 +208,4 @@ def _table(dataset: str, run: Run, said: Mapping[str, pd.Series]) -> pa.Table:
         "part": np.repeat(parts, [len(said[part]) for part in parts]).astype(object),
         "prediction": np.concatenate([said[part].to_numpy() for part in parts]),
     }
-    return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
+    return completed(pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"]), schema)

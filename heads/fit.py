@@ -4,14 +4,9 @@ A run's id is the hash of what decides its outcome, so a run that exists is skip
 goes on where it was. Targets of the test part are never read here: `evaluate` alone does.
 """
 
-import json
-import platform
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +21,18 @@ from featurestore import current
 from featurestore.query.store import FeatureStore, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.maintenance import require_sound
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.maintenance import require_sound, schema_of
+from featurestore.tables.schema import SCHEMAS, completed, widest
 from featurestore.tables.transactions import Together
 from featurestore.tables.writer import TableWriter
 from heads.base import Head, NotApplicable, takes_blocks
 from heads.committee import form
-from heads.folds import Choice, Groups, out_of_fold
+from heads.fit_classes import fit_classes
+from heads.folds import PLAIN, Choice, Groups, out_of_fold
 from heads.on_log import OnLog, Predictor
 from heads.plan import Data, Job, composition_set, jobs_of, lacking_of, read, run_id_of
-from heads.registry import HeadSpec, check_sections, resolve
+from heads.registry import check_sections, resolve
+from heads.rows import row_of
 from heads.summary import FitReport, Run, Skipped
 
 COMPOSITION_HEAD = "forest"  # on `fit.composition`
@@ -62,11 +59,15 @@ def fit(
     baseline = None if composition is None else (composition, resolve(COMPOSITION_HEAD, params.heads))
     jobs = list(jobs_of(store, dataset, params, specs, baseline))
     layout = StoreLayout(Path(store_root))
+    # A table that has labels keeps them, also those of properties that are no longer asked for.
+    schema = schema_of("predictions", layout.predictions(dataset))
+    if any(job.classes for job in jobs):
+        schema = widest("predictions")
     done: list[Run] = []
     skipped: list[Skipped] = []
     with (
         TableWriter(layout.runs(dataset), SCHEMAS["runs"], "fit", alone=True) as runs,
-        TableWriter(layout.predictions(dataset), SCHEMAS["predictions"], "fit", alone=True) as predictions,
+        TableWriter(layout.predictions(dataset), schema, "fit", alone=True) as predictions,
         Together(predictions, runs, joined=True) as batch,
     ):
         known = _known_runs(store, dataset)
@@ -75,10 +76,14 @@ def fit(
         data, loaded, groups = None, None, Groups(store)
         for job in progress(jobs, f"fit {dataset}"):
             batch.keep(_KEEP_EVERY)
+            if job.refused:
+                skipped.append(Skipped(job.target, job.spec.name, job.feature_set, job.split, job.refused))
+                continue
             place = (job.target, job.vectors.blocks, job.split)
             if data is None or place != loaded:
                 data, loaded = read(store, job), place
-            choice = Choice.of(params.fit, job.spec.cls, len(data.known))
+            # Classes are compared by the validation part: folds average numbers.
+            choice = PLAIN if job.classes else Choice.of(params.fit, job.spec.cls, len(data.known))
             run_id = run_id_of(job, data, choice)
             if run_id in runs.committed and run_id in known:
                 done.append(known[run_id])
@@ -131,6 +136,8 @@ def _run(
     job.spec.cls.import_stack()  # before the clock starts, so that the time is the fit's own
     vectors = job.spec.cls.needs_vectors
     try:
+        if job.classes:
+            return fit_classes(job, data, run_id, layout=layout, runs=runs, predictions=predictions)
         fitted = _fitted(job, data, choice, groups)
     except NotApplicable:
         raise
@@ -161,18 +168,8 @@ def _run(
     )
     with whole_folder(layout.models(job.dataset) / run_id) as folder:  # replaces one left by a killed fit
         fitted.head.save(folder)
-    predictions.commit(run_id, _predictions(job, data, run_id, fitted.values))
-    row = {
-        **run.columns(),
-        "method": job.method,
-        "dataset": job.dataset,
-        "extraction_id": data.known.extraction_id if vectors else None,
-        "settings": json.dumps(dict(job.spec.settings), sort_keys=True),
-        "versions": json.dumps(_versions(job.spec), sort_keys=True),
-        "model_path": (layout.models(job.dataset) / run_id).relative_to(layout.root).as_posix(),
-        "created_at": datetime.now(UTC),
-    }
-    runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
+    predictions.commit(run_id, completed(_predictions(job, data, run_id, fitted.values), predictions.schema))
+    runs.commit(run_id, row_of(job, data, run, layout))
     return run
 
 
@@ -233,15 +230,6 @@ def _predictions(job: Job, data: Data, run_id: str, values: Mapping[str, np.ndar
         "prediction": np.concatenate([values[name] for name in parts]),
     }
     return pa.Table.from_pydict(columns, schema=SCHEMAS["predictions"])
-
-
-def _versions(spec: HeadSpec) -> dict[str, str]:
-    names = ["strata", "numpy", "scikit-learn", *(module for module, _ in spec.cls.stack)]
-    found = {"python": platform.python_version()}
-    for name in names:
-        with suppress(metadata.PackageNotFoundError):  # a checkout that is run without being installed
-            found[name] = metadata.version(name)
-    return found
 
 
 def _known_runs(store: FeatureStore, dataset: str) -> dict[str, Run]:

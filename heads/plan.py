@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from core.params import Extract, Params
 from featurestore.query.feature_sets import FeatureSet, full_name
 from featurestore.query.matrix import Matrix, SplitKey
 from featurestore.query.store import FeatureStore
-from heads.base import Head, class_path
+from heads.base import Head, NotApplicable, class_path
 from heads.folds import PLAIN, Choice
 from heads.on_log import LOG, OnLog
 from heads.registry import HeadSpec
 from heads.summary import Lacking
+from heads.tasks import suited
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Job:
     spec: HeadSpec
     is_composition: bool = False  # the baseline by composition, which is in no choice
     transform: str | None = None  # log: the head learns the logarithm
+    classes: tuple[str, ...] = ()  # of the property, by their codes; none: its values are numbers
+    refused: str | None = None  # why this head says nothing of this property
 
     @property
     def method(self) -> str:
@@ -103,18 +106,29 @@ def jobs_of(
         if name not in known:
             raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
         splits = store.splits(dataset, name)
-        transform = facts.properties[name].transform
+        scale: dict[str, Any] = {
+            "transform": facts.properties[name].transform,
+            "classes": facts.properties[name].classes,
+        }
         if not splits:
             raise StrataError(f"{dataset}/{name} has no split yet; run: strata split {dataset}")
         for split in splits:
             for i, feature_set in enumerate(feature_sets.values()):
                 for spec in specs:
                     if spec.cls.needs_vectors or i == 0:
-                        yield Job(dataset, name, feature_set, split, spec, transform=transform)
+                        yield _suited(Job(dataset, name, feature_set, split, spec, **scale))
             if baseline is not None:
-                yield Job(
-                    dataset, name, baseline[0], split, baseline[1], is_composition=True, transform=transform
+                yield _suited(
+                    Job(dataset, name, baseline[0], split, baseline[1], is_composition=True, **scale)
                 )
+
+
+def _suited(job: Job) -> Job:
+    """Take the head that stands for the asked one where there are classes, or say why there is none."""
+    try:
+        return replace(job, spec=suited(job.spec, bool(job.classes)))
+    except NotApplicable as reason:
+        return replace(job, refused=str(reason))
 
 
 def composition_set(store: FeatureStore, params: Params) -> FeatureSet | None:
@@ -205,8 +219,8 @@ def run_id_of(job: Job, data: Data, choice: Choice = PLAIN) -> str:
     }
     if job.is_composition:  # the same head on the same vectors that competes is another run
         facts["method"] = job.method
-    if job.transform:
-        facts["transform"] = job.transform
+    if job.transform or job.classes:
+        facts["scale"] = list(job.classes) or job.transform
     if not choice.plain:
         facts["choice"] = [choice.text, *choice.facts]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

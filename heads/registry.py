@@ -15,16 +15,25 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from sklearn.base import is_classifier
+
 import heads
 from core.errors import StrataError, check_name, unknown
 from core.params import Params
-from heads import sklearn_head
+from heads import classifier, sklearn_head
 from heads.base import Head, class_path, read_facts
 from heads.on_log import Predictor, as_saved
 
 # Keys of a head's section that are no settings of its class.
 CLASS, PRESET, PRESETS = "class", "preset", "presets"
-_SKLEARN = class_path(sklearn_head.SklearnHead)
+# Of this project, and the class of no section by itself: what stands for others where there are classes
+# (heads/tasks.py), and for estimators of scikit-learn. Not imported here: `strata heads` starts fast.
+_OURS = (
+    class_path(sklearn_head.SklearnHead),
+    class_path(classifier.SklearnClassifier),
+    class_path(classifier.Frequencies),
+    "heads.lightgbm_classes.LightGBMClassifier",
+)
 Sections = Mapping[str, Mapping[str, Any]]
 _NAMED = re.compile(r"^HEAD = (\w+)$", re.MULTILINE)
 
@@ -45,7 +54,7 @@ class HeadSpec:
     @property
     def built_in(self) -> bool:
         """Tell whether the class is one of this project's."""
-        return class_path(self.cls) in {_SKLEARN, *built_in().values()}
+        return class_path(self.cls) in {*_OURS, *built_in().values()}
 
 
 def built_in() -> dict[str, str]:
@@ -113,7 +122,7 @@ def load_head(folder: str | Path, params: Params | None = None) -> Predictor:
     path = read_facts(Path(folder))["class"]
     asked = params or Params()
     named = {*asked.fit.heads, *(str(section.get(CLASS, name)) for name, section in asked.heads.items())}
-    if path not in {_SKLEARN, *built_in().values(), *named}:
+    if path not in {*_OURS, *built_in().values(), *named}:
         raise StrataError(
             f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
         )
@@ -143,15 +152,17 @@ def _of_sklearn(name: str, path: str, section: dict[str, Any], where: str) -> He
     given, label = _settings(name, section, where)
     standardise = given.pop("standardise", True)
     estimator = {CLASS: path, **given}
+    cls: type[Head] = sklearn_head.SklearnHead
     try:
-        sklearn_head.build(estimator)
+        if is_classifier(sklearn_head.build(estimator)):
+            cls = classifier.SklearnClassifier
         json.dumps(estimator)
     except StrataError as error:
         raise StrataError(f"{where}: {error}") from None
     except TypeError as error:
         raise StrataError(f"{where}: settings must be JSON values ({error})") from None
     settings = {"estimator": estimator, "standardise": standardise}
-    return HeadSpec(name, sklearn_head.SklearnHead, settings, label)
+    return HeadSpec(name, cls, settings, label)
 
 
 def _settings(name: str, section: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:

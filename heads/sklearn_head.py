@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import sklearn
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
@@ -49,6 +49,16 @@ class SklearnHead(Head):
     y_scale_: float
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: Any, y_val: Any) -> None:  # noqa: ARG002 - the contract's
+        model, more = self._made(X)
+        self.y_mean_, self.y_scale_ = (float(y.mean()), float(y.std())) if self.standardise else (0.0, 1.0)
+        try:
+            self.estimator_ = model.fit(self._inputs(X), (y - self.y_mean_) / self.y_scale_, **more)
+        except ValueError as error:
+            hint = "; set standardise: false where it wants a target as it is" if self.standardise else ""
+            raise NotApplicable(f"{self._name}: {error}{hint}") from error
+
+    def _made(self, X: np.ndarray) -> tuple[Any, dict[str, Any]]:
+        """Return an unfitted estimator and what else its `fit` is given; learn the scaling of X."""
         model = build(self.estimator)
         more = {}
         if self._weights is not None:
@@ -56,16 +66,10 @@ class SklearnHead(Head):
                 raise StrataError(f"{self._name} takes no sample_weight; give it none, or take another head")
             more = {"sample_weight": self._weights}
         self.x_mean_, self.x_scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        self.y_mean_, self.y_scale_ = 0.0, 1.0
         if self.standardise:
             scaler = StandardScaler().fit(X, sample_weight=self._weights)
             self.x_mean_, self.x_scale_ = scaler.mean_, scaler.scale_
-            self.y_mean_, self.y_scale_ = float(y.mean()), float(y.std())
-        try:
-            self.estimator_ = model.fit(self._inputs(X), (y - self.y_mean_) / self.y_scale_, **more)
-        except ValueError as error:
-            hint = "; set standardise: false where it wants a target as it is" if self.standardise else ""
-            raise NotApplicable(f"{self._name}: {error}{hint}") from error
+        return model, more
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.estimator_.predict(self._inputs(X)), np.float64) * self.y_scale_ + self.y_mean_
@@ -99,7 +103,7 @@ class SklearnHead(Head):
 
 
 def build(given: Mapping[str, Any]) -> Any:
-    """Make an unfitted regressor from a mapping of `class` and settings.
+    """Make an unfitted regressor or classifier from a mapping of `class` and settings.
 
     Raises `StrataError` naming an import path that is no public estimator of scikit-learn, and the setting
     that a class does not have.
@@ -108,8 +112,8 @@ def build(given: Mapping[str, Any]) -> Any:
     SVR(C=10)
     """
     model = _build(given)
-    if not is_regressor(model):
-        raise StrataError(f"{given[CLASS]} is no regressor; a head gives one number a row")
+    if not (is_regressor(model) or is_classifier(model)):
+        raise StrataError(f"{given[CLASS]} is no regressor and no classifier; a head predicts a value a row")
     seeds = {
         name: 0
         for name, value in model.get_params().items()

@@ -1,5 +1,6 @@
 """What a `fit` did, as data and on one screen."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -32,9 +33,13 @@ class Run:
     source_model: str | None = None
     cv_mae: float | None = None  # of the out-of-fold predictions of train + validation
     choice: str | None = None  # cv or validation, and refit; None: by validation, and no refit
+    train_log_loss: float | None = None  # of a property of classes, whose MAEs are NaN
+    val_log_loss: float | None = None
 
     def error(self) -> float:
         """Return what it is compared by."""
+        if self.val_log_loss is not None:
+            return self.val_log_loss
         return self.val_mae if self.cv_mae is None else self.cv_mae
 
     @classmethod
@@ -48,6 +53,7 @@ class Run:
         """Build a run that is there already from the values of `stored()`."""
         values = dict(zip(cls.stored(), row, strict=True))
         split = SplitKey(*(values.pop(name) for name in SplitKey._fields))
+        values |= {name: math.nan for name in ("train_mae", "val_mae") if values[name] is None}
         return cls(**values, split=split, is_new=False)
 
     def reads(self) -> str:
@@ -57,6 +63,8 @@ class Run:
     def columns(self) -> dict[str, Any]:
         """Return the values of `stored()` by name."""
         own = {name: getattr(self, name) for name in self.stored() if name not in SplitKey._fields}
+        if self.val_log_loss is not None:
+            own |= {"train_mae": None, "val_mae": None}
         return own | self.split._asdict()
 
 
@@ -112,7 +120,8 @@ class FitReport:
         best: dict[Any, Line] = {}
         for line in lines:
             place = (line.first.property, line.first.split.scheme)
-            if place not in best or line.mean("val_mae") < best[place].mean("val_mae"):
+            measure = "val_mae" if line.first.val_log_loss is None else "val_log_loss"
+            if place not in best or line.mean(measure) < best[place].mean(measure):
                 best[place] = line
         return tuple(best.values())
 
@@ -157,16 +166,18 @@ class FitReport:
                 *([run.reads()] if len(sets) > 1 else []),
                 *([line.split] if len(splits) > 1 else []),
                 f"{run.n_train}/{run.n_val}/{run.n_test}",
-                line.figure("train_mae"),
-                line.figure("val_mae"),
+                line.figure("train_mae" if run.val_log_loss is None else "train_log_loss"),
+                line.figure("val_mae" if run.val_log_loss is None else "val_log_loss"),
                 f"{line.mean('fit_seconds'):.2f}",
             ]
             table.add_row(*map(escape, cells))
             before = name
         console.print(table)
         console.print("* of the parts train/val/test", style="dim")
-        for skip in self.not_applicable:
-            console.print(f"not applicable: {escape(skip.property)}, {escape(skip.reason)}")
+        if any(line.first.val_log_loss is not None for line in shown):
+            console.print("of the unit class: log loss in place of the MAE", style="dim")
+        for text in dict.fromkeys(f"{skip.property}, {skip.reason}" for skip in self.not_applicable):
+            console.print(f"not applicable: {escape(text)}")
         for lack in self.lacking:
             console.print(
                 f"{escape(lack.property)}, {escape(lack.feature_set)}: {lack.rows:,} rows have no vector by "

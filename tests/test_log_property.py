@@ -12,7 +12,7 @@ from evaluation.evaluate import evaluate
 from evaluation.metrics import lines_of
 from featurestore import StoreLayout, TableWriter
 from featurestore.splits.schemes import split_dataset
-from featurestore.tables.schema import SCHEMAS
+from featurestore.tables.schema import GROWN, SCHEMAS
 from heads.fit import fit
 from tests.stores import SOURCE, add_dataset, add_features
 
@@ -34,8 +34,8 @@ def store(tmp_path_factory):
     words = dict.fromkeys(("title", "provider", "material_class", "licence", "citation", "note"), "x")
     item = {"name": "energy", "unit": "eV", "description": "d", "origin": "measured", "paper_name": None}
     card = {"dataset": "alpha", **words, "properties": [item], "scales": json.dumps({"energy": "log"})}
-    with TableWriter(layout.table("datasets", "alpha"), SCHEMAS["datasets"], "test") as writer:
-        writer.commit("card", pa.Table.from_pylist([card], SCHEMAS["datasets"]))
+    with TableWriter(layout.table("datasets", "alpha"), GROWN["datasets"], "test") as writer:
+        writer.commit("card", pa.Table.from_pylist([card], GROWN["datasets"]))
     split_dataset(root, "alpha", schemes=("random",), seeds=(0,))
     return root
 
@@ -77,7 +77,7 @@ def test_it_is_fitted_in_logarithms_and_scored_in_both(store, params, tmp_path):
 def test_runs_of_the_property_as_it_is_are_others(store, params):
     logs = {run.run_id for run in fit("alpha", params, store).runs}
     assert not fit("alpha", params, store).new
-    with TableWriter(StoreLayout(store).table("datasets", "alpha"), SCHEMAS["datasets"], "test") as writer:
+    with TableWriter(StoreLayout(store).table("datasets", "alpha"), GROWN["datasets"], "test") as writer:
         writer.retain([])
     plain = {run.run_id for run in fit("alpha", params, store).runs}
     assert not logs & plain

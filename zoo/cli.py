@@ -183,10 +183,19 @@ def predict(
     from zoo.predict import predict as run
 
     model, found = run(files, dataset, prop, load(), store)
-    rows = [(p.file, p.name, p.formula, number(p.value)) for p in found if p.error is None]
-    if rows:
+    answered = [p for p in found if p.error is None]
+    if answered:
         unit = model.unit
-        show(f"{prop} after {dataset}", ("file", "structure", "formula", f"prediction ({unit})"), rows)
+        heads: tuple[str, ...] = (f"prediction ({unit})",)
+        cells: list[tuple[str, ...]] = [(number(p.value),) for p in answered]
+        if model.balanced_accuracy is not None:
+            heads = ("class", "probability", "second", "probability")
+            cells = [
+                tuple(cell for label, chance in p.chances[:2] for cell in (label, number(chance, 3)))
+                for p in answered
+            ]
+        rows = [(p.file, p.name, p.formula, *more) for p, more in zip(answered, cells, strict=True)]
+        show(f"{prop} after {dataset}", ("file", "structure", "formula", *heads), rows)
         label = f" ({model.label})" if model.label else ""
         reads = f"on {model.feature_set} of" if model.feature_set else "from the weights of"
         base = f"; Base {number(model.base_test_mae)}" if model.base_test_mae is not None else ""
@@ -196,6 +205,13 @@ def predict(
                 f"fitted on split {model.split}; over the test parts of {model.repetitions} repetitions MAE "
                 f"{number(model.test_mae)} ± {number(model.test_mae_sd, 2)} {unit}"
             )
+        if model.balanced_accuracy is not None:
+            of = (
+                f"the test parts of {model.repetitions} repetitions"
+                if model.repetitions > 1
+                else "its test part"
+            )
+            error = f"balanced accuracy on {of} {number(model.balanced_accuracy, 3)}"
         typer.echo(f"head {model.head}{label} {reads} {model.source_model}; {error}{base}")
         if caution := open_store(store).facts(dataset).caution:
             typer.echo(f"{dataset}: {caution}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from core.structure_files import read_structures
 from core.validation import validate
 from featurestore.query.store import FeatureStore, open_store
 from heads.averaging import combined
+from heads.classifier import Classifier
 from heads.committee import METHOD, members_of
 from heads.on_log import Predictor
 from heads.registry import load_head
@@ -43,12 +44,13 @@ class ChosenModel:
     source_model: str
     extraction_id: str | None
     folder: Path
-    test_mae: float
+    test_mae: float | None
     base_test_mae: float | None
     method: str = "features"
     split: str = ""
     repetitions: int = 1
     test_mae_sd: float | None = None
+    balanced_accuracy: float | None = None  # of a property of classes, which has no MAE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Prediction:
     formula: str
     value: float | None
     error: str | None = None
+    # Of a property of classes in place of a value: each label's probability, the most probable first.
+    chances: tuple[tuple[str, float], ...] = ()
 
 
 def chosen_model(
@@ -95,17 +99,16 @@ def chosen_model(
             f"no head was chosen for {dataset}/{property}; run strata fit {dataset}, then strata evaluate"
         )
     (model,) = found
-    mae, sd, base, count = store.sql(
-        "SELECT avg(r.test_mae), stddev_samp(r.test_mae), avg(r.base_test_mae), count(*) FROM runs r "
-        "JOIN runs this ON this.run_id = ? AND (r.dataset, r.property, r.scheme, r.role) = "
-        "(this.dataset, this.property, this.scheme, this.role)",
+    mae, sd, base, balanced, count = store.sql(
+        "SELECT avg(r.test_mae), stddev_samp(r.test_mae), avg(r.base_test_mae), avg(s.balanced_accuracy), "
+        "count(*) FROM runs r JOIN scores s USING (run_id) JOIN runs this ON this.run_id = ? AND "
+        "(r.dataset, r.property, r.scheme, r.role) = (this.dataset, this.property, this.scheme, this.role)",
         [model.run_id],
     ).fetchall()[0]
-    return (
-        model
-        if count == 1
-        else replace(model, test_mae=mae, test_mae_sd=sd, base_test_mae=base, repetitions=count)
-    )
+    model = replace(model, balanced_accuracy=balanced)
+    if count == 1:
+        return model
+    return replace(model, test_mae=mae, test_mae_sd=sd, base_test_mae=base, repetitions=count)
 
 
 def _models(store: FeatureStore, where: str, given: list[Any]) -> list[ChosenModel]:
@@ -143,7 +146,8 @@ def predict(
     """
     store = open_store(store_root)
     model = chosen_model(store, dataset, property, params.split.schemes)
-    value_of = _values_of(model, store, params)
+    classes = store.facts(dataset).properties[property].classes
+    value_of = _values_of(model, store, params, len(classes))
     found: list[Prediction] = []
     structures: list[Structure] = []
     places: list[int] = []  # of each structure in `found`
@@ -157,17 +161,23 @@ def predict(
     if structures:
         values, errors = value_of(structures)
         for i, place in enumerate(places):
-            value = float(values[i]) if errors[i] is None else None
-            found[place] = Prediction(
-                found[place].file, found[place].name, found[place].formula, value, errors[i]
-            )
+            found[place] = replace(found[place], error=errors[i])
+            if errors[i] is None and classes:
+                order = np.argsort(-values[i], kind="stable")
+                chances = tuple((classes[j], float(values[i, j])) for j in order)
+                found[place] = replace(found[place], chances=chances)
+            elif errors[i] is None:
+                found[place] = replace(found[place], value=float(values[i]))
     return model, found
 
 
 def _values_of(
-    model: ChosenModel, store: FeatureStore, params: Params
+    model: ChosenModel, store: FeatureStore, params: Params, classes: int = 0
 ) -> Callable[[Sequence[Structure]], Values]:
-    """Load the model at once, and return what predicts (n,) values and says why one has none."""
+    """Load the model at once, and return what predicts (n,) values and says why one has none.
+
+    Of a property of classes the values are probabilities (n, classes).
+    """
     if model.method == METHOD:
         return _values_of_members(model, store, params)
     if model.method != "features":
@@ -184,8 +194,10 @@ def _values_of(
     def by_head(structures: Sequence[Structure]) -> Values:
         vectors, errors = _embed(structures, model, store, params)
         usable = [i for i, error in enumerate(errors) if error is None]
-        values = np.full(len(structures), np.nan)
-        if usable:
+        values = np.full((len(structures), classes) if classes else len(structures), np.nan)
+        if usable and classes:
+            values[usable] = cast("Classifier", head).predict_proba(vectors[usable], classes)
+        elif usable:
             values[usable] = head.predict(vectors[usable])
         return values, errors
 

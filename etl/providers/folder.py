@@ -15,9 +15,10 @@ from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
 from etl.cards import DatasetCard
-from etl.limits import is_limit
+from etl.limits import is_limit, label_of
 from etl.providers import Record, needs_file
 
+MOST_CLASSES = 100
 TABLE = "id_prop.csv"  # as alignn and cgcnn have it
 NULL_TOKENS = ("", "na", "NA", "N/A", "nan", "NaN", "None", "null")  # missing values in a user's own table
 COMPOSITION_NAMES = ("formula", "composition")  # in capitals, too
@@ -53,23 +54,35 @@ def columns(path: Path) -> Columns:
     return _kind(path).columns(path)
 
 
+def labels(path: Path, column: str) -> list[str]:
+    """Return the different labels of a column, in their order. Raises `StrataError` for fewer than two."""
+    cells = (values.get(column) for values in _kind(path).values(path))
+    found = {label_of(cell) for cell in cells if not (isinstance(cell, str) and cell in NULL_TOKENS)} - {None}
+    if not 1 < len(found) <= MOST_CLASSES:
+        raise StrataError(
+            f"{path}, column {column!r}: {len(found)} different labels; a class has 2 to {MOST_CLASSES}"
+        )
+    return sorted(map(str, found))
+
+
 class _Kind(NamedTuple):
     columns: Callable[[Path], Columns]
+    values: Callable[[Path], Iterator[Mapping[str, object]]]
     records: Callable[[DatasetCard, Path, Ingest], Iterator[Record]]
 
 
 def _kind(path: Path) -> _Kind:
     if path.is_dir():
-        return _Kind(_table_columns, _table_records)
+        return _Kind(_table_columns, _table_values, _table_records)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] in ([".xyz"], [".extxyz"]):
-        return _Kind(_xyz_columns, _xyz_records)
+        return _Kind(_xyz_columns, lambda path: map(_frame_values, _frames(path)), _xyz_records)
     if suffixes[-1:] == [".csv"]:
-        return _Kind(_formula_columns, _formula_records)
+        return _Kind(_formula_columns, _formula_values, _formula_records)
     if suffixes[-1:] == [".db"]:
-        return _Kind(_ase_columns, _ase_records)
+        return _Kind(_ase_columns, lambda path: map(_ase_values, _ase_rows(path)), _ase_records)
     if suffixes[-1:] == [".parquet"] or ".json" in suffixes[-2:]:
-        return _Kind(_frame_columns, _frame_records)
+        return _Kind(_frame_columns, _frame_rows, _frame_records)
     raise StrataError(
         f"{path}: not a kind of data that is known; give a folder with {TABLE} and structure files, a table "
         "of formulas (.csv), an extended XYZ (.xyz, .extxyz), an ASE database (.db) or a data frame "
@@ -143,6 +156,11 @@ def _table_columns(path: Path) -> Columns:
     return Columns(names, named)
 
 
+def _table_values(path: Path) -> Iterator[dict[str, str]]:
+    names, _, rows = _table(path)
+    return (dict(zip(names, cells, strict=True)) for _, (_, *cells) in rows)
+
+
 def _table_records(card: DatasetCard, path: Path, limits: Ingest) -> Iterator[Record]:
     names, _, rows = _table(path)
     table = _table_file(path)
@@ -188,6 +206,11 @@ def _formula_columns(path: Path) -> Columns:
         )
     values = [name for name in names if name != formula]
     return Columns(values, True, _first_of(ID_NAMES, values), composition_column=formula)
+
+
+def _formula_values(path: Path) -> Iterator[dict[str, str]]:
+    (_, names), *rows = _csv(path)
+    return (dict(zip(names, cells, strict=True)) for _, cells in rows)
 
 
 def _formula_records(card: DatasetCard, path: Path, limits: Ingest) -> Iterator[Record]:  # noqa: ARG001

@@ -112,6 +112,7 @@ class Workspace:
         """Choose among `runs` and look at the test part: one row per look (see `frames.frame_of`)."""
         store = self.store
         self.notes += notes_of(store, runs)
+        # Properties of classes have no MAE to compare: `look` passes them over.
         return frame_of(look(store, runs, self.params.evaluate, f"experiment {self.name}", within))
 
     @property

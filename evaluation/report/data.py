@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class PropertyFacts:
     missing: int
     not_finite: int
     quantiles: tuple[float, ...]
+    labels: dict[str, int] = field(default_factory=dict)  # of classes, how many entries have each
     left_out: int = 0  # limits, and values that are not positive where a logarithm is learned
 
 
@@ -80,7 +81,7 @@ class DatasetFacts:
             table.add_column(title, justify="left" if title in titles[:2] else "right", no_wrap=True)
         for item in self.properties:
             spread = (
-                (item.quantiles[place] for place in (0, 1, 3, 5, 6)) if item.values else [float("nan")] * 5
+                (item.quantiles[place] for place in (0, 1, 3, 5, 6)) if item.quantiles else [float("nan")] * 5
             )
             counts = (f"{count:,}" for count in (item.values, item.missing, item.not_finite))
             table.add_row(item.name, item.unit, *counts, *(f"{value:.4g}" for value in spread))
@@ -94,6 +95,11 @@ class DatasetFacts:
         notes = [
             f"atoms: {low:.0f} to {most:.0f}, median {median:.0f}, 95 % at most {high:.0f}",
             f"elements: {len(self.elements)}, most often {', '.join(common[:8])}",
+        ]
+        notes += [
+            f"{item.name}: {', '.join(f'{count:,} {label}' for label, count in item.labels.items())}"
+            for item in self.properties
+            if item.labels
         ]
         notes += [
             f"{item.name}: {item.left_out:,} values left out as limits or as not positive"
@@ -180,6 +186,7 @@ def _properties(layout: StoreLayout, name: str, entries: Snapshot) -> list[Prope
     counts: dict[str, dict[str, int]] = {}
     for shard in entries.shards:
         counts = json.loads(shard.provenance.get("counts", "{}")) or counts
+    scales = _scales(layout, name)
     found = []
     for key in pc.unique(targets["property"]).to_pylist():
         rows = targets.filter(pc.equal(targets["property"], key))
@@ -189,8 +196,22 @@ def _properties(layout: StoreLayout, name: str, entries: Snapshot) -> list[Prope
         left_out = reasons.get("limit", 0) + reasons.get("not positive", 0)
         missing = entries.rows - len(values) - not_finite - left_out
         unit = rows["unit"][0].as_py()
-        found.append(PropertyFacts(key, unit, len(values), missing, not_finite, _quantiles(values), left_out))
+        labels = scales.get(key)
+        spread = () if isinstance(labels, list) else _quantiles(values)  # codes are no quantities
+        facts = PropertyFacts(key, unit, len(values), missing, not_finite, spread, left_out=left_out)
+        if isinstance(labels, list):
+            facts = replace(facts, labels={item: int((values == i).sum()) for i, item in enumerate(labels)})
+        found.append(facts)
     return found
+
+
+def _scales(layout: StoreLayout, name: str) -> dict[str, str | list[str]]:
+    """Read which properties have classes, and their labels by code."""
+    for path in snapshot(layout.table("datasets", name)).paths:
+        table = pq.read_table(path)
+        if "scales" in table.column_names:
+            return dict(json.loads(table["scales"][0].as_py() or "{}"))
+    return {}
 
 
 def _training_set(layout: StoreLayout, source_model: str | None) -> tuple[str | None, set[str]]:

@@ -21,6 +21,7 @@ from evaluation.evaluate import current_runs
 from evaluation.experiments.frames import records
 from evaluation.protocol import split_label
 from evaluation.report.blocks import Block, blocks
+from evaluation.report.classes import ClassTarget, class_targets
 from evaluation.report.data import DatasetFacts, data_report
 from evaluation.report.plots import Checkpoint, Point
 from evaluation.report.targets import Run, Target, first_seed, targets_of
@@ -90,6 +91,7 @@ class Page:
     blocks: tuple[Block, ...] = ()  # the experiments whose results are there
     facts: tuple[DatasetFacts, ...] = ()  # what the datasets hold
     checkpoints: tuple[Checkpoint, ...] = ()  # of the source model
+    classes: tuple[ClassTarget, ...] = ()  # the properties of classes
 
     @property
     def targets(self) -> list[Target]:
@@ -163,6 +165,7 @@ def gather(
         blocks=blocks(results) if results is not None else (),
         facts=tuple(data_report(store_root, params.datasets, params.extract.default)),
         checkpoints=_checkpoints(store, fitted),
+        classes=class_targets(store, fitted),
     )
 
 
@@ -189,8 +192,9 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> R
 
 def _targets(dataset: str, runs: Iterable[Run]) -> tuple[Target, ...]:
     meanings = {name: item.description for name, item in load_card(dataset).properties.items()}
-    found = targets_of([run for run in runs if run.dataset == dataset], meanings)
-    if not found:
+    own = [run for run in runs if run.dataset == dataset]
+    found = targets_of([run for run in own if run.mae is not None], meanings)
+    if not found and not any(run.role for run in own):
         raise StrataError(f"no scores of the current runs of {dataset}; make them with: strata evaluate")
     return found
 

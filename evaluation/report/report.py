@@ -15,6 +15,7 @@ from core.progress import progress
 from core.text import number
 from evaluation.report import plots
 from evaluation.report.blocks import Drill, drills
+from evaluation.report.classes import reliability_spec
 from evaluation.report.page import Page, Target, gather
 from evaluation.report.scores import parity_spec, ratio_spec, result_spec
 from evaluation.report.svg import alone, inline, png, svg
@@ -114,6 +115,10 @@ def render(page: Page) -> str:
             page=page,
             facts=summarise(page.targets),
             counted=counted(page),
+            classes=[
+                (target, Markup(inline(reliability_spec(target))))  # noqa: S704
+                for target in page.classes
+            ],
             parity=parity,
             ratios=ratios,
             column=Markup(plots.checkpoint_svg(page.checkpoints)),  # noqa: S704

@@ -18,6 +18,7 @@ class PropertyFacts:
     origin: str = ""
     paper_name: str | None = None
     transform: str | None = None  # log: positive, and learned as its logarithm
+    classes: tuple[str, ...] = ()  # labels by their codes; none: its values are numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,12 @@ def facts_of(connection: Any, dataset: str, units: Mapping[str, str]) -> Dataset
     facts = {name: rows[0][name] for name in (*_PLAIN, *_OPTIONAL)}
     scales = json.loads(rows[0]["scales"] or "{}")
     known = {
-        name: PropertyFacts(**item, transform=scales.get(name))
+        name: PropertyFacts(**item, **_scale(scales.get(name)))
         for item in rows[0]["properties"]
         for name in [item.pop("name")]
     }
     return DatasetFacts(dataset=dataset, properties=known, **facts)
+
+
+def _scale(said: str | list[str] | None) -> dict[str, Any]:
+    return {"classes": tuple(said)} if isinstance(said, list) else {"transform": said}

@@ -27,7 +27,9 @@ SELECT scheme, seed, dataset, property, entry_id, fold, part FROM stored_splits;
 -- What was read off the test part, for the chosen run, ALIGNN from scratch, the forest by
 -- composition and Base; mae in the target's unit.
 CREATE VIEW scores AS
-SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearman, n FROM stored_scores;
+SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearman, n, balanced_accuracy,
+    balanced_accuracy_low, balanced_accuracy_high, accuracy, roc_auc, log_loss, calibration_error, calibration
+FROM stored_scores;
 
 -- Every look at a test part: which run, in which role, chosen among what, by which stage. looked_at in UTC.
 CREATE VIEW looks AS
@@ -53,14 +55,15 @@ SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit,
     looked.test_mae, looked.test_mae_low, looked.test_mae_high, looked.test_r2, looked.test_spearman,
     CASE WHEN looked.test_mae IS NOT NULL THEN base.base_test_mae END AS base_test_mae,
     looked.role, r.fit_seconds, r.label, r.settings, r.versions, r.model_path,
-    r.created_at::TIMESTAMP AS created_at, r.cv_mae, r.choice
+    r.created_at::TIMESTAMP AS created_at, r.cv_mae, r.choice, r.train_log_loss, r.val_log_loss
 FROM stored_runs r
 LEFT JOIN looked USING (run_id)
 LEFT JOIN base USING (dataset, property, scheme, seed, fold);
 
--- What each run says of each entry, in the target's unit.
+-- What each run says of each entry, in the target's unit. Of a property of classes there is a row an entry and
+-- class: label names it, and prediction is its probability.
 CREATE VIEW predictions AS
-SELECT run_id, dataset, property, entry_id, part, prediction FROM stored_predictions;
+SELECT run_id, dataset, property, entry_id, part, prediction, label FROM stored_predictions;
 
 -- Records that were left out, and why. In the table `features`, id is a structure_id.
 CREATE VIEW rejects AS
@@ -132,6 +135,7 @@ ORDER BY kept.dataset;
 -- The properties of the datasets, with what the cards said of them.
 CREATE VIEW properties AS
 SELECT dataset, p.name AS property, p.unit, p.description, p.origin, p.paper_name,
-    json_extract_string(scales, p.name) AS transform
+    CASE json_type(scales, p.name) WHEN 'VARCHAR' THEN json_extract_string(scales, p.name) END AS transform,
+    CASE json_type(scales, p.name) WHEN 'ARRAY' THEN json_extract_string(scales, p.name)::VARCHAR[] END AS classes
 FROM (SELECT dataset, unnest(properties) AS p, scales FROM stored_datasets)
 ORDER BY dataset, property;

@@ -28,7 +28,7 @@ from featurestore.tables.log import (
     read_entry,
     timeline,
 )
-from featurestore.tables.schema import KINDS, SCHEMAS
+from featurestore.tables.schema import GROWN, KINDS, SCHEMAS, widest
 
 _text, _count, _number = pa.string(), pa.int64(), pa.int64()
 _SHARDS = pa.schema(
@@ -59,7 +59,10 @@ _LOG = pa.schema(
     }
 )
 _EXTRACTIONS = pa.schema({"extraction_id": _text, "provenance": _text, "environments": pa.list_(_text)})
-_GROWN = {"stored_runs", "stored_datasets"}  # tables with shards that were written before a column was added
+_GROWN = {
+    "stored_runs",
+    *(f"stored_{kind}" for kind in GROWN),
+}  # tables with shards that were written before a column was added
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",  # a query sees tables, not our variables
     "autoinstall_known_extensions": "false",  # nor does an address in it make DuckDB fetch anything
@@ -210,9 +213,9 @@ def connect(
     if filesystem is not None:
         connection.register_filesystem(filesystem)
     connection.execute("SET TimeZone = 'UTC'")  # what is printed must not depend on the machine
-    for kind, schema in SCHEMAS.items():
+    for kind in SCHEMAS:
         paths = [located(path) for table in tables if table.kind == kind for path in table.snapshot.paths]
-        _register_shards(connection, f"stored_{kind}", paths, schema)
+        _register_shards(connection, f"stored_{kind}", paths, widest(kind))
     for source in sources:
         paths = [
             located(path)

@@ -19,7 +19,7 @@ from featurestore.tables import log
 from featurestore.tables.checkpoints import checkpoint_numbers, checkpoint_path, read_checkpoint
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import LOG, Log, Shard
-from featurestore.tables.schema import KINDS, SCHEMAS, features_schema
+from featurestore.tables.schema import GROWN, KINDS, SCHEMAS, features_schema, widest
 from featurestore.tables.shards import TARGET_ROWS
 from featurestore.tables.storage import LOCAL, age
 from featurestore.tables.writer import AGE, TableWriter
@@ -65,11 +65,20 @@ def tables_of(root: str | Path, kinds: Iterable[str] = KINDS) -> list[tuple[str,
 def schema_of(kind: str, folder: Path) -> pa.Schema:
     """Return the columns of a table; those of vectors are its source model's own, and stand in its shards."""
     if kind in SCHEMAS:
-        return SCHEMAS[kind]
+        return widest(kind) if kind in GROWN and _has_grown(kind, folder) else SCHEMAS[kind]
     for path in log.snapshot(folder).paths:
         with suppress(OSError, pa.ArrowException):  # a damaged one says nothing, another one may
             return pq.read_schema(path).remove_metadata()
     return features_schema((), ())
+
+
+def _has_grown(kind: str, folder: Path) -> bool:
+    """Tell whether a shard of a table has the columns that few tables need; a damaged one does not say."""
+    for path in log.snapshot(folder).paths:
+        with suppress(OSError, pa.ArrowInvalid):
+            if set(pq.read_schema(path).names) == set(widest(kind).names):
+                return True
+    return False
 
 
 def verify(root: str | Path, kinds: Iterable[str] = KINDS, older_than: float = AGE) -> Verified:

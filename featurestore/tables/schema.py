@@ -58,13 +58,7 @@ DATASETS = _schema(  # what the card said when the dataset was ingested; one row
         "properties",
         pa.list_(pa.struct(dict.fromkeys(("name", "unit", "description", "origin", "paper_name"), _text))),
     ),
-    optional=(
-        pa.field("version", _text),
-        pa.field("doi", _text),
-        pa.field("caution", _text),
-        # Added later, and written only where a card says something of it: property → "log", as JSON.
-        pa.field("scales", _text),
-    ),
+    optional=(pa.field("version", _text), pa.field("doi", _text), pa.field("caution", _text)),
 )
 PUBLISHED = _schema(  # splits that came with a dataset
     pa.field("dataset", _text),
@@ -132,6 +126,8 @@ RUNS = pa.schema(
         pa.field(
             "choice", _text
         ),  # what its error is compared by (cv or validation), and whether it was refitted
+        pa.field("train_log_loss", _float),  # of a property of classes, in place of the MAEs
+        pa.field("val_log_loss", _float),
     ]
 )
 PREDICTIONS = _schema(
@@ -216,6 +212,37 @@ SCHEMAS: dict[str, pa.Schema] = {
     "looks": LOOKS,
     "duplicates": DUPLICATES,
 }
+
+# Kinds with columns that are written only in tables where some row has one; a table without keeps its bytes.
+GROWN: dict[str, pa.Schema] = {
+    "datasets": DATASETS.append(
+        pa.field("scales", _text)  # JSON: property → "log", or the labels of its classes by their codes
+    ),
+    "predictions": PREDICTIONS.append(
+        pa.field("label", _text)  # the class that `prediction` is the probability of
+    ),
+    "scores": pa.schema(
+        [
+            *SCORES,
+            pa.field("balanced_accuracy", _float),
+            pa.field("balanced_accuracy_low", _float),
+            pa.field("balanced_accuracy_high", _float),
+            pa.field("accuracy", _float),
+            pa.field("roc_auc", _float),
+            pa.field("log_loss", _float),
+            pa.field("calibration_error", _float),
+            pa.field(
+                "calibration", _text
+            ),  # JSON: [mean probability, share that was right, rows] of each bin
+        ]
+    ),
+}
+
+
+def widest(kind: str) -> pa.Schema:
+    """Return all columns that tables of a kind may have."""
+    return GROWN.get(kind, SCHEMAS[kind])
+
 
 # Every kind of table; the columns of `features` are each source model's own.
 KINDS = (*SCHEMAS, "features")

@@ -276,3 +276,49 @@ def test_a_dataset_without_logarithms_keeps_the_bytes_of_its_card(project):
         name: featurestore.open(here).facts(name).properties["gap"].transform for name in ("mine", "other")
     }
     assert scales == {"mine": None, "other": "log"}
+
+
+def test_a_property_of_classes(project):
+    here, data = project
+    (data / "id_prop.csv").write_text("file,kind,gap\nc0,metal,0\nc1,na,1\nc2,insulator,>5\n")
+    words = ("--property", "kind", "--unit", "class", "--property", "gap", "--unit", "eV")
+    text = call("ingest", data, "--name", "mine", *words)
+    assert "kind: classes insulator, metal" in text
+    card = yaml.safe_load((here / "etl/datasets/mine.yaml").read_text())
+    assert card["properties"]["kind"]["classes"] == ["insulator", "metal"]
+    store = featurestore.open("store")
+    found = store.sql(
+        "SELECT entry_id, value, unit FROM targets WHERE property = 'kind' ORDER BY ALL"
+    ).fetchall()
+    assert found == [("c0", 1.0, "class"), ("c2", 0.0, "class")]
+    assert store.facts("mine").properties["kind"].classes == ("insulator", "metal")
+    query = "SELECT property, classes FROM properties ORDER BY property"
+    assert store.sql(query).fetchall() == [("gap", None), ("kind", ["insulator", "metal"])]
+    (facts,) = data_report("store", ["mine"])
+    assert "kind: 1 insulator, 1 metal" in facts.notes
+    # a label that the card does not know ends it, naming the record
+    (data / "id_prop.csv").write_text("file,kind,gap\nc0,metal,0\nc1,metall,1\n")
+    with pytest.raises(StrataError, match=r"record 1 \(c1\).*'metall' is none of the card's classes \(ins"):
+        call("ingest", "mine")
+
+
+def test_a_class_has_two_labels_at_least(project):
+    _, data = project
+    (data / "id_prop.csv").write_text("file,kind\nc0,metal\nc1,metal\n")
+    with pytest.raises(StrataError, match=r"column 'kind': 1 different labels; a class has 2 to 100"):
+        write_card(data, "mine", ["kind"], ["class"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"unit": "class"}, "classes are listed where the unit is class"),
+        ({"unit": "eV", "classes": ["a", "b"]}, "classes are listed where the unit is class"),
+        ({"unit": "class", "classes": ["a", "a"]}, "two or more different labels"),
+        ({"unit": "class", "classes": ["a", "b"], "transform": "log"}, "neither formula nor transform"),
+    ],
+)
+def test_cards_that_say_classes_in_part(changes, words):
+    facts = {"column": "x", "description": "d", "origin": "measured", **changes}
+    with pytest.raises(ValueError, match=words):
+        cards.Property.model_validate(facts)

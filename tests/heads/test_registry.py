@@ -149,6 +149,7 @@ def test_built_in_heads_are_the_modules_that_name_one():
     assert built_in() == {
         "forest": "heads.forest.Forest",
         "lightgbm": "heads.lightgbm.LightGBM",
+        "logistic": "heads.logistic.Logistic",
         "mean": "heads.mean.Mean",
         "nn17": "heads.nn17.NN17",
         "ridge": "heads.ridge.Ridge",

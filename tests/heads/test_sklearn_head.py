@@ -85,7 +85,7 @@ def test_steps_are_named_and_draws_are_seeded():
         ({"class": "sklearn.svm.SVM"}, "heads.mine: unknown estimator 'SVM' in sklearn.svm.*did you mean"),
         ({"class": "sklearn.smv.SVR"}, "unknown module of scikit-learn 'smv'.*did you mean 'svm'"),
         ({"class": "sklearn.svm.SVR", "c": 1}, "unknown setting 'c' in sklearn.svm.SVR"),
-        ({"class": "sklearn.svm.SVC"}, "sklearn.svm.SVC is no regressor"),
+        ({"class": "sklearn.cluster.KMeans"}, "sklearn.cluster.KMeans is no regressor and no classifier"),
         ({"class": "sklearn.preprocessing.StandardScaler"}, "is no regressor"),
         ({"class": "sklearn.utils._testing.os.system"}, "is not the import path of an estimator"),
         ({"class": "sklearn.datasets.fetch_openml"}, "unknown estimator 'fetch_openml'"),
@@ -94,7 +94,7 @@ def test_steps_are_named_and_draws_are_seeded():
         ({"class": "sklearn.svm.SVR", "C": {1, 2}}, "settings must be JSON values"),
     ],
 )
-def test_a_name_reaches_nothing_but_public_regressors(section, message):
+def test_a_name_reaches_nothing_but_public_estimators(section, message):
     with pytest.raises(StrataError, match=message):
         resolve("mine", {"mine": section})
 

@@ -81,6 +81,10 @@ def read(store: FeatureStore, dataset: str, names: Sequence[str], split: SplitKe
     for name in names:
         if name not in units:
             raise unknown("property", name, units, dataset)
+        if store.facts(dataset).properties[name].classes:
+            raise StrataError(
+                f"{dataset}/{name} is a property of classes, and these networks predict numbers; leave it out"
+            )
     if len(set(names)) < len(names):
         raise StrataError(f"{dataset}: a property is named twice: {', '.join(names)}")
     found = {name: _one(store, dataset, name, split) for name in names}

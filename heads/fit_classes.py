@@ -1,0 +1,86 @@
+"""Heads fitted to classes: probabilities of every label for every entry, compared by log loss."""
+
+import math
+import time
+
+import numpy as np
+import pyarrow as pa
+from sklearn.metrics import log_loss
+
+from core.atomic import whole_folder
+from core.errors import StrataError
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.writer import TableWriter
+from heads.plan import Data, Job
+from heads.rows import row_of
+from heads.summary import Run
+
+
+def fit_classes(
+    job: Job, data: Data, run_id: str, *, layout: StoreLayout, runs: TableWriter, predictions: TableWriter
+) -> Run:
+    """Fit one head to the training part, save it, and give its probabilities and its run to be committed.
+
+    The targets are codes, places in `job.classes`. Raises `NotApplicable` where the head has nothing to say.
+    """
+    vectors, count = job.spec.cls.needs_vectors, len(job.classes)
+    (X, y), (X_val, y_val) = data.part("train", vectors), data.part("val", vectors)
+    X_test = data.test.X if vectors else np.zeros((len(data.test), 1))
+    started = time.perf_counter()
+    head = job.spec.make().fit(X, y, X_val, y_val)
+    give = getattr(head, "predict_proba", None)
+    if give is None:
+        raise StrataError(f"{job.spec.name} says that it predicts classes, and has no predict_proba")
+    values = {"train": give(X, count), "val": give(X_val, count)}
+    seconds = time.perf_counter() - started
+    values["test"] = give(X_test, count) if len(X_test) else np.empty((0, count))
+    run = Run(
+        run_id=run_id,
+        property=job.target,
+        unit=data.known.unit,
+        head=job.spec.name,
+        label=job.spec.label,
+        feature_set=job.feature_set if vectors else None,
+        source_model=data.known.source_model if vectors else None,
+        split=job.split,
+        n_train=len(y),
+        n_val=len(y_val),
+        n_test=len(data.test),
+        train_mae=math.nan,
+        val_mae=math.nan,
+        fit_seconds=seconds,
+        is_new=True,
+        train_log_loss=_loss(y, values["train"]),
+        val_log_loss=_loss(y_val, values["val"]),
+    )
+    with whole_folder(layout.models(job.dataset) / run_id) as folder:
+        head.save(folder)
+    part = np.asarray(data.known.part)
+    ids = {"train": data.known.entry_ids[part == "train"], "val": data.known.entry_ids[part == "val"]}
+    ids["test"] = data.test.entry_ids
+    tables = [_rows(job, run_id, name, ids[name], values[name], predictions.schema) for name in values]
+    predictions.commit(run_id, pa.concat_tables(tables).combine_chunks())
+    runs.commit(run_id, row_of(job, data, run, layout))
+    return run
+
+
+def _loss(codes: np.ndarray, chances: np.ndarray) -> float:
+    return float(log_loss(codes.astype(int), chances, labels=range(chances.shape[1])))
+
+
+def _rows(
+    job: Job, run_id: str, part: str, ids: np.ndarray, chances: np.ndarray, schema: pa.Schema
+) -> pa.Table:
+    """Return a row for each entry and class: its probability (n, classes)."""
+    count = len(job.classes)
+    n = len(ids) * count
+    columns = {
+        "run_id": [run_id] * n,
+        "dataset": [job.dataset] * n,
+        "property": [job.target] * n,
+        "entry_id": np.repeat(ids, count).astype(object),
+        "part": [part] * n,
+        "prediction": chances.ravel(),
+        "label": list(job.classes) * len(ids),
+    }
+    return pa.Table.from_pydict(columns, schema=schema)
