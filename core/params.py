@@ -54,6 +54,16 @@ class Extract(Section):
         return self.source_models[0]
 
 
+class Columns(Section):
+    """A table of a user's own columns, that joins feature sets under its name in the section `columns`."""
+
+    table: str = Field(description="path of a .csv with a header or a .parquet")
+    dataset: str = Field(description="whose entries or structures the rows are of")
+    by: Literal["entry", "structure"] = Field("entry", description="what the ids are: entry_id, structure_id")
+    id_column: str | None = Field(None, description="where the ids stand; none: the first column")
+    columns: tuple[str, ...] = Field((), description="which ones; none named: all but the ids")
+
+
 class Split(Section):
     """Which train, validation and test parts are drawn."""
 
@@ -153,6 +163,7 @@ class Params(Section):
     datasets: tuple[str, ...] = ("ase_elements", "ase_g2", "emt_alloys")
     ingest: Ingest = Ingest()
     extract: Extract = Extract()
+    columns: dict[str, Columns] = Field(default_factory=dict, description="name → a table of one's own")
     split: Split = Split()
     fit: Fit = Fit()
     heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings of each head")

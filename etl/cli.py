@@ -168,6 +168,24 @@ def _show_plan(console: "Console", params: "Params", source_models: list[str] | 
     )
 
 
+@app.command()
+def columns(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names in the section columns; by default all of them.")
+    ] = None,
+) -> None:
+    """Read tables of your own columns into the store, as vectors beside those of the networks."""
+    from rich.console import Console
+
+    from core.params import load
+    from etl.columns import keep_columns as run
+
+    console = Console(soft_wrap=True)
+    params = load()
+    for name in names or params.columns:
+        console.print(str(run(name, params, Path("store"))), highlight=False, markup=False)
+
+
 store = typer.Typer(no_args_is_help=True)
 app.add_typer(store, name="store")
 STORE = typer.Option("--store", help="The store's folder.")

@@ -145,10 +145,11 @@ def describe(writer: TableWriter, backbone: Backbone, facts: Mapping[str, str], 
         "checkpoints": [checkpoint._asdict() for checkpoint in backbone.checkpoints],
         "provenance": json.dumps(stable, sort_keys=True),
     }
-    _keep(writer, row)
+    keep_description(writer, row)
 
 
-def _keep(writer: TableWriter, row: Mapping[str, Any]) -> None:
+def keep_description(writer: TableWriter, row: Mapping[str, Any]) -> None:
+    """Let a table `extractions` hold this one row."""
     key = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
     writer.replace({key: Chunk(pa.Table.from_pylist([row], schema=EXTRACTIONS))})
 
@@ -162,7 +163,7 @@ def _withdraw_other_defaults(layout: StoreLayout, source_model: str) -> None:
             (row,) = read_columns(path, EXTRACTIONS.names).to_pylist()
             if row["is_default"]:
                 with TableWriter(folder, EXTRACTIONS, "extract") as writer:
-                    _keep(writer, row | {"is_default": False})
+                    keep_description(writer, row | {"is_default": False})
 
 
 def _results(

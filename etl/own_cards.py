@@ -13,6 +13,7 @@ from core.errors import StrataError, check_name, unknown
 from core.params import PARAMS_FILE, load
 from etl.cards import CLASS_UNIT, DatasetCard, list_cards, own_folder
 from etl.providers import folder
+from featurestore.columns import NULL_TOKENS
 
 _DATASETS = re.compile(r"^datasets:[ \t]*\[(?P<names>[^\]\n#]*)\]", re.MULTILINE)
 
@@ -72,7 +73,7 @@ def write_card(
         "provider": "folder",
         "path": _portable(path),
         "material_class": material_class,
-        "null_tokens": list(folder.NULL_TOKENS),
+        "null_tokens": list(NULL_TOKENS),
         "text_numbers": True,
         "properties": chosen,
         "licence": "not stated",

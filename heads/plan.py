@@ -101,6 +101,8 @@ def jobs_of(
     feature_sets = {}
     for text in params.fit.feature_sets:
         found = wanted(store, text, params.extract)
+        if not all(store.sources[source].covers(dataset) for source in found.sources):
+            continue  # another dataset's own columns
         feature_sets[found.blocks] = found  # what is asked for twice in other words is fitted once
     for name in names:
         if name not in known:
@@ -156,6 +158,8 @@ def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureS
         )
     found = store.feature_set(feature_set, settings.default)
     for source in found.sources:
+        if store.sources[source].is_columns:
+            continue
         tf32 = store.sources[source].provenance.get("tf32", "false") == "true"
         if tf32 != settings.tf32:
             raise StrataError(

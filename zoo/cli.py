@@ -173,6 +173,9 @@ def predict(
     files: list[Path] = typer.Argument(help="Structures: CIF, POSCAR or (extended) XYZ."),
     dataset: str = typer.Option(..., help="The dataset whose model is used: strata info."),
     prop: str = typer.Option(..., "--property", help="The property to predict."),
+    columns: Path | None = typer.Option(
+        None, help="A table of the structures' own columns, for a model that reads some."
+    ),
     store: Path = STORE,
 ) -> None:
     """Predict a property of your own structures with the head that was chosen for it."""
@@ -182,7 +185,7 @@ def predict(
     from featurestore.query.store import open_store
     from zoo.predict import predict as run
 
-    model, found = run(files, dataset, prop, load(), store)
+    model, found = run(files, dataset, prop, load(), store, columns)
     answered = [p for p in found if p.error is None]
     if answered:
         unit = model.unit

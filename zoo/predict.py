@@ -1,8 +1,9 @@
 """Values for new structures: files in, the chosen model's predictions with their unit out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,8 @@ from core.params import Params
 from core.structure import InvalidStructure, Structure
 from core.structure_files import read_structures
 from core.validation import validate
+from featurestore.columns import OwnColumns, read_own_columns
+from featurestore.query.sources import Source
 from featurestore.query.store import FeatureStore, open_store
 from heads.averaging import combined
 from heads.classifier import Classifier
@@ -23,6 +26,7 @@ from zoo.hub import load_card
 from zoo.training.trained import TrainedModel
 
 Values = tuple[np.ndarray, list[str | None]]  # (n,), and why a structure has none
+ValuesOf = Callable[[Sequence[Structure], Sequence[str]], Values]  # of structures and their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +142,18 @@ def predict(
     property: str,  # noqa: A002 - the word of the tables
     params: Params,
     store_root: str | Path = "store",
+    columns: str | Path | None = None,
 ) -> tuple[ChosenModel, list[Prediction]]:
     """Predict a property of every structure in `files` (CIF, POSCAR, XYZ), in order.
 
-    A file or structure that cannot be used is a `Prediction` with its error, and the others go on.
-    Raises `StrataError` for an unknown target, or one without a chosen model.
+    columns: a table of the structures' own columns, for a model that reads some; its ids are the structures'
+    names. A file or structure that cannot be used is a `Prediction` with its error, and the others go on.
+    Raises `StrataError` for an unknown target, one without a chosen model, and where the table is missing.
     """
     store = open_store(store_root)
     model = chosen_model(store, dataset, property, params.split.schemes)
     classes = store.facts(dataset).properties[property].classes
-    value_of = _values_of(model, store, params, len(classes))
+    value_of = _values_of(model, store, params, len(classes), None if columns is None else Path(columns))
     found: list[Prediction] = []
     structures: list[Structure] = []
     places: list[int] = []  # of each structure in `found`
@@ -159,7 +165,7 @@ def predict(
             formula = structure.formula if structure is not None else ""
             found.append(Prediction(str(file), name, formula, None, error))
     if structures:
-        values, errors = value_of(structures)
+        values, errors = value_of(structures, [found[place].name for place in places])
         for i, place in enumerate(places):
             found[place] = replace(found[place], error=errors[i])
             if errors[i] is None and classes:
@@ -172,27 +178,32 @@ def predict(
 
 
 def _values_of(
-    model: ChosenModel, store: FeatureStore, params: Params, classes: int = 0
-) -> Callable[[Sequence[Structure]], Values]:
+    model: ChosenModel, store: FeatureStore, params: Params, classes: int, columns: Path | None
+) -> ValuesOf:
     """Load the model at once, and return what predicts (n,) values and says why one has none.
 
     Of a property of classes the values are probabilities (n, classes).
     """
     if model.method == METHOD:
-        return _values_of_members(model, store, params)
+        return _values_of_members(model, store, params, columns)
     if model.method != "features":
         network = TrainedModel.load(model.folder)
         column = network.names.index(model.property)
 
-        def by_network(structures: Sequence[Structure]) -> Values:
+        def by_network(structures: Sequence[Structure], _: Sequence[str]) -> Values:
             values, errors = network(structures)
             return values[:, column], [_why(errors.get(i)) for i in range(len(structures))]
 
         return by_network
     head = load_model(model, params)
+    own = {
+        source: _own(store.sources[source], model, columns)
+        for source in model.source_model.split("+")
+        if source in store.sources and store.sources[source].is_columns
+    }
 
-    def by_head(structures: Sequence[Structure]) -> Values:
-        vectors, errors = _embed(structures, model, store, params)
+    def by_head(structures: Sequence[Structure], names: Sequence[str]) -> Values:
+        vectors, errors = _embed(structures, model, store, params, names, own)
         usable = [i for i, error in enumerate(errors) if error is None]
         values = np.full((len(structures), classes) if classes else len(structures), np.nan)
         if usable and classes:
@@ -204,9 +215,20 @@ def _values_of(
     return by_head
 
 
+def _own(source: Source, model: ChosenModel, columns: Path | None) -> OwnColumns:
+    """Read the columns that a model learned from for new structures."""
+    if columns is None:
+        raise StrataError(
+            f"the model of {model.dataset}/{model.property} reads the columns {', '.join(source.columns)} of "
+            f"{source.name} beside the structures: give a table of them, one row per structure, its name in "
+            "the first column, by --columns FILE"
+        )
+    return read_own_columns(columns, source.columns)
+
+
 def _values_of_members(
-    model: ChosenModel, store: FeatureStore, params: Params
-) -> Callable[[Sequence[Structure]], Values]:
+    model: ChosenModel, store: FeatureStore, params: Params, columns: Path | None
+) -> ValuesOf:
     """Load a committee's members; one that has no value for a structure is left out of its mean."""
     members = []
     for member in members_of(model.folder):
@@ -216,10 +238,10 @@ def _values_of_members(
                 f"run {member.run_id}, a member of the committee of {model.dataset}/{model.property}, is not "
                 f"in the store; run strata fit {model.dataset} again"
             )
-        members.append((member.weight, _values_of(found[0], store, params)))
+        members.append((member.weight, _values_of(found[0], store, params, 0, columns)))
 
-    def by_members(structures: Sequence[Structure]) -> Values:
-        each = [value_of(structures) for _, value_of in members]
+    def by_members(structures: Sequence[Structure], names: Sequence[str]) -> Values:
+        each = [value_of(structures, names) for _, value_of in members]
         table = np.column_stack(
             [[np.nan if e else v for v, e in zip(v_, e_, strict=True)] for v_, e_ in each]
         )
@@ -259,9 +281,17 @@ def _read(file: str | Path, params: Params) -> list[tuple[str, Structure | None,
 
 
 def _embed(
-    structures: Sequence[Structure], model: ChosenModel, store: FeatureStore, params: Params
+    structures: Sequence[Structure],
+    model: ChosenModel,
+    store: FeatureStore,
+    params: Params,
+    names: Sequence[str] = (),
+    own: Mapping[str, OwnColumns] = MappingProxyType({}),
 ) -> tuple[np.ndarray, list[str | None]]:
-    """Return the vectors (n, d) that the head reads, and why a row has none."""
+    """Return the vectors (n, d) that the head reads, and why a row has none.
+
+    own: the rows of the tables of a user's own columns among its sources, under the structures' `names`.
+    """
     extractions = dict(zip(model.source_model.split("+"), str(model.extraction_id).split("+"), strict=True))
     default = next(iter(extractions))
     name = model.feature_set if len(extractions) > 1 else f"{default}/{model.feature_set}"
@@ -269,16 +299,39 @@ def _embed(
     vectors = np.full((len(structures), asked.width), np.nan, np.float32)
     errors: list[str | None] = [None] * len(structures)
     for source, learned_from in extractions.items():
-        found = extraction_id(load_card(source), params.extract.tf32)
+        is_own = source in own
+        found = (
+            store.sources[source].extraction_id
+            if is_own
+            else extraction_id(load_card(source), params.extract.tf32)
+        )
         if found != learned_from:
             raise StrataError(
                 f"the head of {model.dataset}/{model.property} learned from extraction {learned_from}; "
                 f"{source} with the present settings gives {found}: run dvc repro, then predict again"
             )
         blocks = asked.of(source)
+        if is_own:
+            for i, why in _fill(vectors[:, blocks[0].start : blocks[0].stop], own[source], names).items():
+                errors[i] = errors[i] or why
+            continue
         extracted = make_engine(source, params.extract)(structures, [block.checkpoint for block in blocks])
         for block in blocks:
             vectors[:, block.start : block.stop] = extracted.vectors[block.checkpoint]
         for i, error in extracted.errors.items():
             errors[i] = errors[i] or _why(error)
     return vectors, errors
+
+
+def _fill(out: np.ndarray, own: OwnColumns, names: Sequence[str]) -> dict[int, str]:
+    """Write the rows of a user's own columns into `out` (n, d); return why a structure has none."""
+    errors = {}
+    for i, name in enumerate(names):
+        at = own.place.get(name)
+        if at is None:
+            errors[i] = f"no_columns: {name} has no row in the table of columns"
+        elif lacks := own.lacking(at):
+            errors[i] = f"missing_value: {name} has no {', '.join(lacks)} in the table of columns"
+        else:
+            out[i] = own.values[at]
+    return errors

@@ -17,10 +17,10 @@ from core.structure_files import read_structures
 from etl.cards import DatasetCard
 from etl.limits import is_limit, label_of
 from etl.providers import Record, needs_file
+from featurestore.columns import NULL_TOKENS
 
 MOST_CLASSES = 100
 TABLE = "id_prop.csv"  # as alignn and cgcnn have it
-NULL_TOKENS = ("", "na", "NA", "N/A", "nan", "NaN", "None", "null")  # missing values in a user's own table
 COMPOSITION_NAMES = ("formula", "composition")  # in capitals, too
 ID_NAMES = ("id", "entry_id", "material_id", "jid", "mp_id", "name", "index")
 _SUFFIXES = ("", ".cif", ".vasp", ".poscar", ".xyz", ".extxyz", ".pdb")

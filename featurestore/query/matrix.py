@@ -208,5 +208,5 @@ def not_extracted(absent: pa.Array, source: str, extraction: str) -> StrataError
     """Build the error for structures without vectors."""
     return StrataError(
         f"{len(absent):,} structures have no vectors by {source} under extraction {extraction} (first: "
-        f"{absent[0]}); run: strata extract {source}"
+        f"{absent[0]}); run: strata extract {source}, or strata columns {source} for a table of your own"
     )

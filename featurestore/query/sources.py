@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from core.errors import StrataError
+from featurestore.columns import BACKBONE
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot
 from featurestore.tables.schema import EXTRACTIONS, Checkpoint, features_schema
@@ -24,6 +25,20 @@ class Source:
     counts: tuple[str, ...]
     checkpoints: tuple[Checkpoint, ...]
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_columns(self) -> bool:
+        """Tell whether it is a table of a user's own columns, and no network."""
+        return self.backbone == BACKBONE
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of a user's own columns, in the order of the vector; () for a network."""
+        return tuple(self.provenance["columns"].split(",")) if self.is_columns else ()
+
+    def covers(self, dataset: str) -> bool:
+        """Tell whether a dataset's structures may have vectors; a table of columns is of one dataset."""
+        return not self.is_columns or self.provenance["dataset"] == dataset
 
     @property
     def schema(self) -> pa.Schema:

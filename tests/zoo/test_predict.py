@@ -60,7 +60,7 @@ def files(tmp_path):
 def vectors(monkeypatch):
     """Stand in for the network: a structure's vector says how many atoms it has; ten are too many."""
 
-    def embed(structures, model, store, params):
+    def embed(structures, model, store, params, names, own):
         errors = [None if s.n_atoms < 10 else "too_large: ten atoms" for s in structures]
         return np.array([np.full(768, s.n_atoms, np.float32) for s in structures]), errors
 
@@ -205,19 +205,19 @@ def test_a_committee_gives_the_mean_of_its_members(tmp_path, files):
     (made, *_) = [run for run in report.runs if run.head == "committee"]
     (committee,) = module._models(store, "run_id = ?", [made.run_id])
     members = members_of(committee.folder)
-    value_of = module._values_of(committee, store, params)
+    value_of = module._values_of(committee, store, params, 0, None)
     structures = [structure for file in files for _, structure, _ in module._read(file, params)]
-    values, errors = value_of(structures)
+    values, errors = value_of(structures, ["", "", ""])
     assert errors == [None] * 3
     each = [
         member.weight
-        * module._values_of(*module._models(store, "run_id = ?", [member.run_id]), store, params)(structures)[
-            0
-        ]
+        * module._values_of(*module._models(store, "run_id = ?", [member.run_id]), store, params, 0, None)(
+            structures, ["", "", ""]
+        )[0]
         for member in members
     ]
     np.testing.assert_allclose(values, np.sum(each, axis=0))
     crowd = Structure(np.eye(3) * 20, np.full(12, 14), np.arange(36).reshape(12, 3) / 36)
-    values, errors = value_of([structures[0], crowd])
+    values, errors = value_of([structures[0], crowd], ["", ""])
     assert np.isfinite(values[0])
     assert errors == [None, "too_large: ten atoms"]

@@ -8,6 +8,7 @@ from core.errors import StrataError
 from core.params import Ingest
 from etl.cards import DatasetCard
 from etl.providers import folder
+from featurestore.columns import NULL_TOKENS
 from tests.published import crystal
 
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
@@ -27,7 +28,7 @@ def card(*columns, **changes):
         "provider": "folder",
         "path": "here",
         "material_class": "3D",
-        "null_tokens": list(folder.NULL_TOKENS),
+        "null_tokens": list(NULL_TOKENS),
         "text_numbers": True,
         "properties": {
             f"p{i}": {"column": column, "unit": "eV", "description": "d", "origin": "measured"}
