@@ -5,6 +5,7 @@ Each room brings its own commands in `<room>.cli.app`. From Python, `strata.open
 used.
 """
 
+import errno
 import signal
 import sys
 from copy import copy
@@ -31,6 +32,7 @@ ROOMS = {
     "zoo": "Networks and predictions",
     "evaluation": "Scores, experiments and reports",
 }
+_NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 _API = {"open": "featurestore", "embed": "zoo.embed"}
 
 
@@ -94,12 +96,26 @@ def _copy(group: "typer.Typer") -> "typer.Typer":
 
 
 def main() -> None:
-    """Run the command line; ends with 2 on a `StrataError`, 130 on Ctrl-C and 143 on SIGTERM."""
+    """Run the command line; ends with 2 on a `StrataError`, 130 on Ctrl-C and 143 on SIGTERM.
+
+    A full or read-only disk, wherever it is met, is one paragraph and ends with 2 too.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         command()()
     except StrataError as error:
         _complain(error)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _NO_ROOM_OR_RIGHT:
+            raise
+        where = error.filename or "a file that was being written"
+        _complain(
+            StrataError(
+                f"{where}: {error.strerror}. What was committed before is kept: make room, or get the right "
+                "to write there, and run the same command again"
+            )
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, version, errors and signals."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -79,6 +80,30 @@ def test_bad_params_end_with_2_and_one_paragraph(tmp_path):
     assert "did you mean 'source_models'" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_full_or_read_only_disk_ends_with_2_and_one_paragraph(monkeypatch, capsys, code):
+    def fail():
+        raise OSError(code, os.strerror(code), "report/index.html")
+
+    monkeypatch.setattr(strata, "command", lambda: fail)
+    with pytest.raises(SystemExit) as ended:
+        strata.main()
+    assert ended.value.code == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith(
+        f"Error: report/index.html: {os.strerror(code)}. What was committed before is kept"
+    )
+
+
+def test_another_error_of_the_system_is_not_hidden(monkeypatch):
+    def fail():
+        raise OSError(errno.EBADF, "a mistake of ours")
+
+    monkeypatch.setattr(strata, "command", lambda: fail)
+    with pytest.raises(OSError, match="a mistake of ours"):
+        strata.main()
 
 
 def test_unknown_command_is_a_usage_error():

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import weakref
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,8 +46,9 @@ class WriterLock:
                 self._handle = handle
             else:
                 os.close(handle)
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, _holder(self.operation), 0)
+        with suppress(OSError):  # on a full disk; what the file says is for people only
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, _holder(self.operation), 0)
         _held.add(self)
 
     def _open(self, path: Path) -> int:
