@@ -14,6 +14,7 @@ import pytest
 import featurestore
 from core.errors import StrataError
 from featurestore import Reject, StoreLayout
+from featurestore.tables.log import history
 from heads import NotApplicable, Ridge, load_head
 from heads.fit import fit
 from heads.registry import HeadSpec
@@ -45,6 +46,16 @@ def test_runs_hold_every_number(store_root, ask):
         assert json.loads(row.settings) == ({} if base else {"alphas": [1.0, 10.0]})
         assert {"python", "numpy", "scikit-learn"} <= json.loads(row.versions).keys()
         assert row.fit_seconds >= 0
+
+
+def test_all_of_its_runs_are_one_commit_of_two_tables(store_root, ask):
+    fit("alpha", ask("mean", "ridge"), store_root)
+    layout = StoreLayout(store_root)
+    (runs,), (predictions,) = history(layout.runs("alpha")), history(layout.predictions("alpha"))
+    assert runs.transaction.id == predictions.transaction.id
+    assert len(runs.added) == 1
+    fit("alpha", ask("mean", "ridge"), store_root)  # nothing is new
+    assert len(history(layout.runs("alpha"))) == 1
 
 
 def test_predictions_are_of_every_entry_and_give_the_maes(store_root, ask):
