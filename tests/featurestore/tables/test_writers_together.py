@@ -5,6 +5,7 @@ import random
 import threading
 import time
 
+import pyarrow as pa
 import pytest
 
 from core.errors import StrataError
@@ -12,6 +13,7 @@ from featurestore.tables import maintenance
 from featurestore.tables.log import history, snapshot
 from featurestore.tables.schema import ENTRIES
 from featurestore.tables.storage import Local
+from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS, chunk
 
@@ -54,6 +56,46 @@ def test_a_joined_shard_does_not_bring_back_what_was_dropped_meanwhile(folder):
         one.join(10 * ROWS)
     assert set(snapshot(folder).by_key) == {"0", "3"}
     assert snapshot(folder).rows == 2 * ROWS
+
+
+ONCE = ("entry_id", "extraction_id")
+
+
+def part(numbers):
+    """Entries of these numbers."""
+    rows = [{"dataset": "x", "entry_id": str(n), "structure_id": str(n), "position": n} for n in numbers]
+    return pa.Table.from_pylist(rows, ENTRIES)
+
+
+def names(folder):
+    """The ids of all rows and rejects, with the extraction that their shard is of."""
+    rows = []
+    for shard in snapshot(folder).shards:
+        ids = read_columns(folder / shard.path, ["entry_id"])["entry_id"].to_pylist()
+        ids += [f"reject {reject.entry_id}" for reject in shard.rejects]
+        rows += [(shard.provenance["extraction_id"], name) for name in ids]
+    return sorted(rows)
+
+
+def test_what_another_writer_added_under_another_key_is_left_out(folder):
+    a, b = {"extraction_id": "a"}, {"extraction_id": "b"}
+    with (
+        TableWriter(folder, ENTRIES, "one", once=ONCE) as one,
+        TableWriter(folder, ENTRIES, "two", once=ONCE) as two,
+    ):
+        assert one.commit("k1", part([1, 2, 3]), [("8", "large", "")], a)
+        assert two.commit("k2", part([3, 4]), [("8", "large", ""), ("9", "large", "")], a)
+        assert two.commit("k3", part([1, 2]), provenance=b)  # of another extraction: nothing in common
+        assert not two.commit("k4", part([1, 2]), provenance=a)
+        two.join(10)
+        assert not one.commit("k5", part([4]), [("9", "large", "")], a)  # which lies in a joined shard now
+        assert one.commit("k6", part([4, 5]), provenance=a)
+    assert names(folder) == [
+        *(("a", str(n)) for n in range(1, 6)),
+        *(("a", f"reject {n}") for n in (8, 9)),
+        *(("b", str(n)) for n in (1, 2)),
+    ]
+    assert not maintenance.verify(folder.parents[1]).damages
 
 
 def test_eight_processes_write_what_one_would(folder, start, assert_sound):
