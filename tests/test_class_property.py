@@ -146,6 +146,8 @@ def test_the_page_shows_classes_apart_with_their_reliability(made):
     assert (target.classes, target.figures["balanced_accuracy"].n) == (tuple(LABELS), 2)
     assert sum(rows for _, _, rows in target.bins) == target.n
     html = render(page)
+    assert "2 properties of 1 datasets" in html
+    assert "1 more has" in html
     table = html[html.index('id="t-classes"') :]
     assert "metal, semiconductor, insulator" in table[: table.index("</table>")]
     assert "said 0." in html
