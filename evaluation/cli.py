@@ -89,7 +89,8 @@ def report(
         typer.echo(
             f"{figures}: {len(write_figures(page, figures)) // 3} figures, each as SVG, PNG and Vega-Lite"
         )
-    typer.echo(f"{out}: {len(page.targets)} scored targets, {out.stat().st_size / 1e3:.0f} kB")
+    count = len(page.targets) + len(page.classes)
+    typer.echo(f"{out}: {count} scored targets, {out.stat().st_size / 1e3:.0f} kB")
     if picture is not None:
         names = []
         for name in plot:

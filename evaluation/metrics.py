@@ -30,6 +30,7 @@ _SPREAD = (
     "base_balanced_accuracy",
     "base_log_loss",
 )
+_WITHIN = {"mae": (0.0, math.inf), "balanced_accuracy": (0.0, 1.0)}  # where their intervals are cut
 _ADDED_UP = ("n", "rows_left_out")
 _INTERVAL = ("mae_low", "mae_high", "balanced_accuracy_low", "balanced_accuracy_high")
 # Not in metrics.json: the forest's MAE over Base's, and the feature set with its source model.
@@ -201,7 +202,7 @@ def _together(
         elif any(isinstance(value, str) for value in known):
             whole[name] = most_often(values)
         else:
-            of = spread(values, n_train, n_test)
+            of = spread(values, n_train, n_test, _WITHIN.get(name, (-math.inf, math.inf)))
             whole[name] = of.mean if of else None
             if name in _SPREAD:
                 whole[f"{name}_sd"] = of.sd if of else None

@@ -3,6 +3,7 @@
 The stage `evaluate`, the page and the experiments say the same of them, by these functions.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,11 +27,17 @@ class Spread:
     n: int
 
 
-def spread(values: Iterable[float | None], n_train: float, n_test: float) -> Spread | None:
+def spread(
+    values: Iterable[float | None],
+    n_train: float,
+    n_test: float,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Spread | None:
     """Bring one number per repetition together; None where no repetition has any.
 
     n_train, n_test: rows of the parts (their means), for the interval: that of the corrected resampled
-    t-test, since the training parts of repetitions share rows.
+    t-test, since the training parts of repetitions share rows. within: what the quantity can be, where the
+    interval is cut.
 
     >>> spread([1.0, 3.0, None], n_train=80, n_test=10).sd
     1.4142135623730951
@@ -40,7 +47,9 @@ def spread(values: Iterable[float | None], n_train: float, n_test: float) -> Spr
         return None
     found = corrected_t_test(known, n_train, n_test)
     sd = float(np.std(known, ddof=1)) if found.n > 1 else None
-    return Spread(found.mean, sd, found.low, found.high, found.n)
+    ends = (found.low, found.high)
+    low, high = (None if end is None else min(max(end, within[0]), within[1]) for end in ends)
+    return Spread(found.mean, sd, low, high, found.n)
 
 
 def most_often(names: Iterable[str | None]) -> str | None:

@@ -155,7 +155,7 @@ class FitReport:
         if len(splits) > 1:
             table.add_column("split")
         for name in ("rows*", "train MAE", "val MAE", "s"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", no_wrap=True)
         before = ""
         for line in shown:
             run = line.first

@@ -12,6 +12,8 @@ from core.errors import StrataError
 from core.params import Params, parse
 from evaluation.classes import ClassScored, reliability, score_classes
 from evaluation.evaluate import current_runs, evaluate
+from evaluation.experiments.settings import Comparison
+from evaluation.experiments.workspace import Workspace
 from evaluation.report.page import gather
 from evaluation.report.report import render
 from featurestore import StoreLayout, TableWriter
@@ -146,6 +148,8 @@ def test_the_page_shows_classes_apart_with_their_reliability(made):
     assert (target.classes, target.figures["balanced_accuracy"].n) == (tuple(LABELS), 2)
     assert sum(rows for _, _, rows in target.bins) == target.n
     html = render(page)
+    assert "2 properties of 1 datasets" in html
+    assert "1 more has" in html
     table = html[html.index('id="t-classes"') :]
     assert "metal, semiconductor, insulator" in table[: table.index("</table>")]
     assert "said 0." in html
@@ -177,6 +181,14 @@ def test_networks_of_a_targets_own_refuse_classes(made):
         StrataError, match="kind is a property of classes, and these networks predict numbers"
     ):
         read_rows(store, NAME, ["kind"], report.runs[0].split)
+
+
+def test_experiments_take_numbers_alone(made, tmp_path):
+    folder, params, _, _ = made
+    root = shutil.copytree(folder / "store", tmp_path / "store")
+    assert Workspace("all", params, Comparison(), root).targets == {NAME: ("energy",)}
+    with pytest.raises(StrataError, match="kind is a property of classes, and experiments compare errors"):
+        Workspace("all", params, Comparison(targets={NAME: ("kind",)}), root)
 
 
 def test_a_table_that_was_joined_keeps_its_labels(made, tmp_path):

@@ -8,7 +8,7 @@ targets, structures, vectors and graphs are links to the main store's, and calls
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from evaluation.experiments.frames import frame_of
 from evaluation.experiments.settings import Comparison, Targets
 from evaluation.protocol import look
 from evaluation.rows import notes_of
+from featurestore.query.facts import PropertyFacts
 from featurestore.query.store import FeatureStore
 from featurestore.splits.draws import TooFewRows
 from featurestore.splits.schemes import split_dataset
@@ -112,7 +113,6 @@ class Workspace:
         """Choose among `runs` and look at the test part: one row per look (see `frames.frame_of`)."""
         store = self.store
         self.notes += notes_of(store, runs)
-        # Properties of classes have no MAE to compare: `look` passes them over.
         return frame_of(look(store, runs, self.params.evaluate, f"experiment {self.name}", within))
 
     @property
@@ -174,8 +174,25 @@ class Workspace:
 
 
 def _named(store: FeatureStore, asked: Targets) -> Targets:
-    """Write out the properties where a dataset stands for all of its own."""
-    return {dataset: tuple(names or store.properties(dataset)) for dataset, names in asked.items()}
+    """Write out the properties where a dataset stands for all of its own that are numbers.
+
+    Raises `StrataError` for a property of classes that is named: experiments compare MAEs.
+    """
+    found = {}
+    for dataset, names in asked.items():
+        known = store.properties(dataset)
+        of_classes = {name for name, item in _facts(store, dataset).items() if item.classes}
+        if wrong := sorted(of_classes & set(names)):
+            raise StrataError(
+                f"{dataset}/{wrong[0]} is a property of classes, and experiments compare errors of numbers; "
+                "leave it out of targets"
+            )
+        found[dataset] = tuple(names or (name for name in known if name not in of_classes))
+    return {dataset: names for dataset, names in found.items() if names}
+
+
+def _facts(store: FeatureStore, dataset: str) -> Mapping[str, PropertyFacts]:
+    return store.facts(dataset).properties if dataset in store.datasets() else {}
 
 
 def _link(store_root: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """What the page says of properties of classes."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 
 _FIGURES = ("balanced_accuracy", "roc_auc", "log_loss", "calibration_error")
+_WITHIN = dict.fromkeys(_FIGURES, (0.0, 1.0)) | {"log_loss": (0.0, math.inf)}  # where intervals are cut
 Bin = tuple[float, float, int]  # mean probability of the predicted class, share that was right, rows
 
 
@@ -90,8 +92,8 @@ def class_targets(store: FeatureStore, fitted: pd.DataFrame) -> tuple[ClassTarge
 def _means(several: Sequence[dict[str, Any]]) -> dict[str, Spread | None]:
     if not several:
         return dict.fromkeys(_FIGURES)
-    sizes = [sum(row[name] for row in several) / len(several) for name in ("n_train", "n")]
-    return {name: spread([row[name] for row in several], *sizes) for name in _FIGURES}
+    n_train, n_test = (sum(row[name] for row in several) / len(several) for name in ("n_train", "n"))
+    return {name: spread([row[name] for row in several], n_train, n_test, _WITHIN[name]) for name in _FIGURES}
 
 
 def pooled(tables: Sequence[Sequence[Bin]]) -> tuple[Bin, ...]:

@@ -80,11 +80,9 @@ class DatasetFacts:
         for title in titles:
             table.add_column(title, justify="left" if title in titles[:2] else "right", no_wrap=True)
         for item in self.properties:
-            spread = (
-                (item.quantiles[place] for place in (0, 1, 3, 5, 6)) if item.quantiles else [float("nan")] * 5
-            )
+            shown = [f"{item.quantiles[i]:.4g}" for i in (0, 1, 3, 5, 6)] if item.quantiles else ["–"] * 5
             counts = (f"{count:,}" for count in (item.values, item.missing, item.not_finite))
-            table.add_row(item.name, item.unit, *counts, *(f"{value:.4g}" for value in spread))
+            table.add_row(item.name, item.unit, *counts, *shown)
         return Group(Text(head), table, *(Text(f"  {line}") for line in self.notes))
 
     @property

@@ -6,8 +6,9 @@ property, whatever their part; nothing is chosen by it.
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from core.params import Params
 from etl.cards import DatasetCard, load_card
 from evaluation.evaluate import current_runs
 from evaluation.experiments.frames import records
-from evaluation.protocol import split_label
+from evaluation.protocol import CHOSEN, split_label
 from evaluation.report.blocks import Block, blocks
 from evaluation.report.classes import ClassTarget, class_targets
 from evaluation.report.data import DatasetFacts, data_report
@@ -147,6 +148,11 @@ def gather(
     formulas = store.sql(
         "SELECT dataset || '/' || entry_id, formula FROM entries JOIN structures USING (structure_id)"
     ).fetchall()
+    for name in frames:
+        if not any(run.role for run in runs if run.dataset == name):
+            raise StrataError(f"no scores of the current runs of {name}; make them with: strata evaluate")
+    parity = read_parity(parity_file, dict(formulas))
+    runs = [_in_logarithms(run, store, parity) for run in runs]
     rejects = store.sql(
         "SELECT \"table\", coalesce(dataset, ''), id, code, message FROM rejects ORDER BY ALL"
     ).fetchall()
@@ -155,7 +161,7 @@ def gather(
             Dataset(load_card(name), *by_name.get(name, (0, 0)), _targets(name, runs)) for name in frames
         ),
         runs=tuple(runs),
-        parity=read_parity(parity_file, dict(formulas)),
+        parity=parity,
         rejects=tuple(Rejected(*row) for row in rejects),
         tables=tuple(_tables(store)),
         extractions=tuple(_extractions(store, set(fitted["extraction_id"].dropna()))),
@@ -190,13 +196,23 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> R
     )
 
 
+def _in_logarithms(
+    run: Run, store: FeatureStore, parity: Mapping[tuple[str, str, str], Sequence[Point]]
+) -> Run:
+    """Add the MAE of log10 to a chosen run of a property that is learned as its logarithm."""
+    facts = store.facts(run.dataset).properties.get(run.prop)
+    points = parity.get((run.dataset, run.prop, run.split), [])
+    if run.role != CHOSEN or facts is None or facts.transform is None or not points:
+        return run
+    if any(point.actual <= 0 or point.predicted <= 0 for point in points):
+        return run  # a network of the target's own learns the values as they are
+    errors = [abs(math.log10(point.predicted / point.actual)) for point in points]
+    return replace(run, log_mae=sum(errors) / len(errors))
+
+
 def _targets(dataset: str, runs: Iterable[Run]) -> tuple[Target, ...]:
     meanings = {name: item.description for name, item in load_card(dataset).properties.items()}
-    own = [run for run in runs if run.dataset == dataset]
-    found = targets_of([run for run in own if run.mae is not None], meanings)
-    if not found and not any(run.role for run in own):
-        raise StrataError(f"no scores of the current runs of {dataset}; make them with: strata evaluate")
-    return found
+    return targets_of([run for run in runs if run.dataset == dataset and run.mae is not None], meanings)
 
 
 def read_parity(path: Path, formulas: Mapping[str, str]) -> dict[tuple[str, str, str], list[Point]]:

@@ -108,12 +108,14 @@ def render(page: Page) -> str:
     # the page's policy lets this one script run, by its hash, and no other: a second wall behind escaping
     script = (plots.TEMPLATES / "page.js").read_text(encoding="utf-8")
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    facts = summarise(page.targets)
     return (
         plots.environment()
         .get_template("page.html.jinja")
         .render(
             page=page,
-            facts=summarise(page.targets),
+            facts=facts,
+            n_properties=facts.targets + len({(target.dataset, target.prop) for target in page.classes}),
             counted=counted(page),
             classes=[
                 (target, Markup(inline(reliability_spec(target))))  # noqa: S704

@@ -34,6 +34,7 @@ class Run:
     mae: float | None = None
     low: float | None = None
     high: float | None = None
+    log_mae: float | None = None  # of log10, where the property is learned as its logarithm
     r2: float | None = None
     spearman: float | None = None
     scheme: str = ""
@@ -131,7 +132,7 @@ def together(several: Sequence[Run]) -> Run:
     sizes = _sizes(several)
     of = {
         name: spread([getattr(run, name) for run in several], *sizes)
-        for name in ("train_mae", "val_mae", "seconds", "mae", "r2", "spearman")
+        for name in ("train_mae", "val_mae", "seconds", "mae", "log_mae", "r2", "spearman")
     }
     means: dict[str, Any] = {name: found.mean if found else None for name, found in of.items()}
     mae = of["mae"]

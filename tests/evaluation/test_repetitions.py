@@ -20,3 +20,8 @@ def test_one_value_has_no_spread_and_none_has_no_mean():
 def test_names_by_how_often_they_come():
     assert most_often(["b", "a", "b", None, "c"]) == "b, a, c"
     assert most_often([None, ""]) is None
+
+
+def test_the_interval_ends_where_the_quantity_does():
+    found = spread([0.8, 1.0], 80, 10, within=(0.0, 1.0))
+    assert (found.low, found.high) == (0.0, 1.0)
