@@ -5,6 +5,7 @@ check of every type in it, so that neither a params file nor a model folder deci
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, is_regressor
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
@@ -50,11 +52,7 @@ class SklearnHead(Head):
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: Any, y_val: Any) -> None:  # noqa: ARG002 - the contract's
         model = build(self.estimator)
-        more = {}
-        if self._weights is not None:
-            if not has_fit_parameter(model, "sample_weight"):
-                raise StrataError(f"{self._name} takes no sample_weight; give it none, or take another head")
-            more = {"sample_weight": self._weights}
+        more = {} if self._weights is None else {self._weights_go_to(model): self._weights}
         self.x_mean_, self.x_scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self.y_mean_, self.y_scale_ = 0.0, 1.0
         if self.standardise:
@@ -66,6 +64,13 @@ class SklearnHead(Head):
         except ValueError as error:
             hint = "; set standardise: false where it wants a target as it is" if self.standardise else ""
             raise NotApplicable(f"{self._name}: {error}{hint}") from error
+
+    def _weights_go_to(self, model: Any) -> str:
+        """Return the argument of `fit` that takes weights of rows; in a pipeline its last step's."""
+        step, last = model.steps[-1] if isinstance(model, Pipeline) else ("", model)
+        if not has_fit_parameter(last, "sample_weight"):
+            raise StrataError(f"{self._name} takes no sample_weight; give it none, or take another head")
+        return f"{step}__sample_weight" if step else "sample_weight"
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.estimator_.predict(self._inputs(X)), np.float64) * self.y_scale_ + self.y_mean_
@@ -127,13 +132,12 @@ def estimator_class(path: str) -> type[BaseEstimator]:
     if parts[1] not in modules:
         raise unknown("module of scikit-learn", parts[1], modules, path)
     module = import_module(f"sklearn.{parts[1]}")
-    found = {
-        name: cls
-        for name in getattr(module, "__all__", ())
-        if isinstance(cls := getattr(module, name, None), type)
-        and issubclass(cls, BaseEstimator)
-        and cls.__module__.startswith(PREFIX)
-    }
+    found = {}
+    for name in getattr(module, "__all__", ()):
+        with suppress(ImportError):  # experimental ones, until they are turned on
+            cls = getattr(module, name, None)
+            if isinstance(cls, type) and issubclass(cls, BaseEstimator) and cls.__module__.startswith(PREFIX):
+                found[name] = cls
     if parts[2] not in found:
         raise unknown("estimator", parts[2], found, f"sklearn.{parts[1]}")
     return found[parts[2]]
