@@ -118,7 +118,7 @@ class Head(RegressorMixin, BaseEstimator):
         except ValueError as error:
             self._refuse(error)
         given = np.asarray(self._predict(x), dtype=np.float64)
-        if given.size != len(x):
+        if given.shape not in {(len(x),), (len(x), 1)}:
             raise StrataError(
                 f"{self._name} predicts an array of shape {given.shape} for {len(x)} rows; a head gives one "
                 "value a row"

@@ -5,6 +5,7 @@ check of every type in it, so that neither a params file nor a model folder deci
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
@@ -60,16 +62,19 @@ class SklearnHead(Head):
     def _made(self, X: np.ndarray) -> tuple[Any, dict[str, Any]]:
         """Return an unfitted estimator and what else its `fit` is given; learn the scaling of X."""
         model = build(self.estimator)
-        more = {}
-        if self._weights is not None:
-            if not has_fit_parameter(model, "sample_weight"):
-                raise StrataError(f"{self._name} takes no sample_weight; give it none, or take another head")
-            more = {"sample_weight": self._weights}
+        more = {} if self._weights is None else {self._weights_go_to(model): self._weights}
         self.x_mean_, self.x_scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         if self.standardise:
             scaler = StandardScaler().fit(X, sample_weight=self._weights)
             self.x_mean_, self.x_scale_ = scaler.mean_, scaler.scale_
         return model, more
+
+    def _weights_go_to(self, model: Any) -> str:
+        """Return the argument of `fit` that takes weights of rows; in a pipeline its last step's."""
+        step, last = model.steps[-1] if isinstance(model, Pipeline) else ("", model)
+        if not has_fit_parameter(last, "sample_weight"):
+            raise StrataError(f"{self._name} takes no sample_weight; give it none, or take another head")
+        return f"{step}__sample_weight" if step else "sample_weight"
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.estimator_.predict(self._inputs(X)), np.float64) * self.y_scale_ + self.y_mean_
@@ -131,13 +136,12 @@ def estimator_class(path: str) -> type[BaseEstimator]:
     if parts[1] not in modules:
         raise unknown("module of scikit-learn", parts[1], modules, path)
     module = import_module(f"sklearn.{parts[1]}")
-    found = {
-        name: cls
-        for name in getattr(module, "__all__", ())
-        if isinstance(cls := getattr(module, name, None), type)
-        and issubclass(cls, BaseEstimator)
-        and cls.__module__.startswith(PREFIX)
-    }
+    found = {}
+    for name in getattr(module, "__all__", ()):
+        with suppress(ImportError):  # experimental ones, until they are turned on
+            cls = getattr(module, name, None)
+            if isinstance(cls, type) and issubclass(cls, BaseEstimator) and cls.__module__.startswith(PREFIX):
+                found[name] = cls
     if parts[2] not in found:
         raise unknown("estimator", parts[2], found, f"sklearn.{parts[1]}")
     return found[parts[2]]

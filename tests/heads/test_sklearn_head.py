@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+import yaml
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, RobustScaler
 from sklearn.svm import SVR
 from skops.io import dump
 
@@ -32,6 +36,11 @@ SEVERAL = [
     {"class": "sklearn.gaussian_process.GaussianProcessRegressor", "alpha": 0.1},
     {"class": "sklearn.neural_network.MLPRegressor", "max_iter": 20},
     PIPELINE,
+    {
+        "class": "sklearn.model_selection.GridSearchCV",
+        "estimator": {"class": "sklearn.svm.SVR"},
+        "param_grid": {"C": [1, 10]},
+    },
 ]
 
 
@@ -50,6 +59,43 @@ def test_two_lines_of_params_are_a_head(tmp_path):
     assert (head.estimator_.C, type(head.estimator_)) == (10, SVR)
     head.save(tmp_path)
     assert np.array_equal(load_head(tmp_path, params).predict(X), head.predict(X))
+
+
+def test_a_pipeline_stands_in_params_by_import_paths(tmp_path):
+    text = """
+heads:
+  chain:
+    class: sklearn.pipeline.Pipeline
+    steps:
+      - {class: sklearn.preprocessing.RobustScaler}
+      - {class: sklearn.decomposition.PCA, n_components: 3}
+      - {class: sklearn.svm.SVR, C: 10}
+"""
+    params = parse(yaml.safe_load(text))
+    check_sections(params.heads)
+    head = resolve("chain", params.heads).make().fit(X, Y)
+    assert [type(step).__name__ for _, step in head.estimator_.steps] == ["RobustScaler", "PCA", "SVR"]
+    head.save(tmp_path)
+    assert np.array_equal(load_head(tmp_path, params).predict(X), head.predict(X))
+
+
+def test_weights_reach_the_last_step_of_a_pipeline():
+    steps = [{"class": "sklearn.preprocessing.RobustScaler"}, {"class": "sklearn.linear_model.Ridge"}]
+    head = SklearnHead({"class": "sklearn.pipeline.Pipeline", "steps": steps}, standardise=False)
+    weights = RNG.integers(1, 4, 60)
+    scaled = RobustScaler().fit_transform(X)
+    expected = Ridge().fit(scaled, Y, sample_weight=weights).predict(scaled)
+    np.testing.assert_allclose(head.fit(X, Y, sample_weight=weights).predict(X), expected, rtol=1e-5)
+
+
+def test_it_works_in_scikit_learns_own_tools():
+    head = SklearnHead({"class": "sklearn.svm.SVR", "C": 10})
+    assert cross_val_score(make_pipeline(PCA(3), head), X, Y, cv=3, error_score="raise").shape == (3,)
+    weights = np.ones(60)
+    scores = cross_val_score(head, X, Y, cv=3, params={"sample_weight": weights}, error_score="raise")
+    assert scores.mean() > 0.5
+    search = GridSearchCV(head, {"standardise": [True, False]}, cv=3).fit(X, Y)
+    assert search.best_params_ == {"standardise": True}
 
 
 def test_it_is_fitted_by_its_import_path_alone(store_root, ask):

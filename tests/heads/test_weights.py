@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from core.errors import StrataError
-from heads import NN17, SVR, Head, InvalidData, LightGBM, Mean, Ridge
+from heads import NN17, SVR, Head, InvalidData, LightGBM, Mean, Ridge, check_head
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 5)).astype(np.float32)
@@ -51,6 +52,18 @@ def test_weights_that_are_none_are_refused(bad):
         Ridge().fit(X, Y, sample_weight=bad)
 
 
+@pytest.mark.parametrize("head", TAKE_WEIGHTS)
+def test_weights_go_through_pipelines_and_cross_validation(head):
+    weights = np.linspace(0.5, 2, 80)
+    step = f"{type(head).__name__.lower()}__sample_weight"
+    chain = make_pipeline(StandardScaler(), head).fit(X, Y, **{step: weights})
+    scaled = StandardScaler().fit_transform(X)
+    direct = clone(head).fit(scaled, Y, sample_weight=weights).predict(scaled)
+    assert np.array_equal(chain.predict(X), direct)
+    scores = cross_val_score(head, X, Y, cv=3, params={"sample_weight": weights}, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
 @pytest.mark.parametrize("head", [Ridge(), SVR(), LightGBM(n_estimators=100)])
 def test_heads_work_in_pipelines_and_searches(head):
     scores = cross_val_score(make_pipeline(StandardScaler(), head), X, Y, cv=4)
@@ -76,3 +89,5 @@ class TwoColumns(Head):
 def test_two_values_a_row_are_refused_by_name():
     with pytest.raises(StrataError, match=r"TwoColumns predicts an array of shape \(80, 2\) for 80 rows"):
         TwoColumns().fit(X, Y).predict(X)
+    with pytest.raises(StrataError, match="TwoColumns"):
+        check_head(TwoColumns())
