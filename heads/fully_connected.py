@@ -19,7 +19,7 @@ from core.lazy import need
 
 BETAS, EPSILON = (0.9, 0.999), 1e-7  # Keras's
 _ALIGNED = 16  # columns are cut at multiples of it: products of such widths are faster
-_OFTEN, _SELDOM = 4, 32  # epochs up to which units are put in order after each, and between orders then
+_STEPS = 12  # between two orders at least: one costs two thirds of a step
 
 
 class Kept(NamedTuple):
@@ -40,15 +40,18 @@ class Training:
         self._torch = torch = need("torch", "extract")
         self._shapes = [weight.shape for weight in weights]
         self._flat = torch.cat([torch.from_numpy(np.array(weight).ravel()) for weight in weights])
-        self._gradient, self._first, self._second = (torch.zeros_like(self._flat) for _ in range(3))
-        self._steps = torch.tensor(0.0)
+        self._first, self._second = torch.zeros_like(self._flat), torch.zeros_like(self._flat)
+        self._steps = 0
         self._learning_rate = learning_rate
         parts = self._parts(self._flat)
         self._kernels, self._biases = parts[::2], parts[1::2]
-        parts = self._parts(self._gradient)
-        self._kernel_gradients, self._bias_gradients = parts[::2], parts[1::2]
-        self._filled = [(0, 0) for _ in self._kernels]  # rows and columns of each gradient that are not zero
-        self._epochs = 0
+        sizes = [
+            kernel.numel() + bias.numel() for kernel, bias in zip(self._kernels, self._biases, strict=True)
+        ]
+        states = (self._flat, self._first, self._second)
+        self._states = list(zip(*(state.split(sizes) for state in states), strict=True))  # of each layer
+        self._gradient = torch.empty(max(sizes))  # of one layer after another, so that it stays in the cache
+        self._batches = 0  # since the units were put in order
         hidden = [kernel.shape[1] for kernel in self._kernels[:-1]]
         self._orders = [torch.arange(width) for width in hidden]  # which unit stands in each place
         self._active = [torch.zeros(width) for width in hidden]  # batches that activated it
@@ -65,13 +68,14 @@ class Training:
                 self._active[layer] += active
                 values.append(out[:, : _cut(active)])
         gradient = (out - y).sign_().div_(len(y))
+        self._steps += 1
+        self._batches += 1
         for layer in reversed(range(len(self._kernels))):
-            below = values[layer]
-            self._keep_gradient(layer, below, gradient)
+            below, above = values[layer], gradient
             if layer:
-                kernel = self._kernels[layer][: below.shape[1], : gradient.shape[1]]
-                gradient = (gradient @ kernel.T).mul_(below > 0)
-        self._adam()
+                kernel = self._kernels[layer][: below.shape[1], : above.shape[1]]
+                gradient = (above @ kernel.T).mul_(below > 0)
+            self._adam(layer, self._gradient_of(layer, below, above))
 
     def loss(self, x: Any, y: Any) -> float:
         """Return the mean absolute error on x (n, d), y (n, 1)."""
@@ -80,15 +84,15 @@ class Training:
         return float((self._torch.addmm(self._biases[-1], x, self._kernels[-1]) - y).abs().mean())
 
     def end_epoch(self) -> None:
-        """Put the seldom active units last, now and then: it takes as long as a few steps."""
-        self._epochs += 1
-        if self._epochs <= _OFTEN or self._epochs % _SELDOM == 0:
-            torch = self._torch
-            new = [torch.argsort(counts, descending=True, stable=True) for counts in self._active]
-            for state in (self._flat, self._first, self._second):
-                self._arrange(state, new)
-            self._gradient.zero_()
-            self._orders = [order[places] for order, places in zip(self._orders, new, strict=True)]
+        """Put the seldom active units last, unless that was done a few steps ago."""
+        if self._batches < _STEPS:
+            return
+        torch = self._torch
+        new = [torch.argsort(counts, descending=True, stable=True) for counts in self._active]
+        for state in (self._flat, self._first, self._second):
+            self._arrange(state, new)
+        self._orders = [order[places] for order, places in zip(self._orders, new, strict=True)]
+        self._batches = 0
         for counts in self._active:
             counts.zero_()
 
@@ -112,38 +116,38 @@ class Training:
         parts = self._parts(flat)
         for layer, (kernel, bias) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
             if layer:
-                kernel.copy_(kernel[orders[layer - 1]])
+                kernel.copy_(kernel.index_select(0, orders[layer - 1]))
             if layer < len(orders):
-                kernel.copy_(kernel[:, orders[layer]])
+                kernel.copy_(kernel.index_select(1, orders[layer]))
                 bias.copy_(bias[orders[layer]])
 
-    def _keep_gradient(self, layer: int, below: Any, gradient: Any) -> None:
-        """Write one layer's gradient; what the step before wrote beyond it becomes zero."""
-        kernel, bias = self._kernel_gradients[layer], self._bias_gradients[layer]
-        rows, columns = below.shape[1], gradient.shape[1]
-        filled_rows, filled_columns = self._filled[layer]
-        kernel[rows:filled_rows].zero_()
-        kernel[:rows, columns:filled_columns].zero_()
-        bias[columns:filled_columns].zero_()
-        self._filled[layer] = rows, columns
-        self._torch.mm(below.T, gradient, out=kernel[:rows, :columns])
-        self._torch.sum(gradient, 0, out=bias[:columns])
+    def _gradient_of(self, layer: int, below: Any, above: Any) -> Any:
+        """Return one layer's gradient, kernel and bias one after the other; zero for the idle units."""
+        shape, rows, columns = self._kernels[layer].shape, below.shape[1], above.shape[1]
+        whole = self._gradient[: (shape[0] + 1) * shape[1]]
+        kernel, bias = whole[: -shape[1]].view(shape), whole[-shape[1] :]
+        kernel[rows:].zero_()
+        kernel[:rows, columns:].zero_()
+        bias[columns:].zero_()
+        self._torch.mm(below.T, above, out=kernel[:rows, :columns])
+        self._torch.sum(above, 0, out=bias[:columns])
+        return whole
 
-    def _adam(self) -> None:
-        """Update all weights in one pass; torch divides epsilon by what Keras leaves it beside."""
-        self._steps += 1
+    def _adam(self, layer: int, gradient: Any) -> None:
+        """Update a layer in one pass; torch divides the second moment where Keras leaves epsilon as it is."""
+        weights, first, second = self._states[layer]
         self._torch._fused_adam_(
-            [self._flat],
-            [self._gradient],
-            [self._first],
-            [self._second],
+            [weights],
+            [gradient],
+            [first],
+            [second],
             [],
-            [self._steps],
+            [self._torch.tensor(float(self._steps))],
             lr=self._learning_rate,
             beta1=BETAS[0],
             beta2=BETAS[1],
             weight_decay=0.0,
-            eps=EPSILON / sqrt(1 - BETAS[1] ** float(self._steps)),
+            eps=EPSILON / sqrt(1 - BETAS[1] ** self._steps),
             amsgrad=False,
             maximize=False,
         )

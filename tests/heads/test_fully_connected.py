@@ -63,18 +63,25 @@ def test_a_fit_is_that_of_keras():
     np.testing.assert_allclose(head.predict(X), theirs.predict(X, verbose=0)[:, 0], atol=1e-4 * y.std())
 
 
-def test_idle_units_are_left_out_and_their_gradients_are_zero():
-    _, ours = pair((16 * 4, 16 * 4), 1e-3)
+def test_idle_units_go_last_and_are_left_out():
+    _, ours = pair((64, 64), 1e-3)
     ours._biases[0][:50] = -1e3  # never active
     X, y = map(torch.from_numpy, data())
+    widths = []
+    gradient_of = ours._gradient_of
+    ours._gradient_of = lambda layer, below, above: (
+        widths.append((layer, below.shape[1], above.shape[1])) or gradient_of(layer, below, above)
+    )
     with for_training(torch):
-        for _ in range(2):
+        for _ in range(12):
             ours.step(X, y)
-            ours.end_epoch()
-        assert (ours._biases[0][-50:] < -999).all()  # now the last ones
+        ours.end_epoch()
+        assert (ours._biases[0][-50:] < -999).all()
+        widths.clear()
         ours.step(X, y)
-    assert ours._filled[0][1] == ours._filled[1][0] == 16
-    assert not ours._kernel_gradients[0][:, 16:].any()
+    below = {layer: low for layer, low, _ in widths}
+    above = {layer: high for layer, _, high in widths}
+    assert above[0] == below[1] == 16
 
 
 def test_a_layer_that_is_idle_as_a_whole_is_no_error():
@@ -92,9 +99,9 @@ def test_what_was_kept_does_not_change_with_what_comes_after():
     with for_training(torch):
         kept = ours.keep()
         before = ours.weights(kept)
-        for _ in range(3):
+        for _ in range(12):
             ours.step(X, y)
-            ours.end_epoch()
+        ours.end_epoch()
     for a, b in zip(ours.weights(kept), before, strict=True):
         np.testing.assert_array_equal(a, b)
 
