@@ -26,7 +26,7 @@ from featurestore.query.sources import Source, read_sources
 from featurestore.query.views import Commits, connect, read_tables, register_log
 from featurestore.tables.layout import StoreLayout
 
-_OPENINGS = 5  # while shards are joined and collected
+_OPENINGS = 20  # while shards are joined and collected
 
 
 class FeatureStore:
