@@ -23,7 +23,7 @@ def stages(dataset):
     """What `dvc repro` calls for one dataset, in the order of the flow."""
     flow = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     names = {"${item.dataset}": dataset, "${item.source_model}": Params().extract.default}
-    lines = [stage["cmd"] for stage in flow.values() if "foreach" not in stage]  # `columns`: none as delivered
+    lines = [stage["cmd"] for stage in flow.values() if "foreach" not in stage]  # of `columns` there is none
     for word, name in names.items():
         lines = [line.replace(word, name) for line in lines]
     return lines
