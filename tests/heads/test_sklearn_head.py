@@ -11,6 +11,7 @@ from sklearn.preprocessing import FunctionTransformer, RobustScaler
 from sklearn.svm import SVR
 from skops.io import dump
 
+from core.checksums import write_checksums
 from core.errors import StrataError
 from core.params import parse
 from heads import NotApplicable, check_head, load_head, resolve
@@ -175,6 +176,7 @@ def test_a_file_that_holds_foreign_code_is_not_loaded(tmp_path):
     head = SklearnHead({"class": "sklearn.svm.SVR"}).fit(X, Y)
     head.save(tmp_path)
     dump(FunctionTransformer(os.system), tmp_path / "estimator.skops")
+    write_checksums(tmp_path)
     with pytest.raises(StrataError, match="which neither scikit-learn nor NumPy made"):
         load_head(tmp_path)
 
@@ -182,6 +184,7 @@ def test_a_file_that_holds_foreign_code_is_not_loaded(tmp_path):
 def test_a_saved_head_holds_no_pickle(tmp_path):
     SklearnHead(PIPELINE).fit(X, Y).save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "SHA256SUMS",
         "arrays.safetensors",
         "estimator.skops",
         "head.json",
