@@ -1,15 +1,18 @@
 """The stage `columns`: own columns in feature sets, fits, queries and new structures' predictions."""
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from core.errors import StrataError
 from core.params import parse
 from etl.columns import keep_columns
 from evaluation.evaluate import evaluate
+from featurestore.columns import read_own_columns
 from featurestore.query.store import open_store
 from featurestore.tables.maintenance import compact, verify
 from heads.fit import fit
@@ -142,6 +145,19 @@ def test_names_are_checked(tmp_path, root):
     taken = params.model_copy(update={"columns": {"alignn_mp_eform": params.columns["own"]}})
     with pytest.raises(StrataError, match="is a source model; give the table another name"):
         keep_columns("alignn_mp_eform", taken, root)
+
+
+def test_the_example_of_the_docs_is_read(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "your-columns.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    (settings,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "own.csv").write_text(table, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    params = parse(yaml.safe_load(settings))
+    assert params.fit.feature_sets == ("last", "last+own/all")
+    found = read_own_columns(Path(params.columns["own"].table))
+    assert found.names == ("anneal_temperature", "oxygen_pressure")
+    assert found.lacking(1) == ["oxygen_pressure"]
 
 
 @pytest.fixture
