@@ -71,8 +71,12 @@ def read_lock(folder: Path) -> dict[str, str]:
     path = folder / LOCK
     if not path.is_file():
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise StrataError(f"{path}: not UTF-8 at byte {error.start}; write it anew by sha256sum") from None
     lock: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         match = _LOCK_LINE.fullmatch(line.rstrip())

@@ -165,7 +165,7 @@ def verify(
     from featurestore.tables import maintenance
 
     found = maintenance.verify(store)
-    for damage in found.damages:
+    for damage in (*found.damages, *found.damaged_models):
         typer.echo(str(damage))
     for line in found.lost:
         typer.echo(line)
@@ -177,9 +177,10 @@ def verify(
     for path in found.strays:
         typer.echo(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
     sound = (
-        f"{found.shards - len(found.damages)} of {found.shards} shards ({size_text(found.bytes)}) are sound"
+        f"{found.shards - len(found.damages)} of {found.shards} shards ({size_text(found.bytes)}) and "
+        f"{found.models - len({d.what for d in found.damaged_models})} of {found.models} models are sound"
     )
-    if not found.damages:
+    if not (found.damages or found.damaged_models):
         typer.echo(sound)
         if found.lost or found.strays:
             raise StrataError(
@@ -193,6 +194,8 @@ def verify(
         )
     for folder, rows in maintenance.repair(store, found.damages).items():
         typer.echo(f"dropped {rows:,} rows from {folder}")
+    for folder, runs in maintenance.drop_runs(found.damaged_models).items():
+        typer.echo(f"dropped {runs:,} runs from {folder}, whose models are damaged")
     typer.echo(
         f"{sound}, the others were dropped; run the stages that wrote them again (dvc repro --force STAGE)"
     )

@@ -2,16 +2,18 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from core.atomic import whole_folder
+from core.checksums import changed_in, check_checksums
 from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Shard
+from featurestore.tables.models import model_folder
 from featurestore.tables.schema import completed
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
@@ -56,8 +58,8 @@ class Lenders:
                     for kind, (folder, shards) in tables.items()
                 )
                 (facts,) = row.to_pylist()
-                model = _inside(facts["model_path"])
-                _copy(lender / model, Path(root) / model)
+                ours, theirs = (model_folder(place, facts["model_path"]) for place in (root, lender))
+                _copy(theirs, ours, facts["model_sha256"])
             except (StrataError, OSError, ValueError):  # damaged there: it is made anew here
                 continue
             predictions.commit(run_id, values)
@@ -73,17 +75,10 @@ def _shards(folder: Path) -> dict[str, Shard]:
         return {}
 
 
-def _inside(path: str) -> PurePosixPath:
-    """Check a path that another store names: it must not lead out of a store."""
-    inside = PurePosixPath(path)
-    if inside.is_absolute() or ".." in inside.parts:
-        raise StrataError(f"model_path {path!r} leads out of the store")
-    return inside
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a model's folder whole or not at all; several runs may share one."""
-    if target.exists():
+def _copy(source: Path, target: Path, sha256: str | None) -> None:
+    """Copy a model's folder whole or not at all; several runs may share one, which is then there already."""
+    if target.exists() and changed_in(target, sha256) is None:
         return
     with whole_folder(target) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
+        check_checksums(folder, sha256)

@@ -7,7 +7,7 @@ A subclass writes `_fit` and `_predict`; checking input, saving and loading are 
 import inspect
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
+from core.checksums import check_checksums, write_checksums
 from core.errors import StrataError
 from core.lazy import need
 from featurestore.query.feature_sets import Block
@@ -52,6 +53,7 @@ class Head(RegressorMixin, BaseEstimator):
 
     n_features_in_: int
     _blocks: tuple[Block, ...] = ()  # of the columns, while `_fit` runs; none where they are not known
+    _loaded_from: Path | None = None  # the folder of a head that was loaded
     _weights: np.ndarray | None = None  # (n,) of the training rows, while `_fit` runs; None: all alike
 
     def _fit(self, X: np.ndarray, y: np.ndarray, X_val: np.ndarray | None, y_val: np.ndarray | None) -> None:
@@ -117,7 +119,7 @@ class Head(RegressorMixin, BaseEstimator):
             x = validate_data(self, X, reset=False, dtype=_KINDS)
         except ValueError as error:
             self._refuse(error)
-        given = np.asarray(self._predict(x), dtype=np.float64)
+        given = self._said(self._predict, x)
         if given.shape not in {(len(x),), (len(x), 1)}:
             raise StrataError(
                 f"{self._name} predicts an array of shape {given.shape} for {len(x)} rows; a head gives one "
@@ -132,7 +134,10 @@ class Head(RegressorMixin, BaseEstimator):
         return values
 
     def save(self, folder: str | Path) -> None:
-        """Write the fitted head into `folder` (made if missing): JSON, safetensors, own files; no pickles."""
+        """Write the fitted head into `folder` (made if missing): JSON, safetensors, own files; no pickles.
+
+        `SHA256SUMS` beside them lists their hashes, which `load` compares.
+        """
         from safetensors.numpy import save_file
 
         check_is_fitted(self)
@@ -161,23 +166,43 @@ class Head(RegressorMixin, BaseEstimator):
             ) from None
         self._save(folder)
         (folder / HEAD_FILE).write_text(text + "\n", encoding="utf-8")
+        write_checksums(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read a head of this class from `folder`; raises `StrataError` where it holds another class's."""
-        from safetensors.numpy import load_file
+        """Read a head of this class from `folder`.
 
+        Raises `StrataError` naming the file: for another class's head, and for one that is damaged.
+        """
         folder = Path(folder)
         facts = read_facts(folder)
         if facts["class"] != class_path(cls):
             raise StrataError(f"{folder / HEAD_FILE} holds a {facts['class']}, not a {class_path(cls)}")
-        head = cls(**facts["settings"])
-        arrays = folder / ARRAYS_FILE
-        state = facts["fitted"] | (load_file(arrays) if arrays.exists() else {})
-        for name, value in state.items():
-            setattr(head, name, value)
-        head._load(folder)
+        try:
+            head = cls(**facts["settings"])
+            for name, value in (facts["fitted"] | _arrays(folder)).items():
+                if name.startswith("_") or not name.endswith(
+                    "_"
+                ):  # `fit` leaves no others, and methods have none
+                    raise StrataError(f"{folder / HEAD_FILE}: {name!r} is not the name of a fitted value")
+                setattr(head, name, value)
+            head._load(folder)
+            check_is_fitted(head)
+        except StrataError:
+            raise
+        except Exception as error:  # what reading damaged files raises is without limit
+            raise damaged(folder, error) from error
+        head._loaded_from = folder
         return head
+
+    def _said(self, ask: Callable[[np.ndarray], np.ndarray], X: np.ndarray) -> np.ndarray:
+        """Return float64 of what `ask` says of X; where a loaded head fails, its files are damaged."""
+        try:
+            return np.asarray(ask(X), dtype=np.float64)
+        except Exception as error:
+            if self._loaded_from is None or isinstance(error, StrataError):
+                raise
+            raise damaged(self._loaded_from, error) from error
 
     @property
     def _name(self) -> str:
@@ -216,17 +241,40 @@ def class_path(cls: type) -> str:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Return what a saved head says about itself: its class, settings and fitted values."""
+    """Return what a saved head says about itself: its class, settings and fitted values.
+
+    All files of the folder are compared with their hashes first. Raises `StrataError` naming the file.
+    """
     path = folder / HEAD_FILE
+    check_checksums(folder)
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StrataError(f"{path} is missing: no saved head there") from None
-    except ValueError as error:
-        raise StrataError(f"{path} is not JSON ({error}); fit the head again") from None
-    if not isinstance(facts, dict) or not {"class", "settings", "fitted"} <= facts.keys():
+    except (OSError, ValueError, RecursionError) as error:
+        raise StrataError(f"{path} is not JSON that can be read ({error}); fit the head again") from None
+    kinds = {"class": str, "settings": dict, "fitted": dict}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(k), kind) for k, kind in kinds.items()):
         raise StrataError(f"{path} does not name class, settings and fitted values; fit the head again")
     return facts
+
+
+def damaged(folder: Path, error: Exception) -> StrataError:
+    """Build the error for a saved head whose files do not fit together."""
+    return StrataError(
+        f"{folder} holds no head that can be used ({type(error).__name__}: {error}); fit the head again"
+    )
+
+
+def _arrays(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / ARRAYS_FILE
+    try:
+        return load_file(path) if path.exists() else {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StrataError(f"{path} is no safetensors file that can be read ({error})") from None
 
 
 def check_head(head: Head) -> None:

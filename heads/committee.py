@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from core.atomic import whole_folder
+from core.checksums import write_checksums
 from core.errors import StrataError
 from featurestore import SplitKey
 from featurestore.query.store import FeatureStore
@@ -46,8 +47,9 @@ def members_of(folder: Path) -> tuple[Member, ...]:
     """Read a committee's members from its model folder. Raises `StrataError` where it is none."""
     path = folder / FILE
     try:
-        return tuple(Member(**row) for row in json.loads(path.read_text(encoding="utf-8"))["members"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        rows = json.loads(path.read_text(encoding="utf-8"))["members"]
+        return tuple(Member(str(m["run_id"]), float(m["weight"]), str(m["model_path"])) for m in rows)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StrataError(f"{path} does not name the members of a committee ({error}); fit again") from None
 
 
@@ -128,6 +130,7 @@ def _form(
     with whole_folder(folder) as new:
         text = json.dumps({"rule": rule, "members": members}, indent=2)
         (new / FILE).write_text(text + "\n", encoding="utf-8")
+        model_sha256 = write_checksums(new)
     kept.commit(run_id, _table(dataset, run, said, kept.schema))
     told = [
         {"run_id": key, "weight": w, "head": facts[key]["head"], "feature_set": facts[key]["feature_set"]}
@@ -145,6 +148,7 @@ def _form(
         "versions": used[0]["versions"],
         "model_path": folder.relative_to(layout.root).as_posix(),
         "created_at": datetime.now(UTC),
+        "model_sha256": model_sha256,
     }
     runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
     return run

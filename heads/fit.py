@@ -14,6 +14,7 @@ import pyarrow as pa
 from sklearn.metrics import mean_absolute_error
 
 from core.atomic import clear_unfinished, whole_folder
+from core.checksums import write_checksums
 from core.errors import StrataError, check_name
 from core.params import Params
 from core.progress import progress
@@ -168,8 +169,9 @@ def _run(
     )
     with whole_folder(layout.models(job.dataset) / run_id) as folder:  # replaces one left by a killed fit
         fitted.head.save(folder)
+        model_sha256 = write_checksums(folder)
     predictions.commit(run_id, completed(_predictions(job, data, run_id, fitted.values), predictions.schema))
-    runs.commit(run_id, row_of(job, data, run, layout))
+    runs.commit(run_id, row_of(job, data, run, layout, model_sha256))
     return run
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from sklearn.metrics import log_loss
 
 from core.atomic import whole_folder
+from core.checksums import write_checksums
 from core.errors import StrataError
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.writer import TableWriter
@@ -55,12 +56,13 @@ def fit_classes(
     )
     with whole_folder(layout.models(job.dataset) / run_id) as folder:
         head.save(folder)
+        model_sha256 = write_checksums(folder)
     part = np.asarray(data.known.part)
     ids = {"train": data.known.entry_ids[part == "train"], "val": data.known.entry_ids[part == "val"]}
     ids["test"] = data.test.entry_ids
     tables = [_rows(job, run_id, name, ids[name], values[name], predictions.schema) for name in values]
     predictions.commit(run_id, pa.concat_tables(tables).combine_chunks())
-    runs.commit(run_id, row_of(job, data, run, layout))
+    runs.commit(run_id, row_of(job, data, run, layout, model_sha256))
     return run
 
 

@@ -11,6 +11,7 @@ from heads.base import Head
 
 MODEL_FILE = "model.txt"
 NUMBERS_TO_SHARE = 500_000  # rows × columns
+_END = "pandas_categorical:null"  # the last line of a text that `_save` wrote
 
 
 class LightGBM(Head):
@@ -107,7 +108,17 @@ class LightGBM(Head):
         path = folder / MODEL_FILE
         if not path.exists():
             raise StrataError(f"{path} is missing; fit the head again")
-        self.booster_ = need("lightgbm", "lightgbm").Booster(model_str=path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not text.rstrip().endswith(
+            _END
+        ):  # LightGBM ends the process where a text is cut; the hash holds else
+            raise StrataError(f"{path} does not end as LightGBM ends a model: it is cut; fit the head again")
+        library = need("lightgbm", "lightgbm")
+        self.booster_ = library.Booster(model_str=text)
+        if self.booster_.num_feature() != self.n_features_in_:
+            raise StrataError(
+                f"{path} is for {self.booster_.num_feature()} columns, not {self.n_features_in_}"
+            )
 
 
 HEAD = LightGBM

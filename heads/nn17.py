@@ -148,7 +148,9 @@ class NN17(Head):
         path = folder / MODEL_FILE
         if not path.exists():
             raise StrataError(f"{path} is missing; fit the head again")
-        self.model_ = keras.models.load_model(path, compile=False, safe_mode=True)
+        # The file also describes its layers, which could be anyone's: those of the settings are built.
+        self.model_ = network(keras, self.n_features_in_, self.layers)
+        self.model_.load_weights(path)
 
 
 def tensorflow() -> tuple[Any, Any]:

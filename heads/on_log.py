@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.atomic import write_whole
+from core.checksums import write_checksums
 from core.errors import StrataError
 from heads.base import NotApplicable
 
@@ -61,6 +62,7 @@ class OnLog:
         """Write the head, and that it predicts logarithms."""
         self.head.save(folder)
         write_whole(Path(folder) / FILE, LOG + "\n")
+        write_checksums(Path(folder))
 
 
 def as_saved(head: Any, folder: str | Path) -> Any:

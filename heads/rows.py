@@ -15,8 +15,8 @@ from heads.registry import HeadSpec
 from heads.summary import Run
 
 
-def row_of(job: Job, data: Data, run: Run, layout: StoreLayout) -> pa.Table:
-    """Return one row: what was fitted, how it did, and with what."""
+def row_of(job: Job, data: Data, run: Run, layout: StoreLayout, model_sha256: str) -> pa.Table:
+    """Return one row: what was fitted, how it did, and with what; model_sha256: see `write_checksums`."""
     row = {
         **run.columns(),
         "method": job.method,
@@ -26,6 +26,7 @@ def row_of(job: Job, data: Data, run: Run, layout: StoreLayout) -> pa.Table:
         "versions": json.dumps(_versions(job.spec), sort_keys=True),
         "model_path": (layout.models(job.dataset) / run.run_id).relative_to(layout.root).as_posix(),
         "created_at": datetime.now(UTC),
+        "model_sha256": model_sha256,
     }
     return pa.Table.from_pylist([row], schema=SCHEMAS["runs"])
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from core.checksums import check_checksums
 from core.errors import StrataError, check_name, unknown
 from core.params import Params
 from core.structure import InvalidStructure, Structure
@@ -16,6 +17,7 @@ from core.validation import validate
 from featurestore.columns import OwnColumns, read_own_columns
 from featurestore.query.sources import Source
 from featurestore.query.store import FeatureStore, open_store
+from featurestore.tables.models import model_folder
 from heads.averaging import combined
 from heads.classifier import Classifier
 from heads.committee import METHOD, members_of
@@ -116,22 +118,24 @@ def chosen_model(
 
 
 def _models(store: FeatureStore, where: str, given: list[Any]) -> list[ChosenModel]:
-    """Return the saved models of some runs. Raises `StrataError` where one is not there."""
+    """Return the saved models of some runs. Raises `StrataError` where one is not there or is damaged."""
     query = (  # fixed pieces, values are bound
         "SELECT run_id, method, dataset, property, unit, coalesce(head, method) AS head, label, "  # noqa: S608
-        "coalesce(feature_set, '') AS feature_set, source_model, extraction_id, model_path, test_mae, "
-        f"base_test_mae, concat_ws('-', scheme, seed, fold) AS split FROM runs WHERE {where}"
+        "coalesce(feature_set, '') AS feature_set, source_model, extraction_id, model_path, model_sha256, "
+        f"test_mae, base_test_mae, concat_ws('-', scheme, seed, fold) AS split FROM runs WHERE {where}"
     )
     found = []
     for row in store.sql(query, given).to_arrow_table().to_pylist():
-        path = row.pop("model_path") or ""
-        folder = store.path / path
+        path, sha256 = row.pop("model_path") or "", row.pop("model_sha256")
+        folder = model_folder(store.path, path) if path else store.path
         if not path or not folder.is_dir():
             command = "fit" if row["method"] in {"features", METHOD} else row["method"]
             raise StrataError(
                 f"the model of run {row['run_id']} ({row['head']} on {row['dataset']}/{row['property']}) is "
-                f"not at {folder}; run strata {command} {row['dataset']} again"
+                f"not at {folder}; restore it, or drop the run with `strata store verify --repair` and run "
+                f"strata {command} {row['dataset']} again"
             )
+        check_checksums(folder, sha256)
         found.append(ChosenModel(folder=folder, **row))
     return found
 
@@ -188,6 +192,8 @@ def _values_of(
         return _values_of_members(model, store, params, columns)
     if model.method != "features":
         network = TrainedModel.load(model.folder)
+        if model.property not in network.names:
+            raise StrataError(f"{model.folder} predicts {', '.join(network.names)}, not {model.property}")
         column = network.names.index(model.property)
 
         def by_network(structures: Sequence[Structure], _: Sequence[str]) -> Values:
@@ -237,6 +243,10 @@ def _values_of_members(
             raise StrataError(
                 f"run {member.run_id}, a member of the committee of {model.dataset}/{model.property}, is not "
                 f"in the store; run strata fit {model.dataset} again"
+            )
+        if found[0].method == METHOD:
+            raise StrataError(
+                f"{model.folder} names a committee as its own member; fit {model.dataset} again"
             )
         members.append((member.weight, _values_of(found[0], store, params, 0, columns)))
 

@@ -13,8 +13,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from core.atomic import remove, sha256_file, write_whole
+from core.checksums import check_checksums
 from core.errors import StrataError, check_name
 from featurestore import open_store
+from featurestore.tables.models import model_folder
 from zoo import hub
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.backbones.alignn.inference import Architecture
@@ -141,14 +143,16 @@ def publish_run(store_root: str | Path, run_id: str, name: str, force: bool = Fa
     """
     store = open_store(store_root)
     found = store.sql(
-        "SELECT dataset, method, source_model, scheme, seed, fold, n_train, settings, model_path FROM runs "
-        "WHERE run_id = ? AND method IN ('scratch', 'finetune')",
+        "SELECT dataset, method, source_model, scheme, seed, fold, n_train, settings, model_path, "
+        "model_sha256 FROM runs WHERE run_id = ? AND method IN ('scratch', 'finetune')",
         [run_id],
     ).fetchall()
     if not found:
         raise StrataError(f"{run_id} is no run of a trained network in {store_root}")
-    dataset, method, source, *split, n_train, settings, path = found[0]
-    model = TrainedModel.load(Path(store_root) / path)
+    dataset, method, source, *split, n_train, settings, path, sha256 = found[0]
+    folder = model_folder(Path(store_root), path)
+    check_checksums(folder, sha256)
+    model = TrainedModel.load(folder)
     val = store.sql("SELECT property, val_mae FROM runs WHERE model_path = ?", [path]).fetchall()
     of = store.facts(dataset)
     start = f"from the weights of {source}" if method == "finetune" else "from random weights"

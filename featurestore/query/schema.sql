@@ -55,7 +55,7 @@ SELECT r.run_id, r.method, r.head, r.feature_set, r.dataset, r.property, r.unit,
     looked.test_mae, looked.test_mae_low, looked.test_mae_high, looked.test_r2, looked.test_spearman,
     CASE WHEN looked.test_mae IS NOT NULL THEN base.base_test_mae END AS base_test_mae,
     looked.role, r.fit_seconds, r.label, r.settings, r.versions, r.model_path,
-    r.created_at::TIMESTAMP AS created_at, r.cv_mae, r.choice, r.train_log_loss, r.val_log_loss
+    r.created_at::TIMESTAMP AS created_at, r.cv_mae, r.choice, r.train_log_loss, r.val_log_loss, r.model_sha256
 FROM stored_runs r
 LEFT JOIN looked USING (run_id)
 LEFT JOIN base USING (dataset, property, scheme, seed, fold);

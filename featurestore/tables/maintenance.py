@@ -19,9 +19,11 @@ from featurestore.tables import log
 from featurestore.tables.checkpoints import checkpoint_numbers, checkpoint_path, read_checkpoint
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import LOG, Log, Shard
+from featurestore.tables.models import DamagedModel, damaged_models
 from featurestore.tables.schema import GROWN, KINDS, SCHEMAS, features_schema, widest
 from featurestore.tables.shards import TARGET_ROWS
 from featurestore.tables.storage import LOCAL, age
+from featurestore.tables.transactions import Together
 from featurestore.tables.writer import AGE, TableWriter
 
 
@@ -52,6 +54,8 @@ class Verified:
     strays: tuple[Path, ...] = ()
     young: tuple[Path, ...] = ()
     lost: tuple[str, ...] = ()
+    models: int = 0
+    damaged_models: tuple[DamagedModel, ...] = ()
 
 
 def tables_of(root: str | Path, kinds: Iterable[str] = KINDS) -> list[tuple[str, Path]]:
@@ -82,7 +86,7 @@ def _has_grown(kind: str, folder: Path) -> bool:
 
 
 def verify(root: str | Path, kinds: Iterable[str] = KINDS, older_than: float = AGE) -> Verified:
-    """Read every byte of every live shard and compare it with its hash in the log.
+    """Read every byte of every live shard, and of fitted models, and compare it with its hash in the log.
 
     older_than: seconds from which on a shard that no entry names is no longer taken for one that a writer is
     about to commit.
@@ -104,7 +108,9 @@ def verify(root: str | Path, kinds: Iterable[str] = KINDS, older_than: float = A
     strays = tuple(path for path in unnamed if age(path, moment) >= older_than)
     young = tuple(path for path in unnamed if path not in strays and path.exists())
     lost = tuple(message for whole in logs for message in _lost(whole))
-    return Verified(len(found), sum(shard.bytes for _, shard in found), tuple(damages), strays, young, lost)
+    models = damaged_models(root) if "runs" in kinds else (0, ())
+    size = sum(shard.bytes for _, shard in found)
+    return Verified(len(found), size, tuple(damages), strays, young, lost, *models)
 
 
 def _check_checkpoints(whole: Log) -> None:
@@ -181,6 +187,24 @@ def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
         ) as writer:
             writer.drop(shards)
     return {folder: sum(shard.rows for shard in shards) for folder, shards in by_table.items()}
+
+
+def drop_runs(damaged: Iterable[DamagedModel]) -> dict[Path, int]:
+    """Drop the runs of damaged models, and their predictions, so that their stage makes them again."""
+    by_table: dict[Path, set[str]] = {}
+    for item in damaged:
+        by_table.setdefault(item.runs, set()).add(item.run_id)
+    for folder, run_ids in by_table.items():
+        other = folder.with_name("predictions")
+        kept = schema_of("predictions", other)
+        with (
+            TableWriter(folder, SCHEMAS["runs"], "repair", damaged=True, alone=True) as runs,
+            TableWriter(other, kept, "repair", damaged=True, alone=True) as predictions,
+            Together(predictions, runs),
+        ):
+            for writer in (predictions, runs):
+                writer.retain(writer.committed.keys() - run_ids)
+    return {folder: len(run_ids) for folder, run_ids in by_table.items()}
 
 
 def _own_tables(root: str | Path, kinds: Iterable[str]) -> list[tuple[str, Path]]:

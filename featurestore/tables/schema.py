@@ -128,6 +128,7 @@ RUNS = pa.schema(
         ),  # what its error is compared by (cv or validation), and whether it was refitted
         pa.field("train_log_loss", _float),  # of a property of classes, in place of the MAEs
         pa.field("val_log_loss", _float),
+        pa.field("model_sha256", _text),  # of the list of hashes in the folder of the model
     ]
 )
 PREDICTIONS = _schema(

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 import featurestore
+from core.checksums import write_checksums
 from core.errors import StrataError
 from featurestore import StoreLayout, TableWriter
 from featurestore.runs_import import Lenders
@@ -43,13 +44,13 @@ def lender(tmp_path):
     root = tmp_path / "lender"
     (root / MODEL).mkdir(parents=True)
     (root / MODEL / "head.json").write_text("{}")
+    sha256 = write_checksums(root / MODEL)
     with writers(root)[0] as predictions, writers(root)[1] as runs:
         for run_id in ("one", "two", "out"):
             row = filled("predictions", run_id=run_id, part="test")
             predictions.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["predictions"]))
-            row = filled(
-                "runs", run_id=run_id, model_path=MODEL if run_id == "one" else "runs/alpha/models/gone"
-            )
+            model = MODEL if run_id == "one" else "runs/alpha/models/gone"
+            row = filled("runs", run_id=run_id, model_path=model, model_sha256=sha256)
             runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
         runs.join(100)
         predictions.join(100)
@@ -76,6 +77,12 @@ def test_a_run_without_its_model_is_not_lent(lender, tmp_path):
     assert lend(Lenders([lender], place), "two", tmp_path / "mine") == (None, set(), set())
 
 
+def test_a_damaged_model_is_not_lent(lender, tmp_path):
+    (lender / MODEL / "head.json").write_text("[]")
+    assert lend(Lenders([lender], place), "one", tmp_path / "mine") == (None, set(), set())
+    assert not (tmp_path / "mine" / MODEL).exists()
+
+
 def test_a_model_outside_of_the_store_is_not_lent(lender, tmp_path):
     assert lend(Lenders([lender], place), "out", tmp_path / "mine") == (None, set(), set())
 
@@ -96,7 +103,7 @@ def test_a_damaged_run_is_not_lent(lender, tmp_path):
 
 def test_runs_written_before_columns_were_added_are_read_lent_and_compacted(tmp_path):
     now = SCHEMAS["runs"]
-    before = pa.schema([field for field in now if field.name not in {"cv_mae", "choice"}])
+    before = pa.schema([field for field in now if field.name not in {"cv_mae", "choice", "model_sha256"}])
     root = tmp_path / "store"
     layout = StoreLayout(root)
     (root / MODEL).mkdir(parents=True)

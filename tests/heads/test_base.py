@@ -225,7 +225,11 @@ def test_what_is_neither_array_nor_json_must_be_saved_by_the_head(tmp_path):
 
 def test_a_saved_head_is_json_and_safetensors(tmp_path):
     Ridge([1.0]).fit(X, Y).save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.safetensors", "head.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "SHA256SUMS",
+        "arrays.safetensors",
+        "head.json",
+    ]
     facts = json.loads((tmp_path / "head.json").read_text())
     assert facts["class"] == "heads.ridge.Ridge"
     assert facts["settings"] == {"alphas": [1.0]}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from core.checksums import write_checksums
 from core.errors import StrataError
 from heads import LightGBM, check_head
 
@@ -66,5 +67,22 @@ def test_a_folder_without_trees_says_so(tmp_path):
     X, y = data(30)
     LightGBM(n_estimators=5).fit(X, y).save(tmp_path)
     (tmp_path / "model.txt").unlink()
+    write_checksums(tmp_path)
     with pytest.raises(StrataError, match=r"model\.txt is missing"):
         LightGBM.load(tmp_path)
+
+
+def test_a_text_is_given_to_lightgbm_only_if_its_hash_holds(tmp_path):
+    X, y = data(30)
+    LightGBM(n_estimators=5).fit(X, y).save(tmp_path)
+    path = tmp_path / "model.txt"
+    text = path.read_text()
+    path.write_text(text.replace("left_child=", "left_child=0 ", 1))  # LightGBM would go round in it for ever
+    with pytest.raises(StrataError, match=r"model\.txt has another SHA-256"):
+        LightGBM.load(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()  # as earlier versions saved it
+    path.write_text(text[: len(text) // 2])  # LightGBM would end the process
+    with pytest.raises(StrataError, match="it is cut"):
+        LightGBM.load(tmp_path)
+    path.write_text(text)
+    assert LightGBM.load(tmp_path).predict(X).size == 30

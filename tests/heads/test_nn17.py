@@ -1,11 +1,14 @@
 """NN-17: the paper's network, its optimiser, early stopping, seeds and files."""
 
+import json
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from core.checksums import write_checksums
 from core.errors import StrataError
 from heads import NN17, check_head
 from heads.nn17 import network, tensorflow
@@ -126,19 +129,52 @@ def test_a_loss_that_is_no_number_ends_with_advice():
         NN17(layers=[8, 8, 8], learning_rate=1e18, max_epochs=20).fit(X, y)
 
 
-def test_a_saved_network_that_carries_code_is_refused(tmp_path):
-    _, keras = tensorflow()
+def replaced(folder, text):
+    """Put another description of the layers into a saved network, whose hashes then hold."""
+    with zipfile.ZipFile(folder / "model.keras") as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(folder / "model.keras", "w") as new:
+        for name, content in members.items():
+            new.writestr(name, text if name == "config.json" else content)
+    write_checksums(folder)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"module": "os", "class_name": "system", "config": "touch {0}", "registered_name": None},
+        {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "{0}"}},
+        {"module": "keras.layers", "class_name": "Lambda", "config": {"function": "{0}"}},
+    ],
+)
+def test_what_a_saved_network_says_of_its_layers_is_not_read(tmp_path, layer):
     X, y = data()
-    NN17(layers=[4], max_epochs=1).fit(X, y).save(tmp_path)
-    assert zipfile.is_zipfile(tmp_path / "model.keras")
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Lambda(lambda x: x), keras.layers.Dense(1)])
-    model.save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match=r"[Ll]ambda"):
+    head = NN17(layers=[4], max_epochs=1).fit(X, y)
+    head.save(tmp_path / "head")
+    ran = tmp_path / "ran"
+    replaced(tmp_path / "head", json.dumps(layer).replace("{0}", str(ran)))
+    assert np.array_equal(NN17.load(tmp_path / "head").predict(X), head.predict(X))
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "other shape"])
+def test_a_damaged_network_is_a_users_error(tmp_path, damage):
+    NN17(layers=[4], max_epochs=1).fit(*data()).save(tmp_path)
+    path = tmp_path / "model.keras"
+    if damage == "other shape":
+        NN17(layers=[5, 5], max_epochs=1).fit(*data()).save(tmp_path / "other")
+        path.write_bytes((tmp_path / "other" / "model.keras").read_bytes())
+        shutil.rmtree(tmp_path / "other")
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "half" else 0])
+    write_checksums(tmp_path)
+    with pytest.raises(StrataError, match="fit the head again"):
         NN17.load(tmp_path)
 
 
 def test_a_folder_without_network_says_so(tmp_path):
     NN17(layers=[4], max_epochs=1).fit(*data()).save(tmp_path)
     (tmp_path / "model.keras").unlink()
+    write_checksums(tmp_path)
     with pytest.raises(StrataError, match=r"model\.keras is missing"):
         NN17.load(tmp_path)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core.checksums import write_checksums
 from core.errors import StrataError
 from heads import Mean, Ridge, load_head
 from heads.base import NotApplicable
@@ -23,6 +24,7 @@ def test_it_comes_back_from_its_folder_in_the_unit(tmp_path):
     head.save(tmp_path)
     assert np.array_equal(load_head(tmp_path).predict(X), head.predict(X))
     (tmp_path / FILE).write_text("sqrt")
+    write_checksums(tmp_path)
     with pytest.raises(StrataError, match="does not say log"):
         load_head(tmp_path)
 

@@ -221,3 +221,17 @@ def test_a_committee_gives_the_mean_of_its_members(tmp_path, files):
     values, errors = value_of([structures[0], crowd], ["", ""])
     assert np.isfinite(values[0])
     assert errors == [None, "too_large: ten atoms"]
+
+
+def test_a_flipped_bit_of_the_model_is_found_before_anything_is_predicted(store, files, tmp_path):
+    root = tmp_path / "store"
+    shutil.copytree(store, root)
+    model = chosen_model(featurestore.open(root), "alpha", "energy")
+    path = model.folder / "arrays.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-2] + bytes([data[-2] ^ 64]) + data[-1:])
+    with pytest.raises(StrataError, match=r"arrays\.safetensors has another SHA-256"):
+        predict(files, "alpha", "energy", PARAMS, root)
+    (model.folder / "SHA256SUMS").unlink()  # the log keeps the hash of the list
+    with pytest.raises(StrataError, match="SHA256SUMS is missing"):
+        predict(files, "alpha", "energy", PARAMS, root)

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from core.atomic import clear_unfinished
+from core.checksums import write_checksums
 from core.errors import StrataError, check_name, unknown
 from core.params import Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
@@ -150,11 +151,12 @@ def _commit(
 ) -> list[Done]:
     """Give the predictions and runs of a training, whose model is saved, to be committed together."""
     model = store.layout.trained("models", job.ask.dataset) / job.key
+    model_sha256 = write_checksums(model)
     done = []
     for k, run_id in enumerate(_ids(job)):
         predictions.commit(run_id, _predictions(learned.rows, run_id, k, learned.values[:, k]))
         run, row = _run(job.ask, learned, run_id, k)
-        row["model_path"] = model.relative_to(store.path).as_posix()
+        row |= {"model_path": model.relative_to(store.path).as_posix(), "model_sha256": model_sha256}
         runs.commit(run_id, pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
         done.append(run)
     return done

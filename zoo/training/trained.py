@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.checksums import check_checksums
 from core.errors import StrataError
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.alignn.backbone import prepare
@@ -50,17 +51,26 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> "TrainedModel":
-        """Read what `save` wrote; raises `StrataError` for a damaged one."""
+        """Read what `save` wrote; raises `StrataError` for a damaged one (see `core.checksums`)."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        check_checksums(folder)
         try:
             facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             state = load_file(folder / WEIGHTS)
             architecture = Architecture.model_validate(facts["architecture"])
             graph = GraphSettings.model_validate(facts["graph"])
             names, units = zip(*facts["properties"].items(), strict=True)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            SafetensorError,
+        ) as error:
             raise StrataError(f"{folder} holds no model that can be read ({error})") from None
         check_state(state, architecture, str(folder / WEIGHTS))
         return cls(state, architecture, graph, names, units)
