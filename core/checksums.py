@@ -3,7 +3,6 @@
 The file is called and written as `sha256sum` has it, so that `sha256sum -c SHA256SUMS` checks a folder too.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from core.atomic import sha256_file, write_whole
@@ -22,7 +21,7 @@ def write_checksums(folder: Path) -> str:
 
 
 def check_checksums(folder: Path, expected: str | None = None) -> None:
-    """Raise `StrataError` where files are not those of the folder's list, or that is not the `expected` one.
+    """Raise `StrataError` where a folder's files are not as its list says, or that is not the `expected`.
 
     Without `expected`, a folder that has no list passes: those saved by earlier versions have none.
     """
@@ -30,8 +29,8 @@ def check_checksums(folder: Path, expected: str | None = None) -> None:
     if what is not None:
         raise StrataError(
             f"{what}: it was changed or damaged after it was saved, so nothing in {folder} is loaded. "
-            "Restore the folder (dvc checkout --force, or a copy), or drop the run with "
-            "`strata store verify --repair` and run its stage again"
+            "Restore the folder (dvc checkout --force, or a copy), or drop the run with `strata store verify "
+            "--repair` and run its stage again"
         )
 
 
@@ -43,16 +42,14 @@ def changed_in(folder: Path, expected: str | None = None) -> str | None:
             return None if expected is None else f"{place} is missing"
         if expected is not None and sha256_file(place) != expected:
             return f"{place} has another SHA-256 than the store's log keeps"
-        return _difference(folder, read_lock(folder))
+        return _first_difference(folder, read_lock(folder), _files(folder))
     except StrataError as error:
         return str(error)
     except OSError as error:
         return f"{error.filename or folder} cannot be read ({error.strerror})"
 
 
-def _difference(folder: Path, listed: Mapping[str, str]) -> str | None:
-    """Say how a folder's files differ from the hashes listed, by name."""
-    found = _files(folder)
+def _first_difference(folder: Path, listed: dict[str, str], found: dict[str, Path]) -> str | None:
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
             return f"{folder / name} is missing"

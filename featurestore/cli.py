@@ -194,7 +194,7 @@ def verify(
         )
     for folder, rows in maintenance.repair(store, found.damages).items():
         typer.echo(f"dropped {rows:,} rows from {folder}")
-    for folder, runs in models.drop_runs(found.damaged_models).items():
+    for folder, runs in maintenance.drop_runs(found.damaged_models).items():
         typer.echo(f"dropped {runs:,} runs from {folder}, whose models are damaged")
     typer.echo(
         f"{sound}, the others were dropped; run the stages that wrote them again (dvc repro --force STAGE)"

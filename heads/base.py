@@ -7,7 +7,7 @@ A subclass writes `_fit` and `_predict`; checking input, saving and loading are 
 import inspect
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -119,12 +119,7 @@ class Head(RegressorMixin, BaseEstimator):
             x = validate_data(self, X, reset=False, dtype=_KINDS)
         except ValueError as error:
             self._refuse(error)
-        try:
-            given = np.asarray(self._predict(x), dtype=np.float64)
-        except Exception as error:
-            if self._loaded_from is None or isinstance(error, StrataError):
-                raise
-            raise damaged(self._loaded_from, error) from error
+        given = self._said(self._predict, x)
         if given.shape not in {(len(x),), (len(x), 1)}:
             raise StrataError(
                 f"{self._name} predicts an array of shape {given.shape} for {len(x)} rows; a head gives one "
@@ -199,6 +194,15 @@ class Head(RegressorMixin, BaseEstimator):
             raise damaged(folder, error) from error
         head._loaded_from = folder
         return head
+
+    def _said(self, ask: Callable[[np.ndarray], np.ndarray], X: np.ndarray) -> np.ndarray:
+        """Return float64 of what `ask` says of X; where a loaded head fails, its files are damaged."""
+        try:
+            return np.asarray(ask(X), dtype=np.float64)
+        except Exception as error:
+            if self._loaded_from is None or isinstance(error, StrataError):
+                raise
+            raise damaged(self._loaded_from, error) from error
 
     @property
     def _name(self) -> str:

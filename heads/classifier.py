@@ -34,7 +34,7 @@ class Classifier(Head):
         Raises `StrataError` where they are no probabilities.
         """
         check_is_fitted(self)
-        given = np.asarray(self._probabilities(validate_data(self, X, reset=False)), dtype=np.float64)
+        given = self._said(self._probabilities, validate_data(self, X, reset=False))
         whole = given.ndim == 2 and given.shape[1] == len(self.classes_)
         if not whole or not np.allclose(given.sum(axis=1), 1, atol=1e-4) or (given < 0).any():
             raise StrataError(f"{self._name} gives no probabilities of {len(self.classes_)} classes")

@@ -16,10 +16,7 @@ from heads.summary import Run
 
 
 def row_of(job: Job, data: Data, run: Run, layout: StoreLayout, model_sha256: str) -> pa.Table:
-    """Return one row: what was fitted, how it did, and with what.
-
-    model_sha256: of the list of hashes in the folder of the saved model.
-    """
+    """Return one row: what was fitted, how it did, and with what; model_sha256: see `write_checksums`."""
     row = {
         **run.columns(),
         "method": job.method,

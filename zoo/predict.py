@@ -244,6 +244,10 @@ def _values_of_members(
                 f"run {member.run_id}, a member of the committee of {model.dataset}/{model.property}, is not "
                 f"in the store; run strata fit {model.dataset} again"
             )
+        if found[0].method == METHOD:
+            raise StrataError(
+                f"{model.folder} names a committee as its own member; fit {model.dataset} again"
+            )
         members.append((member.weight, _values_of(found[0], store, params, 0, columns)))
         if found[0].method == METHOD:
             raise StrataError(

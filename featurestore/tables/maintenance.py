@@ -23,6 +23,7 @@ from featurestore.tables.models import DamagedModel, damaged_models
 from featurestore.tables.schema import GROWN, KINDS, SCHEMAS, features_schema, widest
 from featurestore.tables.shards import TARGET_ROWS
 from featurestore.tables.storage import LOCAL, age
+from featurestore.tables.transactions import Together
 from featurestore.tables.writer import AGE, TableWriter
 
 
@@ -186,6 +187,24 @@ def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
         ) as writer:
             writer.drop(shards)
     return {folder: sum(shard.rows for shard in shards) for folder, shards in by_table.items()}
+
+
+def drop_runs(damaged: Iterable[DamagedModel]) -> dict[Path, int]:
+    """Drop the runs of damaged models, and their predictions, so that their stage makes them again."""
+    by_table: dict[Path, set[str]] = {}
+    for item in damaged:
+        by_table.setdefault(item.runs, set()).add(item.run_id)
+    for folder, run_ids in by_table.items():
+        other = folder.with_name("predictions")
+        kept = schema_of("predictions", other)
+        with (
+            TableWriter(folder, SCHEMAS["runs"], "repair", damaged=True, alone=True) as runs,
+            TableWriter(other, kept, "repair", damaged=True, alone=True) as predictions,
+            Together(predictions, runs),
+        ):
+            for writer in (predictions, runs):
+                writer.retain(writer.committed.keys() - run_ids)
+    return {folder: len(run_ids) for folder, run_ids in by_table.items()}
 
 
 def _own_tables(root: str | Path, kinds: Iterable[str]) -> list[tuple[str, Path]]:

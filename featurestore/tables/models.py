@@ -3,7 +3,7 @@
 The shards of runs are under hashes of the log, so that a model is too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,9 +16,7 @@ from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import SCHEMAS, completed
-from featurestore.tables.transactions import Together
 from featurestore.tables.vectors import read_columns
-from featurestore.tables.writer import TableWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +61,6 @@ def damaged_models(root: str | Path) -> tuple[int, tuple[DamagedModel, ...]]:
             if what is not None:
                 damaged.append(DamagedModel(table, row["run_id"], what))
     return len(looked), tuple(damaged)
-
-
-def drop_runs(damaged: Iterable[DamagedModel]) -> dict[Path, int]:
-    """Drop the runs of damaged models, and their predictions, so that their stage makes them again."""
-    by_table: dict[Path, set[str]] = {}
-    for item in damaged:
-        by_table.setdefault(item.runs, set()).add(item.run_id)
-    for folder, run_ids in by_table.items():
-        other = folder.with_name("predictions")
-        with (
-            TableWriter(folder, SCHEMAS["runs"], "repair", damaged=True, alone=True) as runs,
-            TableWriter(other, SCHEMAS["predictions"], "repair", damaged=True, alone=True) as predictions,
-            Together(predictions, runs),
-        ):
-            for writer in (predictions, runs):
-                writer.retain(writer.committed.keys() - run_ids)
-    return {folder: len(run_ids) for folder, run_ids in by_table.items()}
 
 
 def _changed(root: Path, model_path: str, sha256: str) -> str | None:

@@ -34,7 +34,7 @@ def test_a_flipped_bit_anywhere_is_found(saved):
         whole = path.read_bytes()
         for place in (0, len(whole) // 3, len(whole) // 2, len(whole) - 2):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            with pytest.raises(StrataError, match=rf"{saved.name}.*(SHA-256|SHA256SUMS|is missing)"):
+            with pytest.raises(StrataError, match=f"nothing in {saved} is loaded"):
                 used(saved)
         path.write_bytes(whole)
     assert used(saved).shape == (20,)
@@ -114,7 +114,7 @@ DAMAGES = {
 def test_a_made_up_head_whose_hashes_hold_is_a_users_error(saved, name):
     DAMAGES[name](saved)
     write_checksums(saved)
-    with pytest.raises(StrataError, match=rf"{saved.name}|expecting 9 features"):
+    with pytest.raises(StrataError, match=f"{saved}|Ridge"):
         used(saved)
 
 

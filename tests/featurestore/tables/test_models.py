@@ -7,8 +7,8 @@ from core.errors import StrataError
 from core.params import parse
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
-from featurestore.tables.maintenance import verify
-from featurestore.tables.models import drop_runs, model_folder
+from featurestore.tables.maintenance import drop_runs, verify
+from featurestore.tables.models import model_folder
 from heads.fit import fit
 from tests.stores import SOURCE, small_store
 
