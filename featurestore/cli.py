@@ -162,7 +162,7 @@ def verify(
 ) -> None:
     """Read every byte that is kept and compare it with its hash; name what is bad. Ends with 2 if any is."""
     from featurestore.query.output import size_text
-    from featurestore.tables import maintenance, models
+    from featurestore.tables import maintenance
 
     found = maintenance.verify(store)
     for damage in (*found.damages, *found.damaged_models):
