@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from core.checksums import write_checksums
 from core.errors import StrataError
 from heads import NN17, check_head
-from heads.nn17 import network, tensorflow
+from heads.nn17 import Trainer, network, tensorflow
 
 SMALL = {"layers": [16], "learning_rate": 0.02, "max_epochs": 40, "standardise": True}
 
@@ -82,6 +82,23 @@ def test_the_training_is_the_papers():
     settings = NN17().get_params()
     assert (settings["learning_rate"], settings["batch_size"], settings["patience"]) == (1e-4, 64, 200)
     assert not settings["standardise"]
+
+
+def test_steps_are_those_of_keras_adam():
+    tf, keras = tensorflow()
+    X, y = data()
+    y = y.astype(np.float32)[:, None]
+    keras.utils.set_random_seed(3)
+    ours = network(keras, 6, [8, 4])
+    theirs = keras.models.clone_model(ours)
+    theirs.set_weights(ours.get_weights())
+    theirs.compile(optimizer=keras.optimizers.Adam(1e-2), loss="mae")
+    trainer = Trainer(tf, ours, 1e-2)
+    for _ in range(5):
+        loss = float(trainer.step(tf.constant(X), tf.constant(y)))
+        assert loss == pytest.approx(theirs.train_on_batch(X, y), rel=1e-5)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
 
 
 def test_the_best_epochs_weights_are_restored():
