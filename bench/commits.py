@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python bench/commits.py [--opens 1000] [--commits 10000]
 
-Printed is a row a question. Everything is done in a temporary folder.
+It prints one row per question. Everything is done in a temporary folder.
 """
 
 import argparse

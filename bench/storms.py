@@ -5,14 +5,13 @@
 A stage runs in a forked process that has everything imported, so that every kill falls into its real work.
 Times are uniform over 1.3 times what an undisturbed run takes. A run that ends before its kill is compared
 with the undisturbed one, table by table and to the bit, and the storm goes on with a fresh copy. Printed is a
-row a stage: kills; unfinished files and shards without a name that they left, which shows how many of them
+row per stage: kills; unfinished files and shards without a name that they left, which shows how many of them
 fell into the writing itself; runs compared; reads meanwhile, how many of them failed and how many saw half of
 something; rows lost or doubled; and whether metrics.json, after the stages that follow, is that of the
 undisturbed run.
 """
 
 import argparse
-import hashlib
 import json
 import multiprocessing
 import os
@@ -30,9 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+from storm_folder import SOURCE, content, far, keys, left, sound, vectors, version
 
-from core.atomic import UNFINISHED
 from core.params import Params, parse
 from etl.extract import extract
 from etl.ingest import ingest
@@ -40,20 +38,15 @@ from etl.parts import Part
 from evaluation.evaluate import evaluate
 from featurestore.query.store import open_store
 from featurestore.splits.schemes import split_dataset
-from featurestore.tables import log
-from featurestore.tables.maintenance import tables_of, verify
-from featurestore.tables.vectors import read_columns
 from heads.fit import fit
 from zoo import hub
 from zoo.publish import publish_run
 from zoo.training.finetune import finetune
 
-DATASET, SOURCE, PUBLISHED = "ase_elements", "alignn_mp_eform", "published"
+DATASET, PUBLISHED = "ase_elements", "published"
 MORE = "ase_g2"  # also extracted by the parts
 PARTS = 8
-CHUNK = 4  # structures a commit of `extract`
-VOLATILE = {"created_at", "fit_seconds", "looked_at"}
-PASSED_OVER = ("looks",)  # the audit: a look that was killed was a look
+CHUNK = 4  # structures per commit of `extract`
 FORK = multiprocessing.get_context("fork")  # type: Any
 SETTINGS = {
     "datasets": [DATASET],
@@ -135,39 +128,6 @@ def finish(process: Any, pipe: Any) -> Any:
 def forked(folder: Path, function: Callable[..., object], *arguments: Any) -> Any:
     """Do something in a process of its own and return its result."""
     return finish(*start(folder, function, *arguments))
-
-
-def content() -> dict[str, list[str]]:
-    """Return every live row and reject of every table, and the hash of every other file that is kept."""
-    found: dict[str, list[str]] = {}
-    for kind, folder in tables_of("store"):
-        now = log.snapshot(folder)
-        if kind not in PASSED_OVER:
-            rows = [row for path in now.paths for row in _rows(path)]
-            found[folder.as_posix()] = sorted([*rows, *(f"reject {reject}" for reject in now.rejects)])
-    files = [*Path("store").glob("*/*/models/**/*"), *Path("models").glob("*"), *Path("plots").glob("*.csv")]
-    for path in [*files, Path("metrics.json")]:
-        if path.is_file() and not path.name.startswith("."):
-            found[path.as_posix()] = [hashlib.sha256(path.read_bytes()).hexdigest()]
-    return found
-
-
-def _rows(path: Path) -> list[str]:
-    names = [name for name in pa.parquet.read_schema(path).names if name not in VOLATILE]
-    return [hashlib.sha256(repr(row).encode()).hexdigest() for row in read_columns(path, names).to_pylist()]
-
-
-def left() -> int:
-    """Return how many unfinished files and shards that no entry names are there."""
-    found = verify("store", older_than=0)
-    places = (Path("store"), Path("models"), Path("plots"))
-    return len(found.strays) + sum(1 for place in places for _ in place.rglob(f"{UNFINISHED}*"))
-
-
-def sound() -> int:
-    """Return how many shards are damaged or belong to what is half there."""
-    found = verify("store")
-    return len(found.damages) + len(found.lost)
 
 
 TITLES = (
@@ -387,33 +347,6 @@ class Storm:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.scratch / state, folder)
         return folder
-
-
-def keys() -> dict[str, list[str]]:
-    """Return the ids of all stored vectors, also those that are there twice, and of all rejects."""
-    store = open_store("store")
-    rows = store.sql("SELECT structure_id, extraction_id FROM stored_features").fetchall()
-    return {"vectors": list(map(str, rows)), "rejects": [r.entry_id for r in log.snapshot(TABLE).rejects]}
-
-
-TABLE = Path("store") / "features" / SOURCE
-
-
-def version() -> int:
-    """Return how often the vectors' table was committed to."""
-    return log.snapshot(TABLE).version
-
-
-def vectors() -> dict[str, list[float]]:
-    """Return the deepest vectors by structure."""
-    store = open_store("store")
-    last = store.feature_set("last").blocks[0].checkpoint
-    return dict(store.sql(f"SELECT structure_id, {last} FROM features_{SOURCE}").fetchall())
-
-
-def far(one: dict[str, list[float]], other: dict[str, list[float]]) -> float:
-    """Return the largest difference between two sets of vectors."""
-    return max(abs(a - b) for name in one for a, b in zip(one[name], other[name], strict=True))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evaluation.classes import ClassScored
 from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored
@@ -36,6 +36,7 @@ _INTERVAL = ("mae_low", "mae_high", "balanced_accuracy_low", "balanced_accuracy_
 # Not in metrics.json: the forest's MAE over Base's, and the feature set with its source model.
 _BESIDE = ("composition_ratio", "reads")
 
+AnyScored = TypeVar("AnyScored", Scored, ClassScored)
 Found = Mapping[tuple[str, str, str, str], Scored]  # dataset, property, split, role
 
 
@@ -58,12 +59,8 @@ class Line:
 def lines_of(scored: Iterable[Scored | ClassScored]) -> list[Line]:
     """Bring what was scored of numbers together: a line for each property and way of splitting it."""
     found = {(s.dataset, s.property, s.split, s.role): s for s in scored if isinstance(s, Scored)}
-    targets: dict[tuple[str, str, str], list[Scored]] = {}
-    for s in found.values():
-        if s.role == CHOSEN:
-            targets.setdefault((s.dataset, s.property, s.scheme), []).append(s)
     lines = []
-    for (dataset, prop, scheme), several in targets.items():
+    for (dataset, prop, scheme), several in _chosen_by_target(found.values()).items():
         facts = [_facts(found, s) for s in several]
         if len(several) == 1:
             lines.append(Line(dataset, prop, scheme, several[0].split, facts[0], several))
@@ -75,12 +72,8 @@ def lines_of(scored: Iterable[Scored | ClassScored]) -> list[Line]:
 def class_lines_of(scored: Iterable[Scored | ClassScored]) -> list[Line]:
     """Bring what was scored of classes together: a line for each property and way of splitting it."""
     found = {(s.dataset, s.property, s.split, s.role): s for s in scored if isinstance(s, ClassScored)}
-    targets: dict[tuple[str, str, str], list[ClassScored]] = {}
-    for s in found.values():
-        if s.role == CHOSEN:
-            targets.setdefault((s.dataset, s.property, s.scheme), []).append(s)
     lines = []
-    for (dataset, prop, scheme), several in targets.items():
+    for (dataset, prop, scheme), several in _chosen_by_target(found.values()).items():
         facts = [_class_facts(found, s) for s in several]
         if len(several) == 1:
             lines.append(Line(dataset, prop, scheme, several[0].split, facts[0], ()))
@@ -88,6 +81,15 @@ def class_lines_of(scored: Iterable[Scored | ClassScored]) -> list[Line]:
             whole = _together(facts, several, "balanced_accuracy")
             lines.append(Line(dataset, prop, scheme, scheme, whole, ()))
     return lines
+
+
+def _chosen_by_target(scored: Iterable[AnyScored]) -> dict[tuple[str, str, str], list[AnyScored]]:
+    """Bring the chosen runs of each dataset, property and way of splitting together."""
+    targets: dict[tuple[str, str, str], list[AnyScored]] = {}
+    for s in scored:
+        if s.role == CHOSEN:
+            targets.setdefault((s.dataset, s.property, s.scheme), []).append(s)
+    return targets
 
 
 def _class_facts(found: Mapping[Any, ClassScored], s: ClassScored) -> dict[str, Any]:

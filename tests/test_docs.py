@@ -51,7 +51,7 @@ def test_stages_are_sections_and_read_keys_that_exist():
     named = set(params) - {"datasets", "heads", "source", "experiments"}
     assert named == set(stages) - {"report"}  # a report has no settings
     for name, stage in stages.items():
-        stage = stage.get("do", stage)  # noqa: PLW2901 - a stage an item of a mapping
+        stage = stage.get("do", stage)  # noqa: PLW2901 - one stage per item of a mapping
         assert stage["cmd"].startswith(f"strata {name}")
         read = {key.split(".")[0] for key in stage.get("params", []) if isinstance(key, str)}
         assert read <= set(params)

@@ -1,4 +1,4 @@
-"""Runs and targets of the page: a line a target, in which the repetitions of a split are brought together."""
+"""Runs and targets of the page: one line per target, which brings the repetitions of a split together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
