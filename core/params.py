@@ -153,8 +153,10 @@ class Source(Train):
 class Evaluate(Section):
     """What is read off the test part, for the chosen run and for Base only."""
 
-    bootstrap: int = Field(1000, ge=0, description="resamples for the interval of a test MAE; 0: none")
-    seed: int = 0
+    bootstrap: int = Field(
+        1000, ge=0, le=1_000_000, description="resamples for the interval of a test MAE; 0: none"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of the resamples")
 
 
 class Params(Section):
