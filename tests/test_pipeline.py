@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 
+import pytest
 import yaml
 
 import featurestore
@@ -95,6 +96,7 @@ def test_one_changed_head_is_the_only_one_fitted_again(project):
     assert len(new) == len({prop for _, _, prop, _ in new}) == 3
 
 
+@pytest.mark.slow
 def test_an_added_dataset_extracts_only_its_new_structures(project):
     before_shards, before_runs = extracted(project), runs(project)
     project.configure(datasets=["ase_elements", "ase_g2"])
@@ -121,6 +123,7 @@ def test_an_added_dataset_extracts_only_its_new_structures(project):
     assert {after_runs[run_id][1] for run_id in new} == {"ase_g2"}
 
 
+@pytest.mark.slow
 def test_an_added_network_runs_its_own_extract_alone(project, tmp_path):
     own_model(tmp_path, "nearer")
     aware = dataclasses.replace(project, environment=project.environment | {MODELS_VARIABLE: str(tmp_path)})
@@ -141,6 +144,7 @@ def test_an_added_network_runs_its_own_extract_alone(project, tmp_path):
     assert started(aware.repro()) == []
 
 
+@pytest.mark.slow
 def test_another_default_is_seen_by_all_that_mean_it(project, tmp_path):
     own_model(tmp_path, "nearer")
     aware = dataclasses.replace(project, environment=project.environment | {MODELS_VARIABLE: str(tmp_path)})

@@ -41,6 +41,7 @@ def test_two_workers_give_what_one_process_gives():
     assert [list(r.errors) for r in shared] == [[], [2], [], [], []]
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_tasks_reaches_the_caller():
     def broken():
         yield tasks()[0]

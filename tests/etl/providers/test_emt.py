@@ -20,12 +20,14 @@ def everything():
     return list(emt.records(CARD, None, Ingest()))
 
 
+@pytest.mark.slow
 def test_there_are_as_many_cells_as_the_card_says_each_another_one(everything):
     assert len(everything) == CARD.expected_rows >= 600
     assert len({record.entry_id for record in everything}) == len(everything)
     assert len({record.structure.structure_id for record in everything}) == len(everything)
 
 
+@pytest.mark.slow
 def test_every_cell_is_a_sensible_metal(everything):
     for record in everything:
         validate(record.structure, Ingest())
@@ -36,6 +38,7 @@ def test_every_cell_is_a_sensible_metal(everything):
         assert 5 < record.values["bulk_modulus"] < 420, record.entry_id
 
 
+@pytest.mark.slow
 def test_ids_can_be_read(everything):
     ids = {record.entry_id: record.structure for record in everything}
     assert ids["emt-L12-AlNi3-02"].formula == "AlNi3"
@@ -60,6 +63,7 @@ def test_reference_is_the_relaxed_fcc_element(symbol, volume):
         assert emt._energy(emt._scaled(cell, factor * relaxed / cell.volume)) > energy
 
 
+@pytest.mark.slow
 def test_values_follow_from_the_structure_by_ase(everything):
     from ase.calculators.emt import EMT
     from ase.eos import EquationOfState

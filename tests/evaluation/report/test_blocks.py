@@ -154,6 +154,7 @@ def test_figures_are_written_as_files(made):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
+@pytest.mark.slow
 def test_page_of_115_targets_is_below_five_megabytes(made):
     root, page, _ = made
     sizes = {}

@@ -145,6 +145,7 @@ def test_a_torn_entry_is_not_committed_and_its_number_is_used_again(
     assert len(history(folder)) == 2
 
 
+@pytest.mark.slow
 def test_killed_while_it_creates_an_entry(folder, impatient, start, assert_sound):
     first = start("-c", WITHOUT_LINKS, folder, 0, 1, STRATA_FAILPOINT="entry_partly_written:4")
     first.communicate(timeout=60)

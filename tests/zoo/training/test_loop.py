@@ -61,7 +61,9 @@ def whole(tmp_path_factory):
     return train(network(), examples(folder), QUICK, folder / "run", "key")
 
 
-@pytest.mark.parametrize("where", ["checkpoint_written:1", "checkpoint_partly_written:3"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("checkpoint_written:1", marks=pytest.mark.slow), "checkpoint_partly_written:3"]
+)
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, where, whole):
     assert run(tmp_path, failpoint=where).returncode == -signal.SIGKILL
     data = examples(tmp_path)
@@ -72,7 +74,9 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, where, whole):
     assert not list((tmp_path / "run").glob(".tmp-*"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_the_step_it_finds_and_ends(tmp_path, number, code, whole):
     stopped = run(tmp_path, str(int(number)), checkpoint_seconds=1000)
     assert stopped.returncode == code, stopped.stderr

@@ -48,6 +48,7 @@ def predictions(root: Path) -> dict:
     )
 
 
+@pytest.mark.slow
 def test_side_by_side_is_bit_for_bit_one_after_another(store, tmp_path):
     two = train_all(featurestore.open(store), DATASET, asks(SECTION, 1, 0))
     assert [run.split.seed for run in two] == [1, 0]
@@ -74,6 +75,7 @@ def test_what_runs_beside_a_failure_is_kept(store):
     assert seed == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_an_error_that_says_how_to_go_on(store):
     def kill() -> None:
         _until(multiprocessing.active_children)
