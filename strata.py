@@ -6,6 +6,7 @@ used.
 """
 
 import errno
+import io
 import signal
 import sys
 from copy import copy
@@ -101,6 +102,9 @@ def main() -> None:
     A full or read-only disk, wherever it is met, is one paragraph and ends with 2 too.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Å shows it as \xc5
+            stream.reconfigure(errors="backslashreplace")
     try:
         command()()
     except StrataError as error:

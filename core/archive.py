@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ MAX_MEMBERS = 64
 MAX_BYTES = 8 * 2**30
 MAX_RATIO = 200  # deflate reaches 1032; real JSON of structures stays below 20
 _PIECE = 2**20
+_DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
 _SPACE = re.compile(r"[ \t\n\r]*")  # what JSON calls white space
 
 
@@ -31,7 +33,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(_text(path, read_document(path)))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _not_json(path, error) from None
 
 
@@ -53,7 +55,7 @@ def read_records(path: Path) -> Iterator[Any]:
     while True:
         try:
             item, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise _not_json(path, error) from None
         yield item
         position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
@@ -90,10 +92,15 @@ def _pieces(path: Path, kind: str) -> Iterator[bytes]:
         else:
             with gzip.open(path) if kind == ".gz" else path.open("rb") as stream:
                 yield from _bounded(path, stream)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except _DAMAGED as error:
         raise StrataError(f"{path}: damaged archive ({error}); fetch it again") from None
-    except OSError as error:
-        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
+    except (OSError, NotImplementedError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> StrataError:
+    """Build the error for a file that is refused, or a zip whose member is encrypted or packed otherwise."""
+    return StrataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def _text(path: Path, data: bytes) -> str:
@@ -105,8 +112,9 @@ def _text(path: Path, data: bytes) -> str:
         ) from None
 
 
-def _not_json(path: Path, error: json.JSONDecodeError) -> StrataError:
-    return StrataError(f"{path}: not JSON: {error}; the file is damaged, fetch it again")
+def _not_json(path: Path, error: Exception) -> StrataError:
+    what = "nested too deeply" if isinstance(error, RecursionError) else error
+    return StrataError(f"{path}: not JSON: {what}; the file is damaged, fetch it again")
 
 
 def read_members(
@@ -134,10 +142,10 @@ def read_members(
                 left = (MAX_BYTES if max_bytes is None else max_bytes) - sum(map(len, found.values()))
                 with archive.open(member) as stream:
                     found[name] = b"".join(_bounded(path, stream, left))
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise StrataError(f"{path}: damaged archive ({error}); fetch it again") from None
-    except OSError as error:
-        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
+    except (OSError, NotImplementedError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
     return found
 
 

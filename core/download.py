@@ -9,12 +9,15 @@ import fcntl
 import json
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from core import archive
 from core.atomic import sha256_file
@@ -151,6 +154,7 @@ class _Downloader:
         headers = {"Accept-Encoding": "identity", "User-Agent": "strata"} | self._resume(url)
         with requests.Session() as session:
             session.max_redirects = self.rules.redirects
+            session.hooks["response"].append(_refuse_inward)
             try:
                 with session.get(
                     url, headers=headers, stream=True, timeout=(self.rules.connect, self.rules.read)
@@ -250,6 +254,28 @@ class _Downloader:
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.notes.unlink(missing_ok=True)
+
+
+def _refuse_inward(answer: Any, **_settings: Any) -> None:
+    """Raise for a redirect from a public address to this machine or its network."""
+    if not answer.is_redirect:
+        return
+    target = urljoin(answer.url, answer.headers["Location"])
+    if _is_inward(target) and not _is_inward(answer.url):
+        raise StrataError(f"{answer.url}: leads to {target}, which lies on this machine or in its network")
+
+
+def _is_inward(url: str) -> bool:
+    """Tell whether a host is this machine or lies in a private network; a name is looked up.
+
+    >>> _is_inward("http://127.0.0.1:80/x"), _is_inward("http://[::1]/"), _is_inward("http://8.8.8.8/")
+    (True, True, False)
+    """
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except (OSError, UnicodeError):
+        return False  # the request itself says that there is no such host
+    return any(not ip_address(str(row[4][0]).partition("%")[0]).is_global for row in found)
 
 
 def _pieces(body: Any) -> Iterator[bytes]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import StrataError, check_name, unknown
+from core.yaml_file import read_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -184,13 +184,9 @@ def load(path: str | Path = PARAMS_FILE) -> Params:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        raw = read_yaml(path) or {}
     except FileNotFoundError:
         raise StrataError(f"{path.resolve()} is missing; run from the project's folder") from None
-    except UnicodeDecodeError as error:
-        raise StrataError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise StrataError(f"{path}: not valid YAML: {error}") from None
     return parse(raw, str(path))
 
 

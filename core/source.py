@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.atomic import sha256_file
-from core.errors import StrataError
+from core.errors import StrataError, check_name
 from core.params import Section
 
 RAW_VARIABLE = "STRATA_RAW"
@@ -22,10 +22,18 @@ _LOCK_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 class Source(Section):
     """A published file, and how it is recognised."""
 
-    file: str = Field(min_length=1, description="name of the file")
+    file: str = Field(min_length=1, description="name of the file, which leads nowhere else")
     url: str = Field(min_length=1)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the published file")
     unverified: bool = Field(default=False, description="use a local file that no lock names")
+
+    @field_validator("file")
+    @classmethod
+    def _is_a_name(cls, file: str) -> str:
+        try:
+            return check_name(file, "file")
+        except StrataError as error:
+            raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Files of a user: CIF, POSCAR, XYZ and PDB to `Structure`s."""
 
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from core.structure import InvalidStructure, Structure
 
 _POSCAR = ("poscar", "contcar")
 _ISOTOPES = ("D", "T")
+MOST_COLUMNS = 10_000  # of one property of an extended XYZ
 
 
 def read_structures(
@@ -33,6 +36,8 @@ def read_structures(
     parse = _parser(path)
     text = _text(path)
     try:
+        if parse is _parse_xyz:
+            check_declared(text.splitlines())
         found = parse(text, aliases or {})
     except InvalidStructure as error:
         raise InvalidStructure(error.code, f"{path}: {error}") from None
@@ -75,6 +80,8 @@ def _parser(path: Path) -> Callable[[str, Mapping[str, str]], list[Any]]:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise StrataError(f"{path} is no regular file")  # a pipe has no end
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -98,7 +105,11 @@ def _parse_cif(text: str, aliases: Mapping[str, str]) -> list[Any]:
 def _parse_poscar(text: str, aliases: Mapping[str, str]) -> list[Any]:
     from pymatgen.io.vasp import Poscar
 
-    _refuse_isotopes(" ".join(text.splitlines()[5:6]).split(), aliases)
+    lines = text.splitlines()
+    _refuse_isotopes(" ".join(lines[5:6]).split(), aliases)
+    counts = next((found for line in lines[5:7] if (found := _whole_numbers(line))), [])
+    if sum(counts) > len(lines):
+        raise InvalidStructure("unreadable", f"declares {sum(counts):,} atoms in {len(lines)} lines")
     return [Poscar.from_str(text).structure]
 
 
@@ -109,6 +120,37 @@ def _parse_xyz(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG
         return list(read(io.StringIO(text), index=":", format="extxyz"))
     except KeyError as error:  # how ASE says that it does not know a symbol
         raise InvalidStructure("no_features", f"{error} is no element with atom features") from None
+
+
+def check_declared(lines: Iterable[str]) -> None:
+    """Raise `InvalidStructure` for an XYZ that declares more atoms or columns than it can hold.
+
+    Its readers make room for what is declared, or count up to it. lines: those of the file, of all frames.
+    """
+    waiting = iter(enumerate(lines, 1))
+    for number, line in waiting:
+        atoms = _whole_numbers(line)
+        if len(atoms) != 1:
+            continue  # an empty line, a vector of the cell, or what the reader will complain of
+        comment = next(waiting, (0, ""))[1]
+        wide = [width for width in re.findall(r":[A-Z]:(\d+)", comment) if int(width) > MOST_COLUMNS]
+        if wide:
+            raise InvalidStructure(
+                "unreadable", f"line {number + 1} declares a property of {wide[0]} columns"
+            )
+        found = sum(1 for _ in islice(waiting, atoms[0]))
+        if found < atoms[0]:
+            raise InvalidStructure("unreadable", f"line {number} declares {atoms[0]:,} atoms, {found} follow")
+
+
+def _whole_numbers(line: str) -> list[int]:
+    """Return the numbers of a line that has nothing else.
+
+    >>> _whole_numbers(" 2 1"), _whole_numbers("Na Cl"), _whole_numbers("2 O")
+    ([2, 1], [], [])
+    """
+    words = line.split()
+    return [int(word) for word in words] if all(word.isascii() and word.isdigit() for word in words) else []
 
 
 def _parse_pdb(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG001  # as the others

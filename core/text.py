@@ -1,4 +1,4 @@
-"""Values as people read them."""
+"""Values as people read and write them."""
 
 import math
 
@@ -16,3 +16,14 @@ def number(value: float | None, digits: int = 4) -> str:
         mantissa, _, exponent = text.partition("e")
         text = f"{float(text):.0f}" if 0 <= int(exponent) <= 6 else f"{mantissa}e{int(exponent)}"
     return text.replace("-", "−") if value else "0"
+
+
+def parse_number(text: str) -> float:
+    """Read a number as people write it. Raises `ValueError` for `1_000`, which only Python reads as 1000.
+
+    >>> parse_number(" 1.5e3 ")
+    1500.0
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return float(text)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from core.composition import Composition
 from core.lazy import need
@@ -9,7 +10,6 @@ from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 
 MAX_NUMBER = 100  # the source models' table of atom features ends at fermium
-_PAIRS_AT_ONCE = 1_000_000
 
 
 def validate(structure: Structure | Composition, limits: Ingest) -> None:
@@ -66,33 +66,47 @@ def closest_pair(structure: Structure, below: float) -> tuple[float, int, int] |
     lattice, frac = structure.lattice, structure.frac_coords
     best: tuple[float, int, int] | None = None
     if _heights(lattice).min() <= 2 * below:
-        # Skewed or tiny: in the reduced cell few images can come that near, and they are tried one by one.
+        # Skewed or tiny: of the reduced cell few images can come that near.
         lattice, frac = _reduced(lattice, frac)
         own = float(np.linalg.norm(lattice, axis=1).min())
         if own < below:
-            best = own, 0, 0
-        reach = np.ceil(min(own, below) / _heights(lattice) + 0.5).astype(int)
-        shifts = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach)), axis=-1).reshape(-1, 3)
-    else:
-        # An image nearer than `below` differs by less than half a cell along each vector: the wrapped one.
-        shifts = np.zeros((1, 3))
+            best, below = (own, 0, 0), own
     count = len(frac)
-    block = max(1, _PAIRS_AT_ONCE // count)
-    for start in range(0, count - 1, block):
-        rows = frac[start : start + block]
-        delta = rows[:, None, :] - frac[None, start:, :]
-        delta -= np.rint(delta)
-        counted = np.tril_indices(len(rows), 0, delta.shape[1])  # each pair once, and no atom with itself
-        for shift in shifts:
-            vectors = (delta + shift) @ lattice
-            squares = np.einsum("ijk,ijk->ij", vectors, vectors)
-            squares[counted] = np.inf
-            flat = int(squares.argmin())
-            distance = float(np.sqrt(squares.flat[flat]))
-            if distance < (below if best is None else best[0]):
-                i, j = divmod(flat, squares.shape[1])
-                best = distance, start + i, start + j
+    if count < 2:
+        return best
+    images, origin = _with_images(frac - np.floor(frac), below / _heights(lattice))
+    tree = cKDTree(images @ lattice)
+    # An atom itself is found at most once: its own images are not nearer than `below`.
+    distances, found = tree.query(tree.data[:count], k=2, distance_upper_bound=below)
+    other = np.where(found[:, 0] == np.arange(count), 1, 0)[:, None]
+    nearest = np.take_along_axis(distances, other, 1)[:, 0]
+    first = int(nearest.argmin())
+    if nearest[first] < below:
+        second = int(origin[found[first, other[first, 0]]])
+        best = float(nearest[first]), min(first, second), max(first, second)
     return best
+
+
+def _with_images(
+    frac: NDArray[np.float64], margin: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return points (m, 3), fractional, and the atom (m,) that each is an image of.
+
+    The atoms themselves come first, then those images of them that lie within `margin` (3,) of the cell.
+    """
+    points, origin = frac, np.arange(len(frac))
+    for axis, wide in enumerate(margin * (1 + 1e-9) + 1e-9):
+        all_points, all_origins = [points], [origin]
+        reach = int(np.ceil(wide))
+        for shift in (*range(-reach, 0), *range(1, reach + 1)):
+            place = points[:, axis] + shift
+            near = (place >= -wide) & (place < 1 + wide)
+            moved = points[near]
+            moved[:, axis] += shift
+            all_points.append(moved)
+            all_origins.append(origin[near])
+        points, origin = np.concatenate(all_points), np.concatenate(all_origins)
+    return points, origin
 
 
 def _heights(lattice: NDArray[np.float64]) -> NDArray[np.float64]:

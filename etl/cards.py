@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from core.errors import StrataError, check_name, unknown
 from core.params import Section
 from core.source import Source
+from core.yaml_file import read_yaml
 from etl import formulas
 
 CARDS = Path(__file__).parent / "datasets"
@@ -207,11 +207,7 @@ def _folders() -> Iterator[Path]:
 @cache
 def _read(path: Path, _modified: int) -> DatasetCard:
     try:
-        card = DatasetCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except UnicodeDecodeError as error:
-        raise StrataError(f"{path}: not UTF-8 at byte {error.start}; save the card as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise StrataError(f"{path}: not valid YAML: {error}") from None
+        card = DatasetCard.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the card"

@@ -16,6 +16,7 @@ from core.errors import StrataError, unknown
 from core.params import Ingest, Params
 from core.source import RawFile
 from core.structure import InvalidStructure, Structure
+from core.text import parse_number
 from core.validation import validate
 from etl import formulas, providers, published_splits, raw
 from etl.cards import DatasetCard, Property, load_card
@@ -257,7 +258,7 @@ class Reader:
             return float(item.classes.index(label))
         if isinstance(value, str) and self.card.text_numbers:
             with suppress(ValueError):
-                return float(value)
+                return parse_number(value)
         if not isinstance(value, Real) or isinstance(value, bool):
             tokens = ", ".join(repr(token) for token in self.card.null_tokens) or "none"
             raise StrataError(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from core.atomic import write_whole
 from core.errors import StrataError
 
 app = typer.Typer(no_args_is_help=True)
@@ -98,8 +99,7 @@ def report(
             if not slash:
                 raise StrataError(f"--plot {name!r} is not DATASET/PROPERTY, such as emt_alloys/volume")
             names.append((dataset, prop))
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(draw(page, names), encoding="utf-8", newline="\n")
+        write_whole(picture, draw(page, names))
         typer.echo(f"{picture}: drawn")
 
 

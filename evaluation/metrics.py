@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from core.atomic import whole_file, write_whole
 from evaluation.classes import ClassScored
 from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH, Scored
 from evaluation.repetitions import most_often, spread
@@ -139,7 +140,7 @@ def write_summaries(scored: Sequence[Scored | ClassScored], out: Path) -> None:
         metrics.setdefault(line.dataset, {}).setdefault(line.property, {})[line.split] = _rounded(line.facts)
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(metrics, indent=2, sort_keys=True, ensure_ascii=False)
-    (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(out / "metrics.json", text + "\n")
     plots = out / "plots"
     plots.mkdir(exist_ok=True)
     head = ("dataset", "property", "split")
@@ -239,7 +240,7 @@ def significant(value: float | None, digits: int = 6) -> float | None:
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

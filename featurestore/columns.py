@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.errors import StrataError, check_name, unknown
+from core.text import parse_number
 from featurestore.tables.schema import Checkpoint
 
 BACKBONE = "columns"  # what the table `extractions` says of such a table
@@ -107,7 +108,7 @@ def _number(cell: Any, where: str) -> float:
     if cell is None or (isinstance(cell, str) and cell.strip() in NULL_TOKENS):
         return np.nan
     try:
-        value = float(cell)
+        value = parse_number(cell) if isinstance(cell, str) else float(cell)
     except (TypeError, ValueError):
         raise StrataError(
             f"{where}: {str(cell)[:60]!r} is no number; missing values are left empty"
@@ -123,10 +124,10 @@ def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, list[Any]]]]:
     except UnicodeDecodeError as error:
         raise StrataError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-    header = [cell.strip() for cell in next(reader, [])]
+    header = [cell.strip() for cell in next(_lines(reader, path), [])]
 
     def rows() -> Iterator[tuple[str, list[Any]]]:
-        for row in reader:
+        for row in _lines(reader, path):
             if not row:
                 continue
             where = f"line {reader.line_num}"
@@ -135,6 +136,13 @@ def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, list[Any]]]]:
             yield where, row
 
     return header, rows()
+
+
+def _lines(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise StrataError(f"{path}, line {reader.line_num}: {error}; is a quotation mark open?") from None
 
 
 def _parquet_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, list[Any]]]]:

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from heads.base import Head
 MODEL_FILE = "model.keras"
 LAYERS = (*[1024] * 4, *[512] * 3, *[256] * 3, *[128] * 3, *[64] * 2, 32)  # and one output: 17 in all
 ROWS_AT_ONCE = 16_384  # bounds the memory of a prediction
+THREADS = 2  # of a matrix product, whatever the cores: with another number the sums and so the weights differ
 
 _one_at_a_time = threading.Lock()  # seeds are the process's, and so is what is compiled
 
@@ -33,8 +34,9 @@ class NN17(Head):
     sees columns and targets at mean 0 and deviation 1 of the training part, which a few hundred steps
     need to reach targets in the hundreds; predictions come back in the target's unit.
 
-    The same seed gives the same weights on the same machine and library versions. Fitting sets the
-    global seeds of Python, NumPy and TensorFlow, and TensorFlow's deterministic mode.
+    The same seed gives the same weights on the same machine and library versions, however many cores the
+    process may use (unless TensorFlow was set up before). Fitting sets the global seeds of Python, NumPy and
+    TensorFlow, and TensorFlow's deterministic mode.
     """
 
     stack: ClassVar[tuple[tuple[str, str], ...]] = (("tensorflow", "keras"), ("keras", "keras"))
@@ -149,6 +151,8 @@ def tensorflow() -> tuple[Any, Any]:
         return need("tensorflow", "keras"), need("keras", "keras")
     with _stderr_closed():
         tf, keras = need("tensorflow", "keras"), need("keras", "keras")
+        with suppress(RuntimeError):  # set up before, by the program around
+            tf.config.threading.set_intra_op_parallelism_threads(THREADS)
         tf.config.list_logical_devices()
     return tf, keras
 

@@ -222,3 +222,10 @@ def add_composition(root: Path, numbers: Sequence[int], source: str = "magpie") 
     with TableWriter(layout.features(source), schema, "extract") as writer:
         provenance = {"extraction_id": extraction, "source_model": source}
         writer.commit(extraction, pa.Table.from_pylist(rows, schema), (), provenance)
+
+
+def flip(path: Path, offset: int, bit: int = 0) -> None:
+    """Flip one bit of a file."""
+    whole = bytearray(path.read_bytes())
+    whole[offset] ^= 1 << bit
+    path.write_bytes(whole)

@@ -149,3 +149,23 @@ def test_python_api_is_the_rooms_own():
     assert strata.open is featurestore.open
     with pytest.raises(AttributeError, match="opne"):
         _ = strata.opne
+
+
+def test_a_terminal_without_the_letters_shows_them_escaped(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", "from strata import main; main()", "datasets", "show", "ase_elements"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert r"\xc5\xb3" in done.stdout or r"\xc5" in done.stdout
+
+
+@pytest.mark.parametrize(("to", "code"), [("/dev/full", 2), ("&-", 0)])
+def test_standard_output_that_is_full_or_closed(tmp_path, to, code):
+    command = f"exec {sys.executable} -c 'from strata import main; main()' zoo list >{to}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("No space left" in done.stderr) == (code == 2)

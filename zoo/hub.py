@@ -14,12 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from core.errors import StrataError, check_name, unknown
 from core.params import Section
 from core.source import cache_folder
+from core.yaml_file import read_yaml
 from zoo.backbones.base import Backbone
 from zoo.backbones.registry import find, runner_of
 
@@ -201,9 +201,7 @@ def load_card(name: str) -> SourceCard:
     """Read a model's card; raises `StrataError` for an unknown name or a card that breaks the schema."""
     path = card_path(name)
     try:
-        card = SourceCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise StrataError(f"{path}: not valid YAML: {error}") from None
+        card = SourceCard.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the card"

@@ -15,6 +15,7 @@ from torch import Tensor
 from core.atomic import remove, sha256_file, write_whole
 from core.checksums import check_checksums
 from core.errors import StrataError, check_name
+from core.yaml_file import read_yaml
 from featurestore import open_store
 from featurestore.tables.models import model_folder
 from zoo import hub
@@ -101,8 +102,8 @@ def publish(
 def _weights_of(card: Path) -> str | None:
     """Return the file of weights that a card names; None where there is no card that can be read."""
     try:
-        found = yaml.safe_load(card.read_text(encoding="utf-8"))["weights"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+        found = read_yaml(card)["weights"]
+    except (OSError, StrataError, TypeError, KeyError):
         return None
     return str(found)
 

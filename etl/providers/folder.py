@@ -13,7 +13,8 @@ from core.errors import StrataError
 from core.lazy import need
 from core.params import Ingest
 from core.structure import InvalidStructure, Structure
-from core.structure_files import read_structures
+from core.structure_files import check_declared, read_structures
+from core.text import parse_number
 from etl.cards import DatasetCard
 from etl.limits import is_limit, label_of
 from etl.providers import Record, needs_file
@@ -51,6 +52,8 @@ def columns(path: Path) -> Columns:
     """Look which columns a user's data has, reading as little of it as that takes."""
     if not path.exists():
         raise StrataError(f"{path.absolute()} does not exist")
+    if not (path.is_dir() or path.is_file()):
+        raise StrataError(f"{path.absolute()} is neither a folder nor a regular file")
     return _kind(path).columns(path)
 
 
@@ -114,8 +117,11 @@ def _csv(path: Path) -> list[tuple[int, list[str]]]:
         raise StrataError(
             f"{path}: not UTF-8 at byte {error.start} (0x{data[error.start]:02x}); save the file as UTF-8"
         ) from None
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
-    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        raise StrataError(f"{path}, line {reader.line_num}: {error}; is a quotation mark open?") from None
     if not rows:
         raise StrataError(f"{path}: the table is empty")
     width = len(rows[0][1])
@@ -136,16 +142,23 @@ def _table(folder: Path) -> tuple[list[str], bool, list[tuple[int, list[str]]]]:
         )
     header = rows[0][1][1:]
     if not all(_is_value(cell) for cell in header):
+        _refuse_twice(header, path)
         return header, True, rows[1:]
     count = width - 1
     return ["value"] if count == 1 else [f"value_{i}" for i in range(1, count + 1)], False, rows
+
+
+def _refuse_twice(header: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise StrataError(f"{path}: two columns are named {', '.join(map(repr, twice))}; rename one")
 
 
 def _is_value(cell: str) -> bool:
     if cell in NULL_TOKENS or is_limit(cell):
         return True
     try:
-        float(cell)
+        parse_number(cell)
     except ValueError:
         return False
     return True
@@ -175,10 +188,12 @@ def _table_records(card: DatasetCard, path: Path, limits: Ingest) -> Iterator[Re
             reason = f"{table}, line {line}: {path} has no structure file named {name}"
             yield Record(entry_id, None, values, InvalidStructure("no_structure", reason))
             continue
-        yield _record(entry_id, values, partial(_only, file, card, limits))
+        yield _record(entry_id, values, partial(_only, file, path, card, limits))
 
 
-def _only(file: Path, card: DatasetCard, limits: Ingest) -> Structure:
+def _only(file: Path, folder: Path, card: DatasetCard, limits: Ingest) -> Structure:
+    if not file.resolve().is_relative_to(folder.resolve()):  # a folder that somebody sent
+        raise InvalidStructure("unreadable", f"{file} is a link that leads out of {folder}; copy the file")
     aliases = card.structure.aliases if card.structure else {}
     found = read_structures(file, limits.vacuum, aliases)
     if len(found) > 1:
@@ -198,6 +213,7 @@ def _record(entry_id: str, values: Mapping[str, object], read: Callable[[], Stru
 
 def _formula_columns(path: Path) -> Columns:
     names = _csv(path)[0][1]
+    _refuse_twice(names, path)
     formula = next((name for name in names if name.lower() in COMPOSITION_NAMES), None)
     if formula is None:
         raise StrataError(
@@ -225,6 +241,11 @@ def _formula_records(card: DatasetCard, path: Path, limits: Ingest) -> Iterator[
 
 
 def _frames(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        try:
+            check_declared(lines)
+        except InvalidStructure as error:
+            raise StrataError(f"{path}: not an extended XYZ: {error}") from None
     frames = need("ase.io", "data").iread(path, index=":", format="extxyz")
     number = 0
     while True:
@@ -358,7 +379,7 @@ def _loaded(cell: object) -> object:
     if isinstance(cell, str) and cell.lstrip().startswith("{"):
         try:
             return json.loads(cell)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return cell
     return cell
 

@@ -13,6 +13,7 @@ from core.errors import unknown
 from core.params import Params
 from evaluation.experiments.base import Experiment
 from evaluation.experiments.results import Result, write
+from featurestore.tables.maintenance import require_sound
 
 RESULTS = Path("results")
 
@@ -56,6 +57,7 @@ def run(
     where: the file that the params are from, as errors name it.
     """
     check(params, where)
+    require_sound(store_root, ("entries", "targets", "structures", "features"))
     result = find(name).make(params, Path(store_root), Path(out), where)
     write(result, Path(out))
     return result

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.errors import StrataError
+from core.atomic import whole_folder
+from core.errors import StrataError, check_name
 from evaluation.metrics import significant
 
 FACTS, METRICS = "experiment.json", "metrics.json"
@@ -32,13 +33,16 @@ class Result:
 
 
 def write(result: Result, out: Path) -> Path:
-    """Write <out>/<name>/: a CSV and a Parquet file a table, metrics.json and experiment.json.
+    """Write <out>/<name>/: a CSV and a Parquet file per table, metrics.json and experiment.json.
 
-    The same result gives the same bytes; tables that the experiment no longer has are removed.
+    The same result gives the same bytes. What was there is replaced when all of it is written.
     """
-    folder = out / result.name
-    folder.mkdir(parents=True, exist_ok=True)
-    written = set()
+    with whole_folder(out / result.name) as folder:
+        _write_to(folder, result)
+    return out / result.name
+
+
+def _write_to(folder: Path, result: Result) -> None:
     for name, table in result.tables.items():
         rounded = table.copy()
         for column in rounded.select_dtypes("floating"):
@@ -46,10 +50,6 @@ def write(result: Result, out: Path) -> Path:
             rounded[column] = rounded[column].astype("float64")
         rounded.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", encoding="utf-8")
         rounded.to_parquet(folder / f"{name}.parquet", index=False)
-        written |= {f"{name}.csv", f"{name}.parquet"}
-    for path in (*folder.glob("*.csv"), *folder.glob("*.parquet")):
-        if path.name not in written:
-            path.unlink()
     _write_json(folder / METRICS, _plain(result.metrics))
     facts = {
         "name": result.name,
@@ -60,23 +60,27 @@ def write(result: Result, out: Path) -> Path:
         "key": result.key,
     }
     _write_json(folder / FACTS, facts)
-    return folder
 
 
 def read(name: str, out: Path) -> Result:
     """Read what `write` wrote.
 
-    Raises `StrataError` naming the command where there is nothing.
+    Raises `StrataError` naming the command where there is nothing, or where a file is damaged.
     """
     folder = out / name
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        tables = {table: pd.read_parquet(folder / f"{table}.parquet") for table in facts["tables"]}
+        names = [check_name(table, "table") for table in facts["tables"]]
+        tables = {table: pd.read_parquet(folder / f"{table}.parquet") for table in names}
+        notes, key = tuple(facts["notes"]), facts.get("key", "")
+        return Result(name, tables, metrics, facts["settings"], facts["provenance"], notes, key)
     except FileNotFoundError as error:
         raise StrataError(f"{error.filename} is missing; make it with: strata experiment {name}") from None
-    notes = tuple(facts["notes"])
-    return Result(name, tables, metrics, facts["settings"], facts["provenance"], notes, facts.get("key", ""))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own are among them
+        raise StrataError(
+            f"{folder} is damaged ({error}); remove it and make it with: strata experiment {name}"
+        ) from None
 
 
 def _plain(value: Any) -> Any:

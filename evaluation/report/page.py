@@ -30,6 +30,7 @@ from evaluation.rows import notes_of
 from evaluation.seen import SeenLabels
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
+from featurestore.tables.maintenance import require_sound
 from zoo.hub import card_path, list_models
 
 
@@ -128,6 +129,8 @@ def gather(
 
     Raises `StrataError` where runs or scores are missing, naming the command that makes them.
     """
+    for name in params.datasets:
+        require_sound(store_root, ("entries", "targets", "runs", "predictions", "scores", "looks"), name)
     store = featurestore.open(store_root)
     frames = {name: current_runs(store, store_root, name) for name in params.datasets}
     fitted = pd.concat(frames.values())
@@ -234,6 +237,8 @@ def read_parity(path: Path, formulas: Mapping[str, str]) -> dict[tuple[str, str,
                 found.setdefault((row["dataset"], row["property"], row["split"]), []).append(point)
     except FileNotFoundError:
         raise StrataError(f"{path} is missing; make it with: strata evaluate") from None
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise StrataError(f"{path} is damaged ({error}); make it anew with: strata evaluate") from None
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.atomic import write_whole
 from core.errors import StrataError, check_name
 from core.params import PARAMS_FILE, Params
 from core.progress import progress
@@ -80,9 +81,7 @@ def report(
     Raises `StrataError` where runs or scores are missing, naming the command that makes them.
     """
     page = gather(params, store_root, Path(parity_file), Path(params_file), Path(results))
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(page), encoding="utf-8", newline="\n")
+    write_whole(Path(out), render(page))
     return page
 
 

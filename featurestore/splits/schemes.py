@@ -24,6 +24,7 @@ from featurestore.splits import groups, published
 from featurestore.splits.draws import NONE, Parts, draw_80_10_10, draw_folds, draw_ladder, draw_lowest
 from featurestore.splits.duplicates import find_groups
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SPLITS
 from featurestore.tables.writer import TableWriter
 
@@ -178,6 +179,7 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     for scheme in schemes:
         if scheme not in SCHEMES:
             raise unknown("split scheme", scheme, SCHEMES)
+    require_sound(root, ("entries", "targets", "structures"), dataset)  # DVC does not look
     store = open_store(root)
     names = store.properties(dataset)
     provided = {name: published.find(store, dataset, name) for name in names if "published" in schemes}

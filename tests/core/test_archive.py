@@ -141,3 +141,29 @@ def test_members_by_path_and_more_of_them_where_that_is_allowed(tmp_path):
         read_members(path, lambda name: name == "x.pt", max_members=66)
     found = read_members(path, lambda name: name == "a/b/x.pt", by_path=True, max_members=66)
     assert found == {"a/b/x.pt": b"two"}
+
+
+@pytest.mark.parametrize("reader", [read_json, lambda path: list(read_records(path))])
+def test_json_that_is_nested_or_too_long_is_an_error_with_the_file(tmp_path, reader):
+    path = tmp_path / "a.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(StrataError, match=r"a.json: not JSON: nested too deeply"):
+        reader(path)
+    path.write_text(f"[{'9' * 5000}]")
+    with pytest.raises(StrataError, match=r"a.json: not JSON: Exceeds the limit"):
+        reader(path)
+
+
+def test_zips_that_are_encrypted_or_packed_in_an_unknown_way(tmp_path):
+    path = make_zip(tmp_path / "a.zip", [("a.json", json.dumps(ROWS) * 9)])
+    plain = path.read_bytes()
+    for flag, method, words in ((1, 8, "encrypted"), (0, 97, "compression method")):
+        changed = bytearray(plain)
+        for start, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            place = plain.index(start) + at
+            changed[place] |= flag
+            changed[place + 2] = method
+        path.write_bytes(changed)
+        for reader in (read_json, lambda path: read_members(path, lambda _name: True)):
+            with pytest.raises(StrataError, match=f"a.zip cannot be read: .*{words}"):
+                reader(path)

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from core import download
 from core.download import Rules, fetch
 from core.errors import StrataError
 from core.source import LOCK, Source, read_lock
@@ -321,10 +322,9 @@ def test_nobody_there(cache):
     assert kept(cache) == set()
 
 
-@pytest.mark.parametrize(("file", "url"), [("../x.zip", "http://a/b"), ("x.zip", "file:///etc/passwd")])
-def test_names_and_addresses_that_are_refused(cache, file, url):
-    with pytest.raises(StrataError, match=r"not a valid name|no http"):
-        fetch(Source(file=file, url=url), cache, RULES)
+def test_addresses_that_are_refused(cache):
+    with pytest.raises(StrataError, match="no http"):
+        fetch(Source(file="x.zip", url="file:///etc/passwd"), cache, RULES)
     assert not cache.exists()
 
 
@@ -344,3 +344,25 @@ def test_two_at_once(site, cache):
             fetch(source(site), cache, RULES)
         other.stdin.close()
     assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1/x", "http://[::1]/x", "http://10.0.0.1:80/x", "http://localhost/x", "http://0/x"],
+)
+def test_addresses_of_this_machine_and_its_network(url):
+    assert download._is_inward(url)
+
+
+def test_a_public_address_does_not_lead_into_this_network(site, cache, monkeypatch):
+    inward = download._is_inward
+    monkeypatch.setattr(download, "_is_inward", lambda url: url != site.url and inward(url))  # no net here
+    site.behave(reply(302, Location="/inner"), reply(200, GOOD))
+    with pytest.raises(StrataError, match=r"leads to http://127\.0\.0\.1:\d+/inner, which lies on this"):
+        fetch(Source(file=NAME, url=site.url), cache, RULES)
+    assert len(site.requests) == 1  # it was not asked
+
+
+def test_ones_own_server_may_redirect(site, cache):
+    site.behave(reply(302, Location="/inner"), reply(200, GOOD))
+    assert fetch(Source(file=NAME, url=site.url), cache, RULES)[1] == HASH

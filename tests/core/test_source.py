@@ -53,3 +53,9 @@ def test_another_hash_names_who_expects_it(tmp_path):
         source.checked(tmp_path / "x.zip", of(sha256=OTHER), "the card of x")
     with pytest.raises(StrataError, match="nothing vouches"):
         source.checked(tmp_path / "x.zip", of(), "the card of x")
+
+
+@pytest.mark.parametrize("name", ["../../secret.json", "/etc/passwd", ".hidden", "a b"])
+def test_a_file_is_a_plain_name(name):
+    with pytest.raises(ValueError, match="not a valid name"):
+        of(file=name)

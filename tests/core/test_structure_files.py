@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,25 @@ def test_missing_file_and_unknown_kind(tmp_path):
         read_structures(tmp_path / "nothing.cif")
     with pytest.raises(StrataError, match=r"known are \.cif, POSCAR"):
         read_structures(write(tmp_path / "x.docx", "x"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("POSCAR", "x\n1\n1 0 0\n0 1 0\n0 0 1\n1000000000\nDirect\n0 0 0\n", "declares 1,000,000,000 atoms"),
+        ("POSCAR", "x\n1\n1 0 0\n0 1 0\n0 0 1\nH O\n1 999999999\nDirect\n0 0 0\n", "1,000,000,000 atoms"),
+        ("a.xyz", "1000000000\n\nH 0 0 0\n", "line 1 declares 1,000,000,000 atoms, 1 follow"),
+        ("a.xyz", "1\n\nH 0 0 0\n9999999999\n\nH 0 0 0\n", "line 4 declares 9,999,999,999 atoms"),
+        ("a.xyz", "1\nProperties=species:S:1:pos:R:3:f:R:999999999\nH 0 0 0\n", "999999999 columns"),
+    ],
+)
+def test_more_atoms_declared_than_the_file_can_hold(tmp_path, name, text, words):  # nothing is counted out
+    with pytest.raises(InvalidStructure, match=words) as caught:
+        read_structures(write(tmp_path / name, text))
+    assert caught.value.code == "unreadable"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.cif")
+    with pytest.raises(StrataError, match=r"a.cif is no regular file"):
+        read_structures(tmp_path / "a.cif")

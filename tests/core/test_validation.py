@@ -138,12 +138,18 @@ def test_closest_pair_is_the_same_in_every_setting_of_the_cell(coords, shears):
         assert there[0] == pytest.approx(here[0], abs=1e-7)
 
 
-def test_closest_pair_across_blocks_of_rows(monkeypatch):
-    monkeypatch.setattr("core.validation._PAIRS_AT_ONCE", 7)
+def test_closest_pair_of_several():
     coords = np.column_stack([np.linspace(0, 0.9, 6), np.zeros(6), np.zeros(6)])
     coords[5] = coords[3] + [0.01, 0, 0]
     found = closest_pair(Structure(10 * np.eye(3), [1] * 6, coords), 1.0)
     assert found == (pytest.approx(0.1), 3, 5)
+
+
+def test_of_many_atoms_few_pairs_are_looked_at():  # all pairs of these would be 20 GB
+    coords = np.stack(np.meshgrid(*[np.arange(37) / 37] * 3), axis=-1).reshape(-1, 3)
+    coords[-1] = coords[0] - [0.001, 1, 0]
+    found = closest_pair(Structure(100 * np.eye(3), [1] * len(coords), coords), 1.0)
+    assert found == (pytest.approx(0.1), 0, len(coords) - 1)
 
 
 def test_of_a_composition_only_the_elements_are_asked():

@@ -86,3 +86,17 @@ def test_the_id_says_which_columns_and_whose():
         for asked in (("own", "d", ["a", "b"]), ("own", "d", ["b", "a"]), ("own", "e", ["a", "b"]))
     }
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,x\na,1_000\n", "'1_000' is no number"),
+        ("id,x\na," + "1" * 200_000 + "\n", "line 2: field larger than"),
+    ],
+)
+def test_a_table_that_could_be_misread_is_refused(tmp_path, text, words):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(StrataError, match=words):
+        read_own_columns(path)

@@ -1,7 +1,10 @@
 """NN-17: the paper's network, its optimiser, early stopping, seeds and files."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -12,6 +15,7 @@ from core.checksums import write_checksums
 from core.errors import StrataError
 from heads import NN17, check_head
 from heads.nn17 import Trainer, network, tensorflow
+from tests.conftest import ROOT
 
 SMALL = {"layers": [16], "learning_rate": 0.02, "max_epochs": 40, "standardise": True}
 
@@ -195,3 +199,22 @@ def test_a_folder_without_network_says_so(tmp_path):
     write_checksums(tmp_path)
     with pytest.raises(StrataError, match=r"model\.keras is missing"):
         NN17.load(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_the_weights_do_not_depend_on_the_cores_that_the_process_may_use():
+    code = (
+        "import os, sys; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])\n"
+        "import numpy as np; from heads.nn17 import NN17\n"
+        "X = np.random.default_rng(0).normal(size=(200, 300)); y = X[:, :9].sum(axis=1)\n"
+        "print(NN17(max_epochs=3, standardise=True).fit(X, y).predict(X).tobytes().hex())"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code, cores], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True,
+            capture_output=True, text=True,
+        ).stdout
+        for cores in ("1", "2")
+    ]  # fmt: skip
+    assert found[0] == found[1]

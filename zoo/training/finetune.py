@@ -24,6 +24,7 @@ from core.errors import StrataError, check_name, unknown
 from core.params import Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
 from featurestore.runs_import import Lenders
+from featurestore.tables.maintenance import require_sound
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.transactions import Together
 from zoo.training.data import Rows
@@ -62,6 +63,7 @@ def finetune(
     target, and a training that diverges.
     """
     check_name(dataset, "dataset")
+    require_sound(store_root, ("entries", "targets", "splits", "structures"), dataset)  # DVC does not look
     store = open_store(store_root)
     asks = list(_asked(store, dataset, params))
     done = train_all(store, dataset, asks, lenders=lenders)

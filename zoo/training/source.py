@@ -14,6 +14,7 @@ import numpy as np
 from core.errors import StrataError
 from core.params import Params, Source
 from featurestore import FeatureStore, open_store
+from featurestore.tables.maintenance import require_sound
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
 from zoo.hub import load_source
 from zoo.training.data import Rows, parse_split, read, with_graphs
@@ -57,6 +58,7 @@ def prepare(
 ) -> SourceTraining:
     """Read what the section `source` names, make missing graphs, and find the checkpoint's place."""
     section = params.source
+    require_sound(store_root, ("entries", "targets", "splits", "structures"), section.dataset)
     store: FeatureStore = open_store(store_root)
     graph = _graph(section)
     rows = read(store, section.dataset, section.properties, parse_split(section.split))

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -181,7 +182,7 @@ def test_an_extended_xyz(tmp_path):
 def test_a_broken_extended_xyz(tmp_path):
     path = tmp_path / "x.xyz"
     path.write_text("2\nid=a gap=1\nH 0 0 0\nH 0 0 0.7\n3\nid=b gap=2\nH 0 0 0\n")
-    with pytest.raises(StrataError, match=r"x\.xyz, frame 1: not an extended XYZ"):
+    with pytest.raises(StrataError, match=r"x\.xyz: not an extended XYZ: line 5 declares 3 atoms"):
         read(path, "gap")
     path.write_text("")
     with pytest.raises(StrataError, match=r"no frames|not an extended XYZ"):
@@ -291,3 +292,46 @@ def test_a_table_of_formulas(tmp_path):
 def test_a_path_that_does_not_exist(tmp_path):
     with pytest.raises(StrataError, match="does not exist"):
         folder.columns(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("id_prop.csv", "file,gap,gap\na,1,2\n", "two columns are named 'gap'"),
+        ("x.csv", "formula,gap,gap\nNaCl,1,2\n", "two columns are named 'gap'"),
+        ("id_prop.csv", "file,gap\na," + "1" * 200_000 + "\n", "line 2: field larger than"),
+        ("x.csv", 'formula,gap\nNaCl,"1' + "\n" * 200_000, "field larger than.*quotation mark"),
+    ],
+)
+def test_a_table_that_could_be_misread_is_refused(tmp_path, name, text, words):
+    table(tmp_path, text, name)
+    with pytest.raises(StrataError, match=words):
+        folder.columns(tmp_path if name == "id_prop.csv" else tmp_path / name)
+
+
+def test_python_alone_reads_an_underscore_as_a_number(tmp_path):
+    names = folder.columns(table(tmp_path, "a,1_000\nb,2\n"))
+    assert (names.values, names.named) == (["1_000"], True)  # a name, as any other word
+
+
+def test_a_link_out_of_the_folder_is_a_reject_and_one_inside_is_read(tmp_path):
+    secret = tmp_path / "secret.cif"
+    write_crystal(secret)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    write_crystal(mine / "real.cif", 1)
+    (mine / "a.cif").symlink_to(secret)
+    (mine / "b.cif").symlink_to("real.cif")
+    a, b = read(table(mine, "id,gap\na,1\nb,2\n"), "gap")
+    assert a.structure is None
+    assert "leads out of" in str(a.error)
+    assert b.structure.structure_id == crystal(1).structure_id
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.cif")
+    (record,) = read(table(tmp_path, "a,1\n"), "value")
+    assert record.error.code == "no_structure"
+    os.mkfifo(tmp_path / "x.xyz")
+    with pytest.raises(StrataError, match="neither a folder nor a regular file"):
+        folder.columns(tmp_path / "x.xyz")

@@ -9,6 +9,8 @@ from core.errors import StrataError
 from core.params import load, parse
 from evaluation import experiments as package
 from evaluation.experiments import check, experiments, find, run
+from featurestore.tables.log import snapshot
+from tests.stores import add_dataset, flip
 
 ROOT = Path(__file__).parents[3]
 
@@ -118,3 +120,10 @@ def test_the_experiment_in_the_document_runs(synthetic, ask, tmp_path, monkeypat
         StrataError, match=r"'split' in params.yaml, experiments.kinship; did you mean 'splits'"
     ):
         run("kinship", ask(kinship={"split": ["random"]}), synthetic, tmp_path / "results")
+
+
+def test_what_is_fitted_to_is_checked_first(tmp_path):
+    add_dataset(tmp_path, "alpha", range(20))
+    flip(snapshot(tmp_path / "entries" / "alpha").paths[0], 100)
+    with pytest.raises(StrataError, match=r"entries/alpha.*damaged since it was committed"):
+        run("transfer", parse({"datasets": ["alpha"], "experiments": {"transfer": {}}}), tmp_path, tmp_path)

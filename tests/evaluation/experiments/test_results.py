@@ -1,5 +1,7 @@
 """What experiments leave on disk."""
 
+import errno
+
 import pandas as pd
 import pytest
 
@@ -39,3 +41,27 @@ def test_nothing_there_names_the_command(tmp_path):
         StrataError, match=r"experiment.json is missing; make it with: strata experiment transfer"
     ):
         read("transfer", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "metrics.json", "table.parquet"])
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_torn_file_is_told_with_what_to_do(tmp_path, name, kept):
+    folder = write(result(table=pd.DataFrame({"mae": [1.0]})), tmp_path)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(StrataError, match=r"checkpoints is damaged.*strata experiment checkpoints"):
+        read("checkpoints", tmp_path)
+
+
+def test_a_result_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch):
+    folder = write(result(table=pd.DataFrame({"mae": [1.0]})), tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fail(*_args, **_settings):
+        raise OSError(errno.ENOSPC, "x")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    with pytest.raises(OSError, match="x"):
+        write(result(table=pd.DataFrame({"mae": [2.0]})), tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]

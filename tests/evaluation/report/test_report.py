@@ -13,7 +13,9 @@ from core.errors import StrataError
 from evaluation.evaluate import evaluate
 from evaluation.report.page import Rejected
 from evaluation.report.report import picture, render, report, summarise
+from featurestore.tables.log import snapshot
 from tests.evaluation.conftest import targets_of
+from tests.stores import flip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -251,3 +253,19 @@ def test_sorting_filtering_and_tooltips_work(made, tmp_path):
     assert said["count"] == "1 of 6 rows"
     assert said["shown"]
     assert re.fullmatch(r".+: actual [\d.]+, predicted [\d.]+ GPa", said["tip"])
+
+
+def test_a_torn_parity_file_is_told_with_what_to_do(made, small):
+    root, _, html = made
+    parity, out = root / "plots/parity.csv", root / "report/index.html"
+    parity.write_text(parity.read_text()[:-3].rpartition(",")[0])
+    with pytest.raises(StrataError, match=r"parity.csv is damaged.*strata evaluate"):
+        report(small.params, small.store, out, parity, root / "params.yaml")
+    assert out.read_text(encoding="utf-8") == html
+
+
+def test_what_is_shown_is_checked_first(made, small):
+    root, _, _ = made
+    flip(snapshot(small.layout.scores).paths[0], 100)
+    with pytest.raises(StrataError, match=r"scores.*damaged since it was committed"):
+        report(small.params, small.store, root / "x.html", root / "plots/parity.csv", root / "params.yaml")

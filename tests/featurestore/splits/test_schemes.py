@@ -14,7 +14,7 @@ from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
 from featurestore.tables.schema import PUBLISHED
 from featurestore.tables.writer import TableWriter
-from tests.stores import add_dataset
+from tests.stores import add_dataset, flip
 from tests.two_datasets import settings_of
 
 
@@ -250,3 +250,10 @@ def test_an_unknown_scheme_is_refused_before_anything_is_written(tmp_path):  # r
     with pytest.raises(StrataError, match="did you mean 'grouped'"):
         split_dataset(tmp_path, "alpha", ["gruoped"], [0])
     assert not (tmp_path / "splits").exists()
+
+
+def test_what_is_drawn_from_is_checked_first(tmp_path):
+    add_dataset(tmp_path, "alpha", range(20))
+    flip(snapshot(tmp_path / "targets" / "alpha").paths[0], 100)
+    with pytest.raises(StrataError, match=r"targets/alpha.*damaged since it was committed"):
+        split_dataset(tmp_path, "alpha", ("random",), (0,))

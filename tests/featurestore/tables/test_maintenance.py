@@ -27,6 +27,7 @@ from tests.stores import (
     add_other_features,
     describe,
     features,
+    flip,
     structure_id,
 )
 
@@ -56,12 +57,6 @@ def answers(root):
         )
     ]
     return tables, store.matrix("beta", "gap").X.tolist()
-
-
-def flip(path, offset, bit=0):
-    whole = bytearray(path.read_bytes())
-    whole[offset] ^= 1 << bit
-    path.write_bytes(whole)
 
 
 def test_a_sound_store_has_no_damages(store_root):

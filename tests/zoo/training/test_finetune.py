@@ -16,6 +16,8 @@ from etl.ingest import ingest
 from evaluation.evaluate import evaluate
 from featurestore import SplitKey, StoreLayout, current
 from featurestore.splits.schemes import split_dataset
+from featurestore.tables.log import snapshot
+from tests.stores import flip
 from zoo.hub import load_card, load_source
 from zoo.predict import predict
 from zoo.publish import publish_run
@@ -256,3 +258,10 @@ def test_settings_are_recorded(made):
 def test_split_is_scheme_and_seed(text):
     with pytest.raises(StrataError, match="scheme:seed"):
         parse_split(text)
+
+
+def test_what_is_learned_from_is_checked_first(made, tmp_path):
+    store = shutil.copytree(made[0] / "bare", tmp_path / "store")
+    flip(snapshot(StoreLayout(store).targets(DATASET)).paths[0], 100)
+    with pytest.raises(StrataError, match=r"targets.*damaged since it was committed"):
+        finetune(DATASET, PARAMS, store)

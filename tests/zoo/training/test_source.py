@@ -1,10 +1,15 @@
 """train-source on a small store: what is learned from, and steps that can be resumed."""
 
+import shutil
+
 import pytest
 import torch
 
 from core.errors import StrataError
+from featurestore import StoreLayout
+from featurestore.tables.log import snapshot
 from tests.source_training import drawn, params
+from tests.stores import flip
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED
 from zoo.hub import load_card
 from zoo.training.loop import Paused
@@ -64,3 +69,10 @@ def test_a_setting_that_matters_is_another_training(store):
     keys = {prepare(params(**change), store).key for change in changes}
     assert len(keys) == 4
     assert prepare(params(threads=2, checkpoint_seconds=1.0), store).key == prepare(params(), store).key
+
+
+def test_what_is_learned_from_is_checked_first(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy")
+    flip(snapshot(StoreLayout(copy).splits(params().source.dataset)).paths[0], 100)
+    with pytest.raises(StrataError, match=r"splits.*damaged since it was committed"):
+        prepare(params(), copy)
