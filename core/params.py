@@ -90,6 +90,11 @@ class Fit(Section):
     refit: bool = Field(False, description="fit shallow heads on train + validation once they were compared")
     folds: int = Field(5, ge=2, description="folds of a cross-validation")
     repeats: int = Field(2, ge=1, description="cross-validations, each with folds of its own")
+    workers: int = Field(
+        -1,
+        ge=-1,
+        description="fits at a time; -1: one per core where there is enough to do, 0: in this process",
+    )
     committee: Literal["mean", "greedy", "stack"] | None = Field(
         None, description="how runs are averaged into one more, by their out-of-fold predictions; none: not"
     )

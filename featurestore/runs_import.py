@@ -36,6 +36,14 @@ class Lenders:
             folders = {kind: place(StoreLayout(root), kind) for kind in _KINDS}
             self._stores.append((root, {kind: (path, _shards(path)) for kind, path in folders.items()}))
 
+    @property
+    def offered(self) -> frozenset[str]:
+        """The ids of the runs that they have."""
+        of_each = (
+            set.intersection(*(set(shards) for _, shards in tables.values())) for _, tables in self._stores
+        )
+        return frozenset().union(*of_each)
+
     def lend(
         self, run_id: str, root: Path, predictions: TableWriter, runs: TableWriter
     ) -> dict[str, Any] | None:

@@ -58,14 +58,16 @@ def form(
 ) -> list[Run]:
     """Make the committee of every property and split among runs that are in the store, and keep it.
 
-    Candidates are the runs with out-of-fold predictions; where a split has fewer than two of them, all runs
-    of heads, by their predictions of the validation part. runs, kept: where runs and predictions go.
+    Candidates are the runs with out-of-fold predictions, the baseline by composition among them; where a
+    split has fewer than two of them, all runs of heads, by their predictions of the validation part. runs,
+    kept: where runs and predictions go.
     """
-    numbers = "SELECT run_id FROM runs WHERE method = 'features' AND val_log_loss IS NULL"  # no classes
-    of_heads = {row[0] for row in store.sql(numbers).fetchall()}
+    numbers = "SELECT run_id, method FROM runs WHERE dataset = ? AND val_log_loss IS NULL"  # no classes
+    method_of = dict(store.sql(numbers, [dataset]).fetchall())
     places: dict[tuple[str, SplitKey], list[Run]] = {}
     for run in fitted:
-        if run.run_id in of_heads:  # Base and other baselines are what a committee is compared with
+        method = method_of.get(run.run_id)
+        if method == "features" or (method == "composition" and run.cv_mae is not None):
             places.setdefault((run.property, run.split), []).append(run)
     made = []
     for several in places.values():

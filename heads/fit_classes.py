@@ -11,16 +11,14 @@ from core.atomic import whole_folder
 from core.checksums import write_checksums
 from core.errors import StrataError
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.writer import TableWriter
+from featurestore.tables.schema import widest
 from heads.plan import Data, Job
 from heads.rows import row_of
 from heads.summary import Run
 
 
-def fit_classes(
-    job: Job, data: Data, run_id: str, *, layout: StoreLayout, runs: TableWriter, predictions: TableWriter
-) -> Run:
-    """Fit one head to the training part, save it, and give its probabilities and its run to be committed.
+def fit_classes(job: Job, data: Data, run_id: str, layout: StoreLayout) -> tuple[Run, pa.Table, pa.Table]:
+    """Fit one head to the training part and save it; return its run, its probabilities and the run's row.
 
     The targets are codes, places in `job.classes`. Raises `NotApplicable` where the head has nothing to say.
     """
@@ -60,19 +58,16 @@ def fit_classes(
     part = np.asarray(data.known.part)
     ids = {"train": data.known.entry_ids[part == "train"], "val": data.known.entry_ids[part == "val"]}
     ids["test"] = data.test.entry_ids
-    tables = [_rows(job, run_id, name, ids[name], values[name], predictions.schema) for name in values]
-    predictions.commit(run_id, pa.concat_tables(tables).combine_chunks())
-    runs.commit(run_id, row_of(job, data, run, layout, model_sha256))
-    return run
+    tables = [_rows(job, run_id, name, ids[name], values[name]) for name in values]
+    said = pa.concat_tables(tables).combine_chunks()
+    return run, said, row_of(job, data, run, layout, model_sha256)
 
 
 def _loss(codes: np.ndarray, chances: np.ndarray) -> float:
     return float(log_loss(codes.astype(int), chances, labels=range(chances.shape[1])))
 
 
-def _rows(
-    job: Job, run_id: str, part: str, ids: np.ndarray, chances: np.ndarray, schema: pa.Schema
-) -> pa.Table:
+def _rows(job: Job, run_id: str, part: str, ids: np.ndarray, chances: np.ndarray) -> pa.Table:
     """Return a row for each entry and class: its probability (n, classes)."""
     count = len(job.classes)
     n = len(ids) * count
@@ -85,4 +80,4 @@ def _rows(
         "prediction": chances.ravel(),
         "label": list(job.classes) * len(ids),
     }
-    return pa.Table.from_pydict(columns, schema=schema)
+    return pa.Table.from_pydict(columns, schema=widest("predictions"))

@@ -16,6 +16,7 @@ class Forest(Head):
     On `magpie/all` it is the baseline that knows a structure's composition alone.
     """
 
+    shallow: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
 
     def __init__(

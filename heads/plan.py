@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from core.errors import StrataError, unknown
 from core.params import Extract, Params
-from featurestore.query.feature_sets import FeatureSet, full_name
+from featurestore.query.feature_sets import ALL, LAST, FeatureSet, full_name
 from featurestore.query.matrix import Matrix, SplitKey
 from featurestore.query.store import FeatureStore
 from heads.base import Head, NotApplicable, class_path
@@ -21,6 +21,9 @@ from heads.on_log import LOG, OnLog
 from heads.registry import HeadSpec
 from heads.summary import Lacking
 from heads.tasks import suited
+
+AUTO = "auto"  # under fit.feature_sets: what `searched` names
+_JOINED_FROM = 0.9  # of the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,17 @@ def jobs_of(
     names = params.fit.properties.get(dataset, tuple(known))
     if not params.fit.feature_sets:
         raise StrataError("fit.feature_sets is empty; `strata features` lists the sets")
-    feature_sets = {}
-    for text in params.fit.feature_sets:
-        found = wanted(store, text, params.extract)
-        if not all(store.sources[source].covers(dataset) for source in found.sources):
-            continue  # another dataset's own columns
-        feature_sets[found.blocks] = found  # what is asked for twice in other words is fitted once
+    covered = coverage(store, dataset) if AUTO in params.fit.feature_sets else {}
     for name in names:
         if name not in known:
             raise unknown("property", name, known, f"params.yaml, fit.properties.{dataset}")
+        feature_sets = {}
+        for text in params.fit.feature_sets:
+            for one in searched(covered.get(name, {})) if text == AUTO else [text]:
+                found = wanted(store, one, params.extract)
+                if not all(store.sources[source].covers(dataset) for source in found.sources):
+                    continue  # another dataset's own columns
+                feature_sets[found.blocks] = found  # what is asked for twice in other words is fitted once
         splits = store.splits(dataset, name)
         scale: dict[str, Any] = {
             "transform": facts.properties[name].transform,
@@ -131,6 +136,37 @@ def _suited(job: Job) -> Job:
         return replace(job, spec=suited(job.spec, bool(job.classes)))
     except NotApplicable as reason:
         return replace(job, refused=str(reason))
+
+
+def coverage(store: FeatureStore, dataset: str) -> dict[str, dict[str, int]]:
+    """Count, for every property of a dataset, the rows that each source model has vectors of."""
+    query = """
+        SELECT t.property, count(*) FROM targets t
+        WHERE t.dataset = ? AND t.structure_id IN (
+            SELECT structure_id FROM stored_features WHERE extraction_id = ?)
+        GROUP BY ALL
+    """
+    found: dict[str, dict[str, int]] = {name: {} for name in store.properties(dataset)}
+    for name, source in store.sources.items():
+        for target, rows in store.sql(query, [dataset, source.extraction_id]).fetchall():
+            found[target][name] = rows
+    return found
+
+
+def searched(rows: Mapping[str, int]) -> list[str]:
+    """Name what `auto` stands for: of each source model the last checkpoints, and all of them.
+
+    Then all checkpoints of all source models side by side. rows: how many rows each has vectors of; where
+    one lacks more than a tenth of what the others have, it is left out of what is joined.
+
+    >>> searched({"alignn": 100, "chgnet": 98, "new": 40})[-2:]
+    ['new/all', 'alignn/all+chgnet/all']
+    """
+    if not rows:
+        raise StrataError("no source model has vectors of this dataset yet; run: strata extract")
+    whole = [name for name, count in rows.items() if count >= _JOINED_FROM * max(rows.values())]
+    sets = [f"{name}/{of}" for name in rows for of in (LAST, ALL)]
+    return [*sets, "+".join(f"{name}/{ALL}" for name in whole)]
 
 
 def composition_set(store: FeatureStore, params: Params) -> FeatureSet | None:
