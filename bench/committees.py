@@ -5,7 +5,7 @@
 STORE has the datasets of `TARGETS` with vectors by the three source models and the split `random` with seed
 0 (`strata ingest`, `extract`, `split`). Heads are cross-validated on each feature set (runs that are there
 are not fitted again); rules are compared on the out-of-fold predictions, with weights that depend on four
-fifths of the rows for the other fifth. No target of a test part is read. Writes bench/results/heads.md.
+fifths of the rows for the other fifth. No target of a test part is read. Writes bench/results/committees.md.
 """
 
 import sys
@@ -24,7 +24,7 @@ from heads.fit import fit
 from heads.summary import Run
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "bench/results/heads.md"
+OUT = ROOT / "bench/results/committees.md"
 SPLIT = SplitKey("random", 0, 0)
 # The frozen list but for three energies, whose labels source models have seen.
 TARGETS = {
@@ -118,7 +118,7 @@ def compared(
 
 
 def write(alone: pd.DataFrame, together: pd.DataFrame) -> None:
-    """bench/results/heads.md."""
+    """bench/results/committees.md."""
     first = ("svr on all seven, ridge on four", BEST)
     ratios = together.div(together[first], axis=0)
     mean = np.exp(np.log(ratios).mean())
