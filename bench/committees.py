@@ -112,7 +112,7 @@ def compared(
         P = table[[runs[key].run_id for key in keys]].to_numpy()
         sources = [SETS[of].split("/")[0] if of != "joined" else of for _, of in keys]
         for rule in averaging.RULES:
-            values = averaging.cross_fitted(rule, P, y, sources)
+            values = averaging.cross_fitted(rule, P, y, sources, np.arange(len(y)))
             errors[members, rule] = float(np.abs(values - y).mean())
     return errors
 

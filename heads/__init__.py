@@ -7,12 +7,14 @@ if TYPE_CHECKING:
     from heads.base import Head, InvalidData, NotApplicable, check_head
     from heads.lightgbm import LightGBM
     from heads.mean import Mean
+    from heads.mlp import MLP
     from heads.nn17 import NN17
     from heads.registry import HeadSpec, built_in, load_head, resolve
     from heads.ridge import Ridge
     from heads.svr import SVR
 
 __all__ = [
+    "MLP",
     "NN17",
     "SVR",
     "Head",
@@ -32,6 +34,7 @@ _MODULES = {
     "base": ("Head", "InvalidData", "NotApplicable", "check_head"),
     "lightgbm": ("LightGBM",),
     "mean": ("Mean",),
+    "mlp": ("MLP",),
     "nn17": ("NN17",),
     "registry": ("HeadSpec", "built_in", "load_head", "resolve"),
     "ridge": ("Ridge",),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import nnls
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold
 
 ROUNDS = 50  # of the greedy selection
 FOLDS = 5
@@ -80,9 +80,18 @@ def combined(P: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, int]:
     return values, int((~there).any(axis=1).sum())
 
 
-def cross_fitted(rule: str, P: np.ndarray, y: np.ndarray, sources: Sequence[str]) -> np.ndarray:
-    """Return (n,) values of committees, for each fifth of the rows by weights from the other four."""
+def cross_fitted(
+    rule: str, P: np.ndarray, y: np.ndarray, sources: Sequence[str], groups: np.ndarray
+) -> np.ndarray:
+    """Return (n,) values of committees, for each fifth of the rows by weights from the other four.
+
+    groups (n,): rows of one group lie in the same fifth.
+    """
     values = np.empty(len(y))
-    for rest, out in KFold(min(FOLDS, len(y)), shuffle=True, random_state=0).split(P):
+    count = min(FOLDS, len(np.unique(groups)))
+    if count == 1:  # no other rows to depend on: all members alike
+        return combined(P, np.full(P.shape[1], 1 / P.shape[1]))[0]
+    folds = GroupKFold(count, shuffle=True, random_state=0)
+    for rest, out in folds.split(P, groups=groups):
         values[out] = combined(P[out], weigh(rule, P[rest], y[rest], sources))[0]
     return values

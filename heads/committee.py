@@ -26,11 +26,12 @@ from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import SCHEMAS, completed
 from featurestore.tables.writer import TableWriter
 from heads.averaging import combined, cross_fitted, weigh
+from heads.folds import Groups
 from heads.summary import Run
 
 FILE = "committee.json"
 METHOD = "committee"
-CODE = 1  # raised by hand when the same members would be given other weights
+CODE = 2  # raised by hand when the same members would be given other weights
 PARTS = ("train", "val", "test", "oof")
 
 
@@ -69,12 +70,12 @@ def form(
         method = method_of.get(run.run_id)
         if method == "features" or (method == "composition" and run.cv_mae is not None):
             places.setdefault((run.property, run.split), []).append(run)
-    made = []
+    made, groups = [], Groups(store)
     for several in places.values():
         folded = [run for run in several if run.cv_mae is not None]
         candidates = folded if len(folded) > 1 else several
         if len(candidates) > 1:
-            made.append(_form(store, dataset, candidates, rule, runs, kept))
+            made.append(_form(store, dataset, candidates, rule, groups, runs, kept))
     return made
 
 
@@ -83,6 +84,7 @@ def _form(
     dataset: str,
     candidates: Sequence[Run],
     rule: str,
+    groups: Groups,
     runs: TableWriter,
     kept: TableWriter,
 ) -> Run:
@@ -92,7 +94,8 @@ def _form(
     asked = json.dumps([METHOD, CODE, rule, sorted(facts)])
     run_id = hashlib.sha256(asked.encode()).hexdigest()
     tables = _predictions(store, list(facts))
-    values = _known(store, dataset, first.property, first.split)
+    known = _known(store, dataset, first.property, first.split)
+    values, structures = known["value"], known["structure_id"]
     learned = "oof" if all(run.cv_mae is not None for run in candidates) else "val"
     P, y = tables[learned].to_numpy(), values.loc[tables[learned].index].to_numpy()
     sources = [row["source_model"] or "" for row in facts.values()]
@@ -102,7 +105,8 @@ def _form(
     missing = {part: count for part, (_, count) in found.items()}
     # Of the rows that the weights depend on: by weights that depend on others of them.
     said = {part: pd.Series(found[part][0], table.index) for part, table in tables.items()}
-    said["oof"] = pd.Series(cross_fitted(rule, P, y, sources), tables["oof"].index)
+    together = groups.of(first.split.scheme, structures.loc[tables["oof"].index].tolist())
+    said["oof"] = pd.Series(cross_fitted(rule, P, y, sources, together), tables["oof"].index)
     said = {part: column.dropna() for part, column in said.items()}  # entries that no member has a vector for
     errors = {part: float((said[part] - values).abs().mean()) for part in ("train", "val", "oof")}
     chosen = [(key, float(w)) for key, w in zip(facts, weights, strict=True) if w > 0]
@@ -192,15 +196,16 @@ def _predictions(store: FeatureStore, run_ids: list[str]) -> dict[str, pd.DataFr
     }
 
 
-def _known(store: FeatureStore, dataset: str, name: str, split: SplitKey) -> pd.Series:
-    """Return the values of the entries of train and val; those of the test part are not read."""
+def _known(store: FeatureStore, dataset: str, name: str, split: SplitKey) -> pd.DataFrame:
+    """Return values and structures of the entries of train and val; those of the test part are not read."""
     rows = store.sql(
-        "SELECT t.entry_id, t.value FROM targets t JOIN splits s USING (dataset, property, entry_id) "
+        "SELECT t.entry_id, t.value, t.structure_id "
+        "FROM targets t JOIN splits s USING (dataset, property, entry_id) "
         "WHERE t.dataset = ? AND t.property = ? AND s.scheme = ? AND s.seed = ? AND s.fold = ? "
         "AND s.part IN ('train', 'val')",
         [dataset, name, *split],
     ).df()
-    return rows.set_index("entry_id")["value"]
+    return rows.set_index("entry_id")
 
 
 def _table(dataset: str, run: Run, said: Mapping[str, pd.Series], schema: pa.Schema) -> pa.Table:

@@ -71,7 +71,7 @@ class SVR(Head):
         if self._weights is not None:  # a row of no weight is left out: libsvm would miscount those after it
             counts = self._weights > 0
             X, y, self._weights = X[counts], y[counts], self._weights[counts]
-        self.groups_ = _groups(self._blocks, X.shape[1])
+        self.groups_ = shares(self._blocks, X.shape[1])
         scaler = StandardScaler().fit(X, sample_weight=self._weights)
         self.mean_, self.scale_ = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
         Z = self._standardised(X)
@@ -219,8 +219,8 @@ class SVR(Head):
                 raise StrataError(f"svr: {name} must be a list of positive numbers, got {values!r}")
 
 
-def _groups(blocks: Sequence[Block], width: int) -> list[list[Any]]:
-    """Return start, stop and share of every block; the shares add up to 1, a source model's to 1/s."""
+def shares(blocks: Sequence[Block], width: int) -> list[list[Any]]:
+    """Return start, stop and share of every block; the shares of a source model add up to 1/s of them all."""
     if not blocks:
         return [[0, width, 1.0]]
     sources = [block.source for block in blocks]

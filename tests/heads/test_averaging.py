@@ -64,7 +64,17 @@ def test_a_member_that_lacks_a_row_is_left_out_of_its_mean_and_counted():
 
 
 def test_cross_fitted_weights_do_not_depend_on_the_row():
-    honest = cross_fitted("stack", P, Y, SOURCES)
+    honest = cross_fitted("stack", P, Y, SOURCES, np.arange(len(Y)))
     spoiled = Y.copy()
     spoiled[3] += 1000
-    assert cross_fitted("stack", P, spoiled, SOURCES)[3] == honest[3]
+    assert cross_fitted("stack", P, spoiled, SOURCES, np.arange(len(Y)))[3] == honest[3]
+
+
+def test_cross_fitted_weights_do_not_depend_on_the_rows_of_a_group():
+    groups = np.arange(len(Y)) // 20
+    honest = cross_fitted("stack", P, Y, SOURCES, groups)
+    spoiled = Y.copy()
+    spoiled[groups == 3] = 1e6
+    assert np.array_equal(
+        cross_fitted("stack", P, spoiled, SOURCES, groups)[groups == 3], honest[groups == 3]
+    )

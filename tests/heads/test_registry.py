@@ -154,6 +154,7 @@ def test_built_in_heads_are_the_modules_that_name_one():
         "nn17": "heads.nn17.NN17",
         "ridge": "heads.ridge.Ridge",
         "svr": "heads.svr.SVR",
+        "mlp": "heads.mlp.MLP",
     }
 
 
