@@ -1,6 +1,6 @@
 """Are the delivered settings for few values worth their time? Against the choice that was delivered before.
 
-    STRATA_RAW=... python bench/heads.py FOLDER [random:0 grouped:0 ...]
+    STRATA_RAW=... python bench/default_heads.py FOLDER [random:0 grouped:0 ...]
 
 FOLDER has a store for each split, such as FOLDER/random-0/store, with the datasets of `TARGETS`, their
 vectors by the source models of params.yaml, and that split alone (`strata ingest`, `extract`, `split`). Fits
@@ -113,7 +113,7 @@ def write(table: pd.DataFrame) -> None:
     lines = [
         "# The delivered settings on few values",
         "",
-        f"`python bench/heads.py FOLDER {' '.join(places)}`:",
+        f"`python bench/default_heads.py FOLDER {' '.join(places)}`:",
         "17 targets of three datasets (892 crystals of `jarvis_3d`), source models `alignn_mp_eform`,",
         "`chgnet` and `magpie`. Before: `ridge`, `lightgbm` and `nn17` (demo) on `alignn_mp_eform/last`,",
         "chosen by the validation part, as at commit 1c3325c. Heads, feature sets, rule and protocol were",
