@@ -143,7 +143,8 @@ class MLP(Head):
         for i, (p, q) in enumerate(pairwise(widths)):
             drawn = rng.standard_normal((self.members, p, q), dtype=np.float32)
             gain = _LAST_GAIN if i == 2 else 1.0
-            layers += [np.float32(gain * np.sqrt(2 / max(p, 1))) * drawn, np.zeros((self.members, 1, q), np.float32)]
+            layers.append(np.float32(gain * np.sqrt(2 / max(p, 1))) * drawn)
+            layers.append(np.zeros((self.members, 1, q), np.float32))
         return layers
 
     def _batches(self, n: int, epochs: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

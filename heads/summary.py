@@ -154,7 +154,8 @@ class FitReport:
             table.add_column("feature set", overflow="fold")
         if len(splits) > 1:
             table.add_column("split")
-        for name in ("rows*", "train MAE", "val MAE", "s"):
+        folded = any(line.first.cv_mae is not None for line in shown)
+        for name in ("rows*", "train MAE", "val MAE", *["fold MAE"] * folded, "s"):
             table.add_column(name, justify="right", no_wrap=True)
         before = ""
         for line in shown:
@@ -168,6 +169,7 @@ class FitReport:
                 f"{run.n_train}/{run.n_val}/{run.n_test}",
                 line.figure("train_mae" if run.val_log_loss is None else "train_log_loss"),
                 line.figure("val_mae" if run.val_log_loss is None else "val_log_loss"),
+                *[line.figure("cv_mae")] * folded,
                 f"{line.mean('fit_seconds'):.2f}",
             ]
             table.add_row(*map(escape, cells))
@@ -176,8 +178,9 @@ class FitReport:
         console.print("* of the parts train/val/test", style="dim")
         if any(line.first.val_log_loss is not None for line in shown):
             console.print("of the unit class: log loss in place of the MAE", style="dim")
-        for text in dict.fromkeys(f"{skip.property}, {skip.reason}" for skip in self.not_applicable):
-            console.print(f"not applicable: {escape(text)}")
+        for reason in dict.fromkeys(skip.reason for skip in self.not_applicable):
+            names = dict.fromkeys(skip.property for skip in self.not_applicable if skip.reason == reason)
+            console.print(f"not applicable to {escape(', '.join(names))}: {escape(reason)}", style="dim")
         for lack in self.lacking:
             console.print(
                 f"{escape(lack.property)}, {escape(lack.feature_set)}: {lack.rows:,} rows have no vector by "
@@ -215,6 +218,8 @@ class Line:
 
     def figure(self, name: str) -> str:
         """Write the mean of one of the runs' numbers, with its standard deviation where there are several."""
+        if any(getattr(run, name) is None for run in self.runs):
+            return "–"
         text = f"{self.mean(name):.4g}"
         return text if len(self) == 1 else f"{text} ± {stdev(getattr(run, name) for run in self.runs):.2g}"
 

@@ -79,8 +79,8 @@ def test_heads_that_cannot_are_left_out_and_say_so(made, capsys):
     report.show()
     printed = capsys.readouterr().out
     for line in (
-        "kind, ridge predicts numbers, and these are classes",
-        "energy, logistic predicts classes, and these are numbers",
+        "not applicable to kind: ridge predicts numbers, and these are classes",
+        "not applicable to energy: logistic predicts classes, and these are numbers",
         "of the unit class: log loss in place of the MAE",
     ):
         assert printed.count(line) == 1

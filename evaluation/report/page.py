@@ -193,6 +193,8 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> R
         parts=(row["n_train"], row["n_val"], row["n_test"]),
         train_mae=row["train_mae"],
         val_mae=row["val_mae"],
+        cv_mae=row["cv_mae"],
+        competes=row["method"] == "features",
         seconds=row["fit_seconds"],
         seen=seen.by(row["source_model"], row["dataset"], row["property"]),
         **{name: value for name, value in look.items() if name != "run_id"},

@@ -17,6 +17,7 @@ from core.text import number
 from evaluation.report import plots
 from evaluation.report.blocks import Drill, drills
 from evaluation.report.classes import reliability_spec
+from evaluation.report.layers import layers_spec, searched
 from evaluation.report.page import Page, Target, gather
 from evaluation.report.scores import parity_spec, ratio_spec, result_spec
 from evaluation.report.svg import alone, inline, png, svg
@@ -108,6 +109,7 @@ def render(page: Page) -> str:
     script = (plots.TEMPLATES / "page.js").read_text(encoding="utf-8")
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     facts = summarise(page.targets)
+    layers = searched(page.runs)
     return (
         plots.environment()
         .get_template("page.html.jinja")
@@ -126,6 +128,7 @@ def render(page: Page) -> str:
             n_used=sum(checkpoint.is_used for checkpoint in page.checkpoints),
             shown=plots.SHOWN_POINTS,
             worst=plots.WORST_POINTS,
+            layers=Markup(inline(layers_spec(layers), "layers")) if layers else "",  # noqa: S704
             drills=drills(page.blocks),
             anchor=Drill.anchor,
             draw=lambda figure: Markup(inline(figure.spec)),  # noqa: S704
@@ -138,6 +141,8 @@ def render(page: Page) -> str:
 def write_figures(page: Page, folder: Path) -> list[Path]:
     """Write every figure of the experiments, and the parity plots, as SVG, PNG and Vega-Lite files."""
     specs = {figure.name: figure.spec for block in page.blocks for figure in block.figures}
+    if layers := searched(page.runs):
+        specs["layers"] = layers_spec(layers)
     for (dataset, prop, split), points in page.parity.items():
         unit = next(run.unit for run in page.runs if (run.dataset, run.prop) == (dataset, prop))
         specs[f"parity-{dataset}-{prop}-{split}"] = parity_spec(f"{dataset}, {prop}", unit, points)

@@ -28,6 +28,7 @@ class Run:
     parts: tuple[int, int, int]
     train_mae: float | None
     val_mae: float | None
+    cv_mae: float | None  # of folds inside train + validation
     seconds: float | None
     seen: tuple[str, ...] = ()  # source models it reads that were trained on the target's values
     role: str = ""
@@ -41,6 +42,7 @@ class Run:
     seed: int = 0
     sd: float | None = None
     repetitions: int = 1
+    competes: bool = True  # False: Base, composition, and what averages others
 
     @property
     def name(self) -> str:

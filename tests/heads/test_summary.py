@@ -31,7 +31,7 @@ def test_the_table_names_what_was_fitted(capsys, monkeypatch):
     FitReport("alpha", (run("mean", feature_set=None), run("nn17", is_new=False)), (skipped,)).show()
     printed = capsys.readouterr().out
     assert "alpha: 2 runs, 1 of them fitted now in 1.5 s; vectors: atom_8" in printed
-    for text in ("gap, eV", "nn17 (demo)", "80/10/9", "0.25", "0.5", "1.50", "not applicable: gap"):
+    for text in ("gap, eV", "nn17 (demo)", "80/10/9", "0.25", "0.5", "1.50", "not applicable to gap"):
         assert text in printed
     assert "split" not in printed
 

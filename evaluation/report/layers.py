@@ -1,0 +1,67 @@
+"""Which layers of which network a property wants: the errors that the search over feature sets has found."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from core.text import number
+from evaluation.report.axes import Spec, Tables, altair, finished, no_frame, rows_of, tipped
+from evaluation.report.plots import colours
+from evaluation.report.targets import Run
+
+LIMIT = 1.3  # times the best error, from which on a cell is as light as can be
+_ROW, _COLUMN = 19, 104  # pixels
+
+Errors = Mapping[str, tuple[float, str]]  # feature set → its error, and the head that had it
+
+
+def searched(runs: Sequence[Run]) -> dict[str, Errors]:
+    """Return, for every property whose runs read several feature sets, the best head's error on each.
+
+    The error is that of the folds where runs have it, else that of the validation part; of several seeds or
+    folds of a split the mean. Nothing of the test part is read.
+    """
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    folded = {(run.dataset, run.prop) for run in runs if run.cv_mae is not None}
+    for run in runs:
+        error = run.cv_mae if (run.dataset, run.prop) in folded else run.val_mae
+        if run.competes and run.feature_set and error is not None:
+            target = found.setdefault(f"{run.dataset}: {run.name}", {})
+            target.setdefault(run.feature_set, {}).setdefault(f"{run.head} {run.label}", []).append(error)
+    best = {
+        target: {
+            name: min((fmean(errors), head.strip()) for head, errors in heads.items())
+            for name, heads in sets.items()
+        }
+        for target, sets in found.items()
+    }
+    return {target: sets for target, sets in best.items() if len(sets) > 1}
+
+
+def layers_spec(targets: Mapping[str, Errors]) -> Spec:
+    """Draw errors over the best of their property: properties down, feature sets across; dark is best."""
+    c = colours()
+    names = list(dict.fromkeys(name for sets in targets.values() for name in sets))
+    rows = []
+    for target, sets in targets.items():
+        least = min(error for error, _ in sets.values())
+        for name, (error, head) in sets.items():
+            ratio = error / least if least > 0 else 1.0
+            tip = f"{target} from {name}: {number(error)} ({head}), {number(ratio, 3)} × the best"
+            rows.append({"target": target, "set": name, "ratio": ratio, "text": f"{ratio:.2f}", "tip": tip})
+    words = {"labelExpr": "split(datum.label, '+')", "labelLineHeight": 12, "labelLimit": _COLUMN}
+    axis = altair().Axis(orient="top", labelAngle=0, **words)  # a set of several in a line each
+    x = altair().X("set:N", sort=names, title=None, axis=axis)
+    y = altair().Y("target:N", sort=list(targets), title=None, axis=altair().Axis(labelLimit=260))
+    shade = altair().Scale(domain=(1, LIMIT), range=[c["accent"], c["surface"]], clamp=True)
+    near = (1 + LIMIT) / 2.2
+    ink = altair().condition(f"datum.ratio < {near}", altair().value(c["surface"]), altair().value(c["ink"]))
+    tables: Tables = {}
+    cells = rows_of(tables, rows).mark_rect(stroke=c["surface"], aria=True)
+    text = rows_of(tables, rows).mark_text(fontSize=10.5)
+    layers = [
+        tipped(cells, x=x, y=y, color=altair().Color("ratio:Q", scale=shade, legend=None)),
+        text.encode(x=x, y=y, text="text:N", color=ink),
+    ]
+    size = {"width": _COLUMN * len(names), "height": _ROW * len(targets)}
+    chart = altair().layer(*layers).properties(view=no_frame(), **size)
+    return finished(chart, "Error of each feature set over the best of its property", tables)
