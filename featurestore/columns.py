@@ -4,9 +4,7 @@ Such a table is kept like the vectors of a source model: one checkpoint, `column
 side by side. Which dataset it belongs to and what its columns are called stand with it.
 """
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from core.csv_file import read_csv
 from core.errors import StrataError, check_name, unknown
 from core.text import parse_number
 from featurestore.tables.schema import Checkpoint
@@ -119,30 +118,9 @@ def _number(cell: Any, where: str) -> float:
 
 
 def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, list[Any]]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise StrataError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-    header = [cell.strip() for cell in next(_lines(reader, path), [])]
-
-    def rows() -> Iterator[tuple[str, list[Any]]]:
-        for row in _lines(reader, path):
-            if not row:
-                continue
-            where = f"line {reader.line_num}"
-            if len(row) != len(header):
-                raise StrataError(f"{path}, {where}: {len(row)} cells, where the header has {len(header)}")
-            yield where, row
-
-    return header, rows()
-
-
-def _lines(reader: Any, path: Path) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise StrataError(f"{path}, line {reader.line_num}: {error}; is a quotation mark open?") from None
+    rows = read_csv(path)
+    header = rows[0][1] if rows else []
+    return header, ((f"line {line}", list(row)) for line, row in rows[1:])
 
 
 def _parquet_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, list[Any]]]]:

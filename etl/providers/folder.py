@@ -1,7 +1,5 @@
 """A user's own data: structure files with a table, formulas, an extended XYZ, an ASE database, a frame."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.archive import read_json
+from core.csv_file import read_csv
 from core.errors import StrataError
 from core.lazy import need
 from core.params import Ingest
@@ -109,25 +108,9 @@ def _table_file(folder: Path) -> Path:
 
 
 def _csv(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV with their line numbers, the first one too; all of one length."""
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise StrataError(
-            f"{path}: not UTF-8 at byte {error.start} (0x{data[error.start]:02x}); save the file as UTF-8"
-        ) from None
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        raise StrataError(f"{path}, line {reader.line_num}: {error}; is a quotation mark open?") from None
+    rows = read_csv(path)
     if not rows:
         raise StrataError(f"{path}: the table is empty")
-    width = len(rows[0][1])
-    for line, row in rows:
-        if len(row) != width:
-            raise StrataError(f"{path}, line {line}: {len(row)} cells, where the first line has {width}")
     return rows
 
 

@@ -48,7 +48,7 @@ def test_columns_are_chosen_by_name_and_in_that_order(tmp_path):
         ("id,ph,ph\na,1,2\n", "column ph stands in it twice"),
         ("id,pH value\na,1\n", "column 'pH value' is not a valid name"),
         ("id,\na,1\n", "column '' is not a valid name"),
-        ("id,ph\na,1,2\n", "line 2: 3 cells, where the header has 2"),
+        ("id,ph\na,1,2\n", "line 2: 3 cells, where the first line has 2"),
         ("id\na\n", "found 1"),
         ("id,ph\n", "no rows"),
         ("", "found 0"),

@@ -58,6 +58,7 @@ def until(condition):
     raise AssertionError("it never came to that")
 
 
+@pytest.mark.slow
 def test_only_dvc_is_killed_and_the_stage_goes_on(project):  # row 39
     folder = project / "store" / "entries" / "x"
     first = repro(project, subprocess.PIPE)

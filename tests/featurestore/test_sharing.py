@@ -69,6 +69,7 @@ def test_pushed_to_a_local_remote_and_pulled(kept, tmp_path):
     same(kept, laptop)
 
 
+@pytest.mark.slow
 def test_our_verify_finds_what_dvc_brought_back_damaged(kept, tmp_path):  # row 40
     dvc(kept, "remote", "add", "--default", "--force", "here", str(tmp_path / "remote"))
     dvc(kept, "push", "--quiet")

@@ -2,12 +2,15 @@
 
 import re
 
+import pyarrow as pa
 import yaml
 from typer.testing import CliRunner
 
 from core.params import Params
 from etl.ingest import ingest
-from tests.stores import EXTRACTION, small_store, structure_id
+from featurestore import StoreLayout, TableWriter
+from featurestore.tables.schema import GROWN
+from tests.stores import EXTRACTION, add_dataset, small_store, structure_id
 from zoo import predict as module
 from zoo.cli import app
 from zoo.predict import ChosenModel, Prediction
@@ -23,8 +26,13 @@ def call(*args: str):
 def test_predict_prints_unit_head_and_error_and_names_what_failed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("datasets: [ase_elements]\n")
-    for dataset in ("emt_alloys", "ase_elements"):  # what their cards say is kept there
-        ingest(dataset, Params(), tmp_path / "store")
+    ingest("ase_elements", Params(), tmp_path / "store")  # what its card says is kept there
+    words = dict.fromkeys(("title", "provider", "material_class", "licence", "citation", "note"), "x")
+    card = {"dataset": "emt_alloys", **words, "caution": "EMT demonstration values", "properties": []}
+    layout = StoreLayout(tmp_path / "store")
+    add_dataset(layout.root, "emt_alloys", range(2))
+    with TableWriter(layout.table("datasets", "emt_alloys"), GROWN["datasets"], "test") as writer:
+        writer.commit("card", pa.Table.from_pylist([card], GROWN["datasets"]))
     model = ChosenModel(
         run_id="r",
         dataset="emt_alloys",

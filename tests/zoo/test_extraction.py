@@ -25,6 +25,7 @@ def tasks() -> list[list[Structure]]:
     return [found[i : i + 3] for i in range(0, len(found), 3)]
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_process_gives():
     in_line = list(run_tasks(SOURCE, tasks(), SETTINGS.model_copy(update={"workers": 0}), 13))
     shared = list(run_tasks(SOURCE, iter(tasks()), SETTINGS.model_copy(update={"workers": 2}), 13))

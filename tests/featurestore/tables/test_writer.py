@@ -21,14 +21,14 @@ from tests.stores import CHECKPOINTS, COUNTS, features
 FEATURES = features_schema(COUNTS, CHECKPOINTS)
 COMMITTER = Path(__file__).parents[1] / "committer.py"
 BEFORE_THE_LINK = (
-    "shard_partly_written",
-    "shard_written",
-    "shard_flushed",
+    pytest.param("shard_partly_written", marks=pytest.mark.slow),
+    pytest.param("shard_written", marks=pytest.mark.slow),
+    pytest.param("shard_flushed", marks=pytest.mark.slow),
     "shard_renamed",
-    "entry_partly_written",
+    pytest.param("entry_partly_written", marks=pytest.mark.slow),
     "entry_flushed",
 )
-AFTER_THE_LINK = ("entry_linked", "committed")
+AFTER_THE_LINK = ("entry_linked", pytest.param("committed", marks=pytest.mark.slow))
 
 
 @pytest.fixture

@@ -61,9 +61,8 @@ def whole(tmp_path_factory):
     return train(network(), examples(folder), QUICK, folder / "run", "key")
 
 
-@pytest.mark.parametrize(
-    "where", [pytest.param("checkpoint_written:1", marks=pytest.mark.slow), "checkpoint_partly_written:3"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["checkpoint_written:1", "checkpoint_partly_written:3"])
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, where, whole):
     assert run(tmp_path, failpoint=where).returncode == -signal.SIGKILL
     data = examples(tmp_path)

@@ -67,6 +67,7 @@ def test_side_by_side_is_bit_for_bit_one_after_another(store, tmp_path):
     assert not list((store / ".training").glob("[!.]*"))
 
 
+@pytest.mark.slow
 def test_what_runs_beside_a_failure_is_kept(store):
     bad = SECTION.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(StrataError, match=r"scratch ase_elements/volume random-0-0: training diverged"):
