@@ -266,6 +266,7 @@ def state(root):
     return runs.values.tolist(), predictions.values.tolist(), current
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_it_goes_on(store_root, pristine_store, ask, tmp_path):
     params = ask("mean", "ridge")
     code = (

@@ -14,12 +14,15 @@ WEIGHTS = dict.fromkeys(
 )
 
 
-@parametrize_with_checks([MLP(epochs=2)], expected_failed_checks=lambda _: WEIGHTS)
+SMALL = MLP(members=2, width=16, components=8, epochs=20, learning_rate=0.02)
+
+
+@parametrize_with_checks([SMALL], expected_failed_checks=lambda _: WEIGHTS)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("head", [MLP(), MLP(members=1, width=8, components=3, dropout=0.0)])
+@pytest.mark.parametrize("head", [SMALL, MLP(members=1, width=8, components=3, dropout=0.0)])
 def test_contract(head):
     check_head(head)
 

@@ -46,6 +46,7 @@ def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_a_rows_prediction_depends_on_that_row_alone():
     X, y = data()
     head = NN17(**SMALL).fit(X, y)

@@ -10,6 +10,7 @@ from featurestore.tables.log import snapshot
 VOLUME = {"ase_elements": ["volume"]}
 
 
+@pytest.mark.slow
 def test_transfer_lays_base_scratch_and_transfer_side_by_side(elements, ask_elements, tmp_path):
     section = {
         "targets": VOLUME,
@@ -49,6 +50,7 @@ def test_transfer_lays_base_scratch_and_transfer_side_by_side(elements, ask_elem
     assert {path.name: path.read_bytes() for path in files} == before
 
 
+@pytest.mark.slow
 def test_several_properties_at_once(elements, ask_elements, tmp_path):
     section = {"targets": {"ase_elements": ["bulk_modulus", "volume"]}, "seeds": [0], "heads": []}
     result = run("multi_property", ask_elements(multi_property=section), elements, tmp_path)

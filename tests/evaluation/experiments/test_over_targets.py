@@ -86,6 +86,7 @@ def test_both_run_on_what_transfer_finds(synthetic, ask, tmp_path):
     assert size.tables["histogram"]["count"].sum() == 4
 
 
+@pytest.mark.slow
 def test_what_transfer_wrote_is_read_while_settings_and_store_are_the_same(
     synthetic, ask, tmp_path, monkeypatch
 ):

@@ -156,6 +156,7 @@ def test_it_works_where_torch_cannot_be_imported():
     assert "Warning" not in done.stderr
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_process_gives():
     tasks = [examples()[:2], [Composition([26, 8])], examples()[2:]]
     one, two = (list(run_tasks("magpie", tasks, Extract(workers=workers), 6)) for workers in (0, 2))

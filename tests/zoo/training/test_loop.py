@@ -73,9 +73,8 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, where, whole):
     assert not list((tmp_path / "run").glob(".tmp-*"))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_step_it_finds_and_ends(tmp_path, number, code, whole):
     stopped = run(tmp_path, str(int(number)), checkpoint_seconds=1000)
     assert stopped.returncode == code, stopped.stderr
