@@ -8,6 +8,7 @@ what was delivered at commit 1c3325c (`BEFORE`, chosen by the validation part) a
 now; runs that are there are not fitted again. Then reads the test part, and writes bench/results/heads.md.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def of_dataset(root: Path, dataset: str, place: str) -> list[dict]:
             "is_now": row["run_id"] in set(now["run_id"]),
             "cv_mae": row["cv_mae"],
             "test_mae": errors[row["run_id"]],
+            "members": json.loads(row["settings"]).get("members", []) if row["head"] == "committee" else [],
         }
         for row in pd.concat([before, now]).drop_duplicates("run_id").to_dict("records")
     ]
@@ -173,12 +175,33 @@ def _members(table: pd.DataFrame) -> list[str]:
     now["ratio"] = now["test_mae"] / now["reference"]
     ratios = now.groupby("what")["ratio"].apply(_geometric).sort_values()
     return [
+        *_weights(table[table["is_now"]]),
+        "",
         "## Members beside the committee",
         "Test MAE over that of what was chosen, geometric mean over targets and splits.",
         "",
         "| run | ratio |",
         "| --- | ---: |",
         *[f"| {name} | {value:.3f} |" for name, value in ratios.items()],
+    ]
+
+
+def _weights(now: pd.DataFrame) -> list[str]:
+    """Say how much of the committees each head and source model is."""
+    members = [(m["head"], m["feature_set"], m["weight"]) for several in now["members"] for m in several]
+    table = pd.DataFrame(members, columns=["head", "feature_set", "weight"])
+    count = int((now["members"].map(len) > 0).sum())
+    found = table.groupby(["head", "feature_set"])["weight"].agg(["sum", "size"])
+    return [
+        "## Weights",
+        f"Of {count} committees: the mean weight of a member, and in how many it has any.",
+        "",
+        "| head | feature set | mean weight | committees |",
+        "| --- | --- | ---: | ---: |",
+        *[
+            f"| {head} | {name} | {row['sum'] / count:.3f} | {int(row['size'])} |"
+            for (head, name), row in found.sort_values("sum", ascending=False).iterrows()
+        ],
     ]
 
 
