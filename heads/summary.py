@@ -108,7 +108,7 @@ class FitReport:
     def lines(self) -> tuple["Line", ...]:
         """Return what fits on a screen, a line for the repetitions of a run over seeds and folds.
 
-        All lines, or the best of each property and scheme by validation.
+        All lines, or the best of each property and scheme.
         """
         found: dict[Any, list[Run]] = {}
         for run in self.runs:
@@ -117,13 +117,10 @@ class FitReport:
         lines = [Line(tuple(several)) for several in found.values()]
         if len(lines) <= SHOWN_RUNS:
             return tuple(lines)
-        best: dict[Any, Line] = {}
+        places: dict[Any, list[Line]] = {}
         for line in lines:
-            place = (line.first.property, line.first.split.scheme)
-            measure = "val_mae" if line.first.val_log_loss is None else "val_log_loss"
-            if place not in best or line.mean(measure) < best[place].mean(measure):
-                best[place] = line
-        return tuple(best.values())
+            places.setdefault((line.first.property, line.first.split.scheme), []).append(line)
+        return tuple(map(_best, places.values()))
 
     def show(self) -> None:
         """Print the table."""
@@ -140,7 +137,7 @@ class FitReport:
         console.print(
             f"{escape(self.dataset)}: {len(self.runs)} runs, {self.new} of them fitted now in {seconds:.1f} s"
             + (f"; vectors: {', '.join(sets)}" if len(sets) == 1 else "")
-            + ("" if sum(map(len, shown)) == len(self.runs) else "; below, the best by validation MAE")
+            + ("" if sum(map(len, shown)) == len(self.runs) else "; below, the best of each property")
             + (
                 "; ± is the standard deviation over repetitions"
                 if any(len(line) > 1 for line in shown)
@@ -231,3 +228,11 @@ def _short(split: SplitKey) -> str:
     ('random 0', 'kfold 0 3')
     """
     return " ".join(map(str, split if split.fold else split[:2]))
+
+
+def _best(lines: Sequence[Line]) -> Line:
+    """Return the line of least error: by folds where runs have them, else by the validation part."""
+    if lines[0].first.val_log_loss is not None:
+        return min(lines, key=lambda line: line.mean("val_log_loss"))
+    folded = [line for line in lines if all(run.cv_mae is not None for run in line.runs)]
+    return min(folded or lines, key=lambda line: line.mean("cv_mae" if folded else "val_mae"))
