@@ -129,8 +129,9 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = (), by: str = "val_mae") 
     """Pick the rows of `runs` that may be scored: one of each role for every target and split.
 
     `runs` has the columns of the `runs` table; the result has one more, `role`. Each is the run with the
-    lowest validation MAE of its role, ties by run_id; scratch, composition and Base are what the chosen one
-    is compared with, so they take part in no choice. `within` names further columns whose values each have
+    lowest validation MAE of its role, ties by run_id (of runs that were cross-validated the committee alone
+    takes part, or the one with the lowest error by folds); scratch, composition and Base are what the chosen
+    one is compared with, so they take part in no choice. `within` names further columns whose values each have
     a choice of their own. by: the column that is compared, of classes `val_log_loss`.
 
     Raises `StrataError` for a table that holds test scores: they must not lie where a choice is made.
@@ -158,15 +159,19 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = (), by: str = "val_mae") 
 
 
 def _finalists(runs: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
-    """Leave of the runs that were cross-validated the best alone, to meet those that were not.
+    """Leave of the runs that were cross-validated one alone, to meet those that were not.
 
-    Folds of train and validation tell them apart better than the validation part does.
+    Folds of train and validation tell them apart better than the validation part does. That one is the
+    committee, where there is one: its error is by weights that did not see the row, while the least error of
+    its many members is that of the luckiest.
     """
     if "cv_mae" not in runs:
         return runs
-    folded = runs[runs["cv_mae"].notna()].sort_values(["cv_mae", "run_id"], kind="stable")
-    beaten = folded.index.difference(folded.drop_duplicates(list(key)).index)
-    return runs.drop(index=beaten)
+    runs = runs.reset_index(drop=True)  # those of several datasets may have the same labels
+    folded = runs[runs["cv_mae"].notna()]
+    folded = folded.assign(_alone=folded["method"] != "committee")
+    best = folded.sort_values(["_alone", "cv_mae", "run_id"], kind="stable").drop_duplicates(list(key))
+    return runs.drop(index=folded.index.difference(best.index))
 
 
 def split_label(scheme: str, seed: int, fold: int) -> str:

@@ -249,3 +249,35 @@ def test_runs_that_were_cross_validated_are_compared_by_that_and_the_best_meets_
     assert choose(runs).run_id.tolist() == ["network", "base"]
     assert choose(runs[runs.run_id != "network"]).run_id.tolist() == ["steady", "base"]
     assert choose(runs.drop(columns="cv_mae")).run_id.tolist() == ["lucky", "base"]
+
+
+def test_a_committee_that_was_cross_validated_stands_for_its_members():
+    runs = pd.DataFrame(
+        {
+            "run_id": ["luckiest", "committee", "network"],
+            "method": ["features", "committee", "finetune"],
+            "val_mae": [1.0, 3.0, 4.0],
+            "cv_mae": [2.0, 2.1, np.nan],
+        }
+    )
+    runs[["dataset", "property", "scheme", "seed", "fold"]] = ["d", "p", "random", 0, 0]
+    assert choose(runs).run_id.tolist() == ["committee"]
+    runs.loc[runs.run_id == "network", "val_mae"] = 0.5
+    assert choose(runs).run_id.tolist() == ["network"]
+
+
+def test_labels_of_rows_that_come_twice_do_not_matter():
+    runs = pd.DataFrame(
+        {
+            "run_id": ["good", "bad", "base"],
+            "method": ["features", "features", "base"],
+            "val_mae": [2.0, 1.0, 5.0],
+            "cv_mae": [1.0, 2.0, np.nan],
+        }
+    )
+    runs[["dataset", "property", "scheme", "seed", "fold"]] = ["d", "p", "random", 0, 0]
+    other = runs.iloc[::-1].reset_index(drop=True).assign(dataset="e")
+    several = pd.concat([runs, other])  # as those of several datasets are
+    assert choose(several)[["dataset", "run_id"]].values.tolist() == [
+        ["d", "good"], ["d", "base"], ["e", "good"], ["e", "base"]
+    ]  # fmt: skip
