@@ -129,10 +129,10 @@ def choose(runs: pd.DataFrame, within: Sequence[str] = (), by: str = "val_mae") 
     """Pick the rows of `runs` that may be scored: one of each role for every target and split.
 
     `runs` has the columns of the `runs` table; the result has one more, `role`. Each is the run with the
-    lowest validation MAE of its role, ties by run_id (of runs that were cross-validated the committee alone
-    takes part, or the one with the lowest error by folds); scratch, composition and Base are what the chosen
-    one is compared with, so they take part in no choice. `within` names further columns whose values each have
-    a choice of their own. by: the column that is compared, of classes `val_log_loss`.
+    lowest validation MAE of its role, ties by run_id; of runs that were cross-validated the committee alone
+    takes part, or the one with the lowest error by folds. Scratch, composition and Base are what the chosen
+    one is compared with, so they take part in no choice. `within` names further columns whose values each
+    have a choice of their own. by: the column that is compared, of classes `val_log_loss`.
 
     Raises `StrataError` for a table that holds test scores: they must not lie where a choice is made.
 
