@@ -9,7 +9,9 @@ from evaluation.report.plots import colours
 from evaluation.report.targets import Run
 
 LIMIT = 1.3  # times the best error, from which on a cell is as light as can be
-_ROW, _COLUMN = 19, 104  # pixels
+_ROW, _COLUMN = 19, 128  # pixels
+_LINE = 12  # of a column's head
+_LETTERS = 22  # that a column has room for
 
 Errors = Mapping[str, tuple[float, str]]  # feature set → its error, and the head that had it
 
@@ -40,21 +42,29 @@ def searched(runs: Sequence[Run]) -> dict[str, Errors]:
 def layers_spec(targets: Mapping[str, Errors]) -> Spec:
     """Draw errors over the best of their property: properties down, feature sets across; dark is best."""
     c = colours()
-    names = list(dict.fromkeys(name for sets in targets.values() for name in sets))
+    names = sorted({name for sets in targets.values() for name in sets}, key=lambda name: ("+" in name, name))
     rows = []
     for target, sets in targets.items():
         least = min(error for error, _ in sets.values())
         for name, (error, head) in sets.items():
             ratio = error / least if least > 0 else 1.0
             tip = f"{target} from {name}: {number(error)} ({head}), {number(ratio, 3)} × the best"
-            rows.append({"target": target, "set": name, "ratio": ratio, "text": f"{ratio:.2f}", "tip": tip})
-    words = {"labelExpr": "split(datum.label, '+')", "labelLineHeight": 12, "labelLimit": _COLUMN}
+            rows.append(
+                {"target": target, "set": _in_lines(name), "ratio": ratio, "text": f"{ratio:.2f}", "tip": tip}
+            )
+    lines = max(_in_lines(name).count("\n") for name in names)
+    words = {
+        "labelPadding": 5 + _LINE * lines,
+        "labelExpr": "split(datum.label, '\\n')",
+        "labelLineHeight": _LINE,
+        "labelLimit": _COLUMN,
+    }
     axis = altair().Axis(orient="top", labelAngle=0, **words)  # a set of several in a line each
-    x = altair().X("set:N", sort=names, title=None, axis=axis)
+    x = altair().X("set:N", sort=[*map(_in_lines, names)], title=None, axis=axis)
     y = altair().Y("target:N", sort=list(targets), title=None, axis=altair().Axis(labelLimit=260))
     shade = altair().Scale(domain=(1, LIMIT), range=[c["accent"], c["surface"]], clamp=True)
-    near = (1 + LIMIT) / 2.2
-    ink = altair().condition(f"datum.ratio < {near}", altair().value(c["surface"]), altair().value(c["ink"]))
+    dark = 1 + (LIMIT - 1) / 3  # below it light letters are read more easily
+    ink = altair().condition(f"datum.ratio < {dark}", altair().value(c["surface"]), altair().value(c["ink"]))
     tables: Tables = {}
     cells = rows_of(tables, rows).mark_rect(stroke=c["surface"], aria=True)
     text = rows_of(tables, rows).mark_text(fontSize=10.5)
@@ -65,3 +75,15 @@ def layers_spec(targets: Mapping[str, Errors]) -> Spec:
     size = {"width": _COLUMN * len(names), "height": _ROW * len(targets)}
     chart = altair().layer(*layers).properties(view=no_frame(), **size)
     return finished(chart, "Error of each feature set over the best of its property", tables)
+
+
+def _in_lines(name: str) -> str:
+    """Break the name of a feature set where a column's head has no room for it.
+
+    >>> _in_lines("chgnet/all+magpie/all").splitlines()
+    ['chgnet/all', '+ magpie/all']
+    >>> _in_lines("chgnet/atom_bond_angle_last").splitlines()
+    ['chgnet/', 'atom_bond_angle_last']
+    """
+    parts = [part if len(part) <= _LETTERS else part.replace("/", "/\n") for part in name.split("+")]
+    return "\n+ ".join(parts)
