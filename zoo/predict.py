@@ -23,12 +23,15 @@ from heads.classifier import Classifier
 from heads.committee import METHOD, members_of
 from heads.on_log import Predictor
 from heads.registry import load_head
+from zoo.backbones.engine import Extracted
 from zoo.extraction import extraction_id, make_engine
 from zoo.hub import load_card
 from zoo.training.trained import TrainedModel
 
 Values = tuple[np.ndarray, list[str | None]]  # (n,), and why a structure has none
 ValuesOf = Callable[[Sequence[Structure], Sequence[str]], Values]  # of structures and their names
+
+HEADS = ("features", "composition")  # methods whose model is a head on vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def _models(store: FeatureStore, where: str, given: list[Any]) -> list[ChosenMod
         path, sha256 = row.pop("model_path") or "", row.pop("model_sha256")
         folder = model_folder(store.path, path) if path else store.path
         if not path or not folder.is_dir():
-            command = "fit" if row["method"] in {"features", METHOD} else row["method"]
+            command = "fit" if row["method"] in {*HEADS, METHOD} else row["method"]
             raise StrataError(
                 f"the model of run {row['run_id']} ({row['head']} on {row['dataset']}/{row['property']}) is "
                 f"not at {folder}; restore it, or drop the run with `strata store verify --repair` and run "
@@ -182,15 +185,21 @@ def predict(
 
 
 def _values_of(
-    model: ChosenModel, store: FeatureStore, params: Params, classes: int, columns: Path | None
+    model: ChosenModel,
+    store: FeatureStore,
+    params: Params,
+    classes: int,
+    columns: Path | None,
+    said: dict[str, Extracted] | None = None,
 ) -> ValuesOf:
     """Load the model at once, and return what predicts (n,) values and says why one has none.
 
-    Of a property of classes the values are probabilities (n, classes).
+    Of a property of classes the values are probabilities (n, classes). said: see `_embed`; whoever gives it
+    empties it before other structures come.
     """
     if model.method == METHOD:
         return _values_of_members(model, store, params, columns)
-    if model.method != "features":
+    if model.method not in HEADS:
         network = TrainedModel.load(model.folder)
         if model.property not in network.names:
             raise StrataError(f"{model.folder} predicts {', '.join(network.names)}, not {model.property}")
@@ -209,7 +218,7 @@ def _values_of(
     }
 
     def by_head(structures: Sequence[Structure], names: Sequence[str]) -> Values:
-        vectors, errors = _embed(structures, model, store, params, names, own)
+        vectors, errors = _embed(structures, model, store, params, names, own, said)
         usable = [i for i, error in enumerate(errors) if error is None]
         values = np.full((len(structures), classes) if classes else len(structures), np.nan)
         if usable and classes:
@@ -237,6 +246,7 @@ def _values_of_members(
 ) -> ValuesOf:
     """Load a committee's members; one that has no value for a structure is left out of its mean."""
     members = []
+    said: dict[str, Extracted] = {}  # each network runs once for all members
     for member in members_of(model.folder):
         found = _models(store, "run_id = ?", [member.run_id])
         if not found:
@@ -248,14 +258,10 @@ def _values_of_members(
             raise StrataError(
                 f"{model.folder} names a committee as its own member; fit {model.dataset} again"
             )
-        members.append((member.weight, _values_of(found[0], store, params, 0, columns)))
-        if found[0].method == METHOD:
-            raise StrataError(
-                f"{model.folder} names a committee as its own member; fit {model.dataset} again"
-            )
-        members.append((member.weight, _values_of(found[0], store, params, 0, columns)))
+        members.append((member.weight, _values_of(found[0], store, params, 0, columns, said)))
 
     def by_members(structures: Sequence[Structure], names: Sequence[str]) -> Values:
+        said.clear()
         each = [value_of(structures, names) for _, value_of in members]
         table = np.column_stack(
             [[np.nan if e else v for v, e in zip(v_, e_, strict=True)] for v_, e_ in each]
@@ -302,10 +308,12 @@ def _embed(
     params: Params,
     names: Sequence[str] = (),
     own: Mapping[str, OwnColumns] = MappingProxyType({}),
+    said: dict[str, Extracted] | None = None,
 ) -> tuple[np.ndarray, list[str | None]]:
     """Return the vectors (n, d) that the head reads, and why a row has none.
 
     own: the rows of the tables of a user's own columns among its sources, under the structures' `names`.
+    said: what networks said of these structures already, which grows.
     """
     extractions = dict(zip(model.source_model.split("+"), str(model.extraction_id).split("+"), strict=True))
     default = next(iter(extractions))
@@ -330,7 +338,14 @@ def _embed(
             for i, why in _fill(vectors[:, blocks[0].start : blocks[0].stop], own[source], names).items():
                 errors[i] = errors[i] or why
             continue
-        extracted = make_engine(source, params.extract)(structures, [block.checkpoint for block in blocks])
+        if said is None:
+            checkpoints = [block.checkpoint for block in blocks]
+            extracted = make_engine(source, params.extract)(structures, checkpoints)
+        else:
+            if source not in said:
+                every = [checkpoint.name for checkpoint in store.sources[source].checkpoints]
+                said[source] = make_engine(source, params.extract)(structures, every)
+            extracted = said[source]
         for block in blocks:
             vectors[:, block.start : block.stop] = extracted.vectors[block.checkpoint]
         for i, error in extracted.errors.items():

@@ -60,7 +60,7 @@ def files(tmp_path):
 def vectors(monkeypatch):
     """Stand in for the network: a structure's vector says how many atoms it has; ten are too many."""
 
-    def embed(structures, model, store, params, names, own):
+    def embed(structures, model, store, params, names, own, said=None):
         errors = [None if s.n_atoms < 10 else "too_large: ten atoms" for s in structures]
         return np.array([np.full(768, s.n_atoms, np.float32) for s in structures]), errors
 
@@ -188,23 +188,29 @@ def test_vectors_of_another_extraction_are_refused(described):
         EMBED([structure], model_of("0" * 16), described, PARAMS)
 
 
-def test_a_committee_gives_the_mean_of_its_members(tmp_path, files):
+@pytest.mark.parametrize("composition", [None, f"{SOURCE}/last"])
+def test_a_committee_gives_the_mean_of_its_members(tmp_path, files, composition):
     root = small_store(tmp_path / "store")
     asked = {
-        "heads": ["ridge", "stiff"],
+        "heads": ["ridge", "stiff"] if composition is None else ["stiff", "stiffer"],
         "properties": {"alpha": ["energy"]},
         "choose_by": "cv",
         "repeats": 1,
-        "committee": "mean",
+        "committee": "greedy",
         "feature_sets": ["last"],
+        "composition": composition,
     }
-    sections = {"stiff": {"class": "ridge", "alphas": [1e9]}}
+    sections = {
+        name: {"class": "ridge", "alphas": [alpha]} for name, alpha in (("stiff", 1e9), ("stiffer", 2e9))
+    }
     params = parse({**PARAMS.model_dump(), "fit": asked, "heads": sections})
     report = fit("alpha", params, root)
     store = featurestore.open(root)
     (made, *_) = [run for run in report.runs if run.head == "committee"]
     (committee,) = module._models(store, "run_id = ?", [made.run_id])
     members = members_of(committee.folder)
+    methods = {module._models(store, "run_id = ?", [member.run_id])[0].method for member in members}
+    assert methods >= ({"features"} if composition is None else {"composition"})
     value_of = module._values_of(committee, store, params, 0, None)
     structures = [structure for file in files for _, structure, _ in module._read(file, params)]
     values, errors = value_of(structures, ["", "", ""])
@@ -235,3 +241,16 @@ def test_a_flipped_bit_of_the_model_is_found_before_anything_is_predicted(store,
     (model.folder / "SHA256SUMS").unlink()  # the log keeps the hash of the list
     with pytest.raises(StrataError, match="SHA256SUMS is missing"):
         predict(files, "alpha", "energy", PARAMS, root)
+
+
+def test_of_a_committee_each_network_runs_once(described, monkeypatch):
+    model = model_of(extraction_id(load_card(EMBEDDED)))
+    structure = Structure(np.eye(3) * 4.05, [13], [[0, 0, 0]])
+    alone = EMBED([structure], model, described, PARAMS)
+    said = {}
+    first = EMBED([structure], model, described, PARAMS, said=said)
+    monkeypatch.setattr(module, "make_engine", None)  # is not asked again
+    again = EMBED([structure], model, described, PARAMS, said=said)
+    for vectors, errors in (first, again):
+        assert np.array_equal(vectors, alone[0])
+        assert errors == alone[1]
