@@ -218,7 +218,7 @@ def test_a_committee_gives_the_mean_of_its_members(tmp_path, files):
         for member in members
     ]
     np.testing.assert_allclose(values, np.sum(each, axis=0))
-    (forest,) = module._models(store, "method = ?", ["composition"])  # may be a member, too
+    forest, *_ = module._models(store, "method = ?", ["composition"])  # may be a member, too
     assert np.isfinite(module._values_of(forest, store, params, 0, None)(structures, ["", "", ""])[0]).all()
     crowd = Structure(np.eye(3) * 20, np.full(12, 14), np.arange(36).reshape(12, 3) / 36)
     values, errors = value_of([structures[0], crowd], ["", ""])
