@@ -275,7 +275,7 @@ def test_tetrahedron():
 
 
 def structures_of(name: str) -> Iterator[tuple[str, Structure]]:
-    card = load_card(name)
+    card = raw.version_at_hand(load_card(name))
     for record in providers.get(card.provider).records(card, raw.find(card).path, Ingest()):
         if record.structure is not None:
             yield record.entry_id, record.structure
