@@ -82,8 +82,8 @@ def _in_lines(name: str) -> str:
 
     >>> _in_lines("chgnet/all+magpie/all").splitlines()
     ['chgnet/all', '+ magpie/all']
-    >>> _in_lines("chgnet/atom_bond_angle_last").splitlines()
-    ['chgnet/', 'atom_bond_angle_last']
+    >>> _in_lines("network/all_the_checkpoints").splitlines()
+    ['network/', 'all_the_checkpoints']
     """
     parts = [part if len(part) <= _LETTERS else part.replace("/", "/\n") for part in name.split("+")]
     return "\n+ ".join(parts)
