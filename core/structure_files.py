@@ -15,6 +15,7 @@ from core.structure import InvalidStructure, Structure
 _POSCAR = ("poscar", "contcar")
 _ISOTOPES = ("D", "T")
 MOST_COLUMNS = 10_000  # of one property of an extended XYZ
+_DIGITS = 18  # of a number that is read as it stands
 
 
 def read_structures(
@@ -133,7 +134,8 @@ def check_declared(lines: Iterable[str]) -> None:
         if len(atoms) != 1:
             continue  # an empty line, a vector of the cell, or what the reader will complain of
         comment = next(waiting, (0, ""))[1]
-        wide = [width for width in re.findall(r":[A-Z]:(\d+)", comment) if int(width) > MOST_COLUMNS]
+        widths = re.findall(r":[A-Z]:(\d+)", comment)
+        wide = [width for width in widths if _whole_numbers(width)[0] > MOST_COLUMNS]
         if wide:
             raise InvalidStructure(
                 "unreadable", f"line {number + 1} declares a property of {wide[0]} columns"
@@ -144,13 +146,15 @@ def check_declared(lines: Iterable[str]) -> None:
 
 
 def _whole_numbers(line: str) -> list[int]:
-    """Return the numbers of a line that has nothing else.
+    """Return the numbers of a line that has nothing else; one of many digits as a very large one.
 
-    >>> _whole_numbers(" 2 1"), _whole_numbers("Na Cl"), _whole_numbers("2 O")
-    ([2, 1], [], [])
+    >>> _whole_numbers(" 2 1"), _whole_numbers("Na Cl"), _whole_numbers("2 O"), _whole_numbers("9" * 30)
+    ([2, 1], [], [], [1000000000000000000])
     """
     words = line.split()
-    return [int(word) for word in words] if all(word.isascii() and word.isdigit() for word in words) else []
+    if not all(word.isascii() and word.isdigit() for word in words):
+        return []
+    return [int(word) if len(word) <= _DIGITS else 10**_DIGITS for word in words]
 
 
 def _parse_pdb(text: str, aliases: Mapping[str, str]) -> list[Any]:  # noqa: ARG001  # as the others

@@ -51,8 +51,6 @@ def columns(path: Path) -> Columns:
     """Look which columns a user's data has, reading as little of it as that takes."""
     if not path.exists():
         raise StrataError(f"{path.absolute()} does not exist")
-    if not (path.is_dir() or path.is_file()):
-        raise StrataError(f"{path.absolute()} is neither a folder nor a regular file")
     return _kind(path).columns(path)
 
 
@@ -76,6 +74,8 @@ class _Kind(NamedTuple):
 def _kind(path: Path) -> _Kind:
     if path.is_dir():
         return _Kind(_table_columns, _table_values, _table_records)
+    if path.exists() and not path.is_file():  # a pipe has no end
+        raise StrataError(f"{path.absolute()} is neither a folder nor a regular file")
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] in ([".xyz"], [".extxyz"]):
         return _Kind(_xyz_columns, lambda path: map(_frame_values, _frames(path)), _xyz_records)

@@ -105,6 +105,8 @@ def test_missing_file_and_unknown_kind(tmp_path):
         ("a.xyz", "1000000000\n\nH 0 0 0\n", "line 1 declares 1,000,000,000 atoms, 1 follow"),
         ("a.xyz", "1\n\nH 0 0 0\n9999999999\n\nH 0 0 0\n", "line 4 declares 9,999,999,999 atoms"),
         ("a.xyz", "1\nProperties=species:S:1:pos:R:3:f:R:999999999\nH 0 0 0\n", "999999999 columns"),
+        ("a.xyz", "9" * 5000 + "\n\nH 0 0 0\n", "line 1 declares 1,000,000,000,000,000,000 atoms, 1 follow"),
+        ("a.xyz", "1\nProperties=pos:R:" + "9" * 5000 + "\nH 0 0 0\n", "declares a property"),
     ],
 )
 def test_more_atoms_declared_than_the_file_can_hold(tmp_path, name, text, words):  # nothing is counted out

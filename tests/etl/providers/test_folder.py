@@ -335,3 +335,5 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.xyz")
     with pytest.raises(StrataError, match="neither a folder nor a regular file"):
         folder.columns(tmp_path / "x.xyz")
+    with pytest.raises(StrataError, match="neither a folder nor a regular file"):
+        read(tmp_path / "x.xyz", "gap")
