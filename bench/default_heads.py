@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from committees import TARGETS
 from scipy import stats
 
 import featurestore
@@ -27,15 +28,6 @@ from heads.fit import fit
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "bench/results/heads.md"
-# The frozen list but for three energies, whose labels source models have seen.
-TARGETS = {
-    "dielectric_constant": ["band_gap", "n", "poly_electronic", "poly_total", "e_total_max"],
-    "piezoelectric_tensor": ["eij_max", "piezoelectric_norm"],
-    "jarvis_3d": [
-        "bulk_modulus", "shear_modulus", "superconducting_tc", "heat_capacity", "max_electric_field_gradient",
-        "epsilon_x", "epsilon_x_mbj", "seebeck_n", "power_factor_n", "spillage",
-    ],
-}  # fmt: skip
 BEFORE = {
     "heads": ["mean", "ridge", "lightgbm", "nn17"],
     "feature_sets": ["alignn_mp_eform/last"],

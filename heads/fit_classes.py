@@ -7,13 +7,11 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import log_loss
 
-from core.atomic import whole_folder
-from core.checksums import write_checksums
 from core.errors import StrataError
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import widest
 from heads.plan import Data, Job
-from heads.rows import row_of
+from heads.rows import run_of, saved
 from heads.summary import Run
 
 
@@ -33,34 +31,23 @@ def fit_classes(job: Job, data: Data, run_id: str, layout: StoreLayout) -> tuple
     values = {"train": give(X, count), "val": give(X_val, count)}
     seconds = time.perf_counter() - started
     values["test"] = give(X_test, count) if len(X_test) else np.empty((0, count))
-    run = Run(
-        run_id=run_id,
-        property=job.target,
-        unit=data.known.unit,
-        head=job.spec.name,
+    run = run_of(
+        job,
+        data,
+        run_id,
         label=job.spec.label,
-        feature_set=job.feature_set if vectors else None,
-        source_model=data.known.source_model if vectors else None,
-        split=job.split,
-        n_train=len(y),
-        n_val=len(y_val),
-        n_test=len(data.test),
         train_mae=math.nan,
         val_mae=math.nan,
         fit_seconds=seconds,
-        is_new=True,
         train_log_loss=_loss(y, values["train"]),
         val_log_loss=_loss(y_val, values["val"]),
     )
-    with whole_folder(layout.models(job.dataset) / run_id) as folder:
-        head.save(folder)
-        model_sha256 = write_checksums(folder)
     part = np.asarray(data.known.part)
     ids = {"train": data.known.entry_ids[part == "train"], "val": data.known.entry_ids[part == "val"]}
     ids["test"] = data.test.entry_ids
     tables = [_rows(job, run_id, name, ids[name], values[name]) for name in values]
     said = pa.concat_tables(tables).combine_chunks()
-    return run, said, row_of(job, data, run, layout, model_sha256)
+    return run, said, saved(job, data, run, head, layout)
 
 
 def _loss(codes: np.ndarray, chances: np.ndarray) -> float:

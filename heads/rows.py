@@ -1,13 +1,18 @@
-"""The row of a fitted run in the table runs."""
+"""A fitted run: what is said of it, its model in a folder of its own, and its row in the table runs."""
 
 import json
 import platform
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
+from core.atomic import whole_folder
+from core.checksums import write_checksums
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import SCHEMAS
 from heads.plan import Data, Job
@@ -15,8 +20,38 @@ from heads.registry import HeadSpec
 from heads.summary import Run
 
 
-def row_of(job: Job, data: Data, run: Run, layout: StoreLayout, model_sha256: str) -> pa.Table:
-    """Return one row: what was fitted, how it did, and with what; model_sha256: see `write_checksums`."""
+class Saving(Protocol):
+    """What is left of a head where it is only saved."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write it into a folder."""
+
+
+def run_of(job: Job, data: Data, run_id: str, **found: Any) -> Run:
+    """Return what is said of a run that was fitted now. found: its label, errors and seconds."""
+    vectors = job.spec.cls.needs_vectors
+    part = np.asarray(data.known.part)
+    return Run(
+        run_id=run_id,
+        property=job.target,
+        unit=data.known.unit,
+        head=job.spec.name,
+        feature_set=job.feature_set if vectors else None,
+        source_model=data.known.source_model if vectors else None,
+        split=job.split,
+        n_train=int((part == "train").sum()),
+        n_val=int((part == "val").sum()),
+        n_test=len(data.test),
+        is_new=True,
+        **found,
+    )
+
+
+def saved(job: Job, data: Data, run: Run, head: Saving, layout: StoreLayout) -> pa.Table:
+    """Save a run's model and return the run's row: what was fitted, how it did, and with what."""
+    with whole_folder(layout.models(job.dataset) / run.run_id) as folder:  # replaces one of a killed fit
+        head.save(folder)
+        model_sha256 = write_checksums(folder)
     row = {
         **run.columns(),
         "method": job.method,

@@ -15,8 +15,6 @@ import pyarrow as pa
 from sklearn.metrics import mean_absolute_error
 from threadpoolctl import threadpool_limits
 
-from core.atomic import whole_folder
-from core.checksums import write_checksums
 from core.errors import StrataError
 from core.params import Fit
 from featurestore.query.store import FeatureStore, open_store
@@ -27,7 +25,7 @@ from heads.fit_classes import fit_classes
 from heads.folds import PLAIN, Choice, Groups, out_of_fold
 from heads.on_log import OnLog, Predictor
 from heads.plan import Data, Job, read, run_id_of
-from heads.rows import row_of
+from heads.rows import run_of, saved
 from heads.summary import Run
 
 _worker: "Worker | None" = None  # a process has one for all its jobs, set by `start`
@@ -118,30 +116,19 @@ def _run(
         error.add_note(f"while fitting {job.name}")
         raise
     y, y_val = data.part("train", vectors)[1], data.part("val", vectors)[1]
-    run = Run(
-        run_id=run_id,
-        property=job.target,
-        unit=data.known.unit,
-        head=job.spec.name,
+    run = run_of(
+        job,
+        data,
+        run_id,
         label=" ".join(filter(None, [job.spec.label, job.transform, "refit" if choice.refit else ""])),
-        feature_set=job.feature_set if vectors else None,
-        source_model=data.known.source_model if vectors else None,
-        split=job.split,
-        n_train=len(y),
-        n_val=len(y_val),
-        n_test=len(data.test),
         train_mae=float(mean_absolute_error(y, fitted.values["train"])),
         val_mae=float(mean_absolute_error(y_val, fitted.values["val"])),
         fit_seconds=fitted.seconds,
-        is_new=True,
         cv_mae=fitted.cv_mae,
         choice=choice.text,
     )
-    with whole_folder(layout.models(job.dataset) / run_id) as folder:  # replaces one left by a killed fit
-        fitted.head.save(folder)
-        model_sha256 = write_checksums(folder)
     said = _predictions(job, data, run_id, fitted.values)
-    return Made(run_id, run, said, row_of(job, data, run, layout, model_sha256))
+    return Made(run_id, run, said, saved(job, data, run, fitted.head, layout))
 
 
 @dataclass(frozen=True, slots=True)

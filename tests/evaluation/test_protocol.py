@@ -251,31 +251,24 @@ def test_runs_that_were_cross_validated_are_compared_by_that_and_the_best_meets_
     assert choose(runs.drop(columns="cv_mae")).run_id.tolist() == ["lucky", "base"]
 
 
-def test_a_committee_that_was_cross_validated_stands_for_its_members():
-    runs = pd.DataFrame(
-        {
-            "run_id": ["luckiest", "committee", "network"],
-            "method": ["features", "committee", "finetune"],
-            "val_mae": [1.0, 3.0, 4.0],
-            "cv_mae": [2.0, 2.1, np.nan],
-        }
-    )
+def folded(*rows):
+    """Return runs of one target and split: id, method, error on the validation part, error of the folds."""
+    runs = pd.DataFrame(rows, columns=["run_id", "method", "val_mae", "cv_mae"])
     runs[["dataset", "property", "scheme", "seed", "fold"]] = ["d", "p", "random", 0, 0]
+    return runs
+
+
+def test_a_committee_that_was_cross_validated_stands_for_its_members():
+    luckiest, network = ("luckiest", "features", 1.0, 2.0), ("network", "finetune", 4.0, np.nan)
+    runs = folded(luckiest, ("committee", "committee", 3.0, 2.1), network)
     assert choose(runs).run_id.tolist() == ["committee"]
     runs.loc[runs.run_id == "network", "val_mae"] = 0.5
     assert choose(runs).run_id.tolist() == ["network"]
 
 
 def test_labels_of_rows_that_come_twice_do_not_matter():
-    runs = pd.DataFrame(
-        {
-            "run_id": ["good", "bad", "base"],
-            "method": ["features", "features", "base"],
-            "val_mae": [2.0, 1.0, 5.0],
-            "cv_mae": [1.0, 2.0, np.nan],
-        }
-    )
-    runs[["dataset", "property", "scheme", "seed", "fold"]] = ["d", "p", "random", 0, 0]
+    good, bad = ("good", "features", 2.0, 1.0), ("bad", "features", 1.0, 2.0)
+    runs = folded(good, bad, ("base", "base", 5.0, np.nan))
     other = runs.iloc[::-1].reset_index(drop=True).assign(dataset="e")
     several = pd.concat([runs, other])  # as those of several datasets are
     assert choose(several)[["dataset", "run_id"]].values.tolist() == [
