@@ -40,6 +40,7 @@ class NN17(Head):
     """
 
     stack: ClassVar[tuple[tuple[str, str], ...]] = (("tensorflow", "keras"), ("keras", "keras"))
+    revision: ClassVar[int] = 2  # 1 computed with as many threads as there were cores
     own_files: ClassVar[tuple[str, ...]] = ("model_",)
 
     def __init__(
