@@ -186,9 +186,10 @@ def _weights(now: pd.DataFrame) -> list[str]:
     found = table.groupby(["head", "feature_set"])["weight"].agg(["sum", "size"])
     return [
         "## Weights",
-        f"Of {count} committees: the mean weight of a member, and in how many it has any.",
+        f"Of {count} committees: the mean weight, and members that have some. A set without a name is any one",
+        "source model's, so that a committee may have several such.",
         "",
-        "| head | feature set | mean weight | committees |",
+        "| head | feature set | mean weight | members |",
         "| --- | --- | ---: | ---: |",
         *[
             f"| {head} | {name} | {row['sum'] / count:.3f} | {int(row['size'])} |"
