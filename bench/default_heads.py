@@ -186,8 +186,8 @@ def _weights(now: pd.DataFrame) -> list[str]:
     found = table.groupby(["head", "feature_set"])["weight"].agg(["sum", "size"])
     return [
         "## Weights",
-        f"Of {count} committees: the mean weight, and members that have some. A set without a name is any one",
-        "source model's, so that a committee may have several such.",
+        f"Of {count} committees: the mean weight, and members that have some. A set without a name is any",
+        "one source model's, so that a committee may have several such.",
         "",
         "| head | feature set | mean weight | members |",
         "| --- | --- | ---: | ---: |",
