@@ -19,8 +19,9 @@ from core.lazy import need
 from core.params import Section, section
 from core.structure import Structure
 from featurestore.tables.schema import Checkpoint
+from zoo.backbones.rows import Rows
 
-__all__ = ["Backbone", "Checkpoint", "NoSettings", "Output", "Runner", "by_cost"]
+__all__ = ["Backbone", "Checkpoint", "NoSettings", "Output", "Rows", "Runner", "by_cost"]
 
 
 class NoSettings(Section):
@@ -57,6 +58,7 @@ class Backbone(ABC):
     counts: ClassVar[tuple[str, ...]] = ()  # whole numbers beside the vectors, such as n_bonds
     has_weights: ClassVar[bool] = True
     needs_positions: ClassVar[bool] = True  # False: it also takes a `Composition`
+    offers_rows: ClassVar[bool] = False  # True: the runner also gives rows before pooling
     stack: ClassVar[tuple[tuple[str, str], ...]] = (("torch", "extract"),)  # (module, extra) it runs on
 
     def __init__(
@@ -139,6 +141,17 @@ class Runner(ABC):
     @abstractmethod
     def run(self, prepared: Sequence[Any], checkpoints: Sequence[str]) -> Output:
         """Run one batch; results keep its order, and only the checkpoints named are in `vectors`."""
+
+    def rows(self, prepared: Any, checkpoints: Sequence[str]) -> dict[str, Rows]:
+        """Return the rows of one prepared structure before pooling, by checkpoint; `offers_rows` says so.
+
+        Their mean is what `run` gives as the vector, to float32 rounding. Raises `StrataError` where rows are
+        not offered: for vectors that are no means over a structure, and for a backbone without this method.
+        """
+        del prepared, checkpoints
+        raise StrataError(
+            f"rows are not offered by {self.backbone.name}: it says nothing of single atoms, bonds or angles"
+        )
 
     @classmethod
     def check_state(cls, state: Mapping[str, Any], architecture: Any, where: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from core.errors import StrataError
 from core.structure import InvalidStructure, Structure
+from zoo.backbones.base import Runner
 from zoo.backbones.engine import Engine, Extracted
 
 _TOLERANCE = 1e-4  # of the largest number of a checkpoint: what another order of float32 sums may give
@@ -34,7 +35,8 @@ def check_backbone(engine: Engine, structures: Sequence[Structure] | None = None
 
     Checked are names, shapes and finiteness, the same result twice and alone as in a batch, input that is
     left as it was, what the vectors may not depend on (the order of atoms, and what `invariances` claims), a
-    choice of checkpoints, and that a structure it cannot take becomes a reject and nothing worse.
+    choice of checkpoints, that a structure it cannot take becomes a reject and nothing worse, and, where rows
+    are offered, that their mean is the vector.
     """
     backbone = engine.backbone
     given = list(examples() if structures is None else structures)
@@ -67,6 +69,7 @@ def check_backbone(engine: Engine, structures: Sequence[Structure] | None = None
     if "cell" in backbone.invariances:
         demand(_same(engine([_doubled(s) for s in given]), first), "the vectors depend on the choice of cell")
     _check_rejects(engine, demand)
+    _check_rows(engine, given, first, demand)
 
 
 def _check_output(engine: Engine, prepared: Sequence[Any], demand: _Demand) -> None:
@@ -106,6 +109,36 @@ def _check_rejects(engine: Engine, demand: _Demand) -> None:
         demand(
             fine or isinstance(bad, InvalidStructure), f"{structure.formula} is neither taken nor rejected"
         )
+
+
+def _check_rows(engine: Engine, given: Sequence[Structure], first: Extracted, demand: _Demand) -> None:
+    """Rows before pooling belong to atoms of the structure, and their mean is the pooled vector."""
+    offered = type(engine.runner).rows is not Runner.rows
+    demand(
+        engine.backbone.offers_rows == offered,
+        "offers_rows must be True where its runner has a method rows, and only there",
+    )
+    if not offered:
+        return
+    widths = {checkpoint.name: checkpoint.width for checkpoint in engine.backbone.checkpoints}
+    for i, structure in enumerate(given):
+        found = engine.rows(structure)
+        demand(set(found) == set(widths), f"it gives rows of {sorted(found)}")
+        for name, (vectors, atoms) in found.items():
+            m = len(vectors)
+            shape = (m, widths[name])
+            demand(vectors.shape == shape, f"rows of {name} have shape {vectors.shape}, not {shape}")
+            demand(vectors.dtype == np.float32, f"rows of {name} are {vectors.dtype}, not float32")
+            whole = atoms.ndim == 2 and len(atoms) == m and atoms.dtype == np.int64
+            demand(whole and atoms.shape[1] > 0, f"atoms of {name} are no whole numbers, (m, k), a row each")
+            inside = not atoms.size or (atoms.min() >= 0 and atoms.max() < structure.n_atoms)
+            demand(inside, f"rows of {name} belong to atoms that {structure.formula} does not have")
+            pooled = first.vectors[name]
+            off = np.abs(found[name].mean() - pooled[i]).max()
+            demand(
+                off <= _TOLERANCE * np.abs(pooled).max(initial=1),
+                f"the mean of the rows of {name} is not its vector",
+            )
 
 
 def _doubled(structure: Structure) -> Structure:

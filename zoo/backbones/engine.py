@@ -13,7 +13,7 @@ from core.errors import StrataError, unknown
 from core.lazy import need
 from core.params import Extract
 from core.structure import InvalidStructure, Structure
-from zoo.backbones.base import Backbone, Output, by_cost
+from zoo.backbones.base import Backbone, Output, Rows, by_cost
 from zoo.backbones.registry import runner_of
 
 if TYPE_CHECKING:
@@ -63,11 +63,7 @@ class Engine:
         Raises `StrataError` for a checkpoint that the network does not have.
         """
         known = {checkpoint.name: checkpoint.width for checkpoint in self.backbone.checkpoints}
-        names = list(known) if checkpoints is None else list(checkpoints)
-        for name in names:
-            if name not in known:
-                raise unknown("checkpoint", name, known, f"backbone {self.backbone.name}")
-        n = len(prepared)
+        names, n = self._names(checkpoints), len(prepared)
         result = Extracted(
             {name: np.zeros(n, np.int64) for name in self.backbone.counts},
             np.full(n, np.nan, np.float32),
@@ -79,6 +75,41 @@ class Engine:
             for chosen in by_cost([self.backbone.cost(p) for _, p in usable], self.backbone.batch_cost):
                 self._run_batch([usable[k] for k in chosen], names, result)
         return result
+
+    def rows(self, structure: Structure, checkpoints: Sequence[str] | None = None) -> dict[str, Rows]:
+        """Return the rows of a structure's atoms, bonds and angles before pooling, by checkpoint.
+
+        Atoms are those of the structure, in its order. Nothing is compressed by symmetry, so that it takes
+        the memory and the time of all rows. Raises `StrataError` where the backbone offers no rows and for an
+        unknown checkpoint, `InvalidStructure` for a structure that it cannot take or that does not fit.
+        """
+        names = self._names(checkpoints)
+        (prepared,) = self.prepare([structure])
+        if isinstance(prepared, InvalidStructure):
+            raise prepared
+        try:
+            with _precision(self.device, self.settings.tf32):
+                return self.runner.rows(prepared, names)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise self._too_large(prepared) from None
+
+    def _names(self, checkpoints: Sequence[str] | None) -> list[str]:
+        """Return the checkpoints named, all of them by default; an unknown one raises `StrataError`."""
+        known = [checkpoint.name for checkpoint in self.backbone.checkpoints]
+        names = known if checkpoints is None else list(checkpoints)
+        for name in names:
+            if name not in known:
+                raise unknown("checkpoint", name, known, f"backbone {self.backbone.name}")
+        return names
+
+    def _too_large(self, prepared: Any) -> InvalidStructure:
+        return InvalidStructure(
+            "too_large",
+            f"a structure with {self.backbone.describe(prepared)} does not fit into the memory of "
+            f"{self.device or 'this machine'}",
+        )
 
     def _run_batch(self, members: list[tuple[int, Any]], names: list[str], result: Extracted) -> None:
         """Run one batch; out of memory, its halves; a structure that does not fit alone is rejected."""
@@ -94,11 +125,7 @@ class Engine:
             return
         if len(members) == 1:
             i, p = members[0]
-            where = self.device or "this machine"
-            result.errors[i] = InvalidStructure(
-                "too_large",
-                f"a structure with {self.backbone.describe(p)} does not fit into the memory of {where}",
-            )
+            result.errors[i] = self._too_large(p)
             return
         middle = len(members) // 2
         self._run_batch(members[:middle], names, result)

@@ -6,7 +6,7 @@ import pytest
 from core.errors import StrataError
 from core.structure import Structure
 from tests.toys.backbones.toy import Toy, ToyGraph, ToyRunner
-from zoo.backbones.base import Checkpoint, Output
+from zoo.backbones.base import Checkpoint, Output, Rows, Runner
 from zoo.backbones.check import check_backbone, examples
 from zoo.backbones.engine import Engine
 
@@ -222,3 +222,85 @@ def test_what_is_not_claimed_is_not_asked(backbone, claimed):
     if backbone is Orientation:  # its vectors know the lattice, so the doubled cell is another one too
         Modest.invariances = property(lambda _: frozenset())
     check_backbone(engine_of(Modest))
+
+
+class Sited(Keeping):
+    """The toy with a place for atoms: their number, and what their cell says of all of them."""
+
+    offers_rows = True
+    checkpoints = property(lambda _: (Checkpoint("site_0", "site", 0, 2),))
+
+    def prepare(self, structure: Structure) -> np.ndarray:
+        super().prepare(structure)
+        return structure.numbers.astype(np.float32)
+
+
+class SitedRunner(ToyRunner):
+    def run(self, prepared, checkpoints) -> Output:
+        vectors = np.stack([site_rows(numbers).mean(axis=0) for numbers in prepared])
+        nothing = np.full(len(prepared), np.nan, np.float32)
+        counts = np.array([len(numbers) for numbers in prepared])
+        return Output(dict.fromkeys(checkpoints, vectors), nothing, {"n_sites": counts})
+
+    def rows(self, prepared, checkpoints) -> dict[str, Rows]:
+        atoms = np.arange(len(prepared))[:, None]
+        return dict.fromkeys(checkpoints, Rows(site_rows(prepared), atoms))
+
+
+def site_rows(numbers: np.ndarray) -> np.ndarray:
+    return np.stack([numbers / 10, np.sqrt(numbers)], axis=1).astype(np.float32)
+
+
+def rows(change):
+    """Return a runner whose rows are passed through `change(rows)`."""
+
+    class Changed(SitedRunner):
+        def rows(self, prepared, checkpoints) -> dict[str, Rows]:
+            return {name: change(found) for name, found in super().rows(prepared, checkpoints).items()}
+
+    return Changed
+
+
+class Renaming(SitedRunner):
+    def rows(self, prepared, checkpoints) -> dict[str, Rows]:
+        return {f"my_{name}": found for name, found in super().rows(prepared, checkpoints).items()}
+
+
+ROWS = {
+    "sum": (
+        rows(lambda r: r._replace(vectors=2 * r.vectors)),
+        "the mean of the rows of site_0 is not its vector",
+    ),
+    "narrow": (rows(lambda r: r._replace(vectors=r.vectors[:, :1])), r"rows of site_0 have shape \(2, 1\)"),
+    "double": (rows(lambda r: r._replace(vectors=r.vectors.astype(float))), "rows of site_0 are float64"),
+    "counted from one": (rows(lambda r: r._replace(atoms=r.atoms + 1)), "atoms that ClNa does not have"),
+    "before the first": (rows(lambda r: r._replace(atoms=r.atoms - 1)), "atoms that ClNa does not have"),
+    "flat": (rows(lambda r: r._replace(atoms=r.atoms[:, 0])), "atoms of site_0 are no whole numbers"),
+    "of nothing": (rows(lambda r: r._replace(atoms=r.atoms[:, :0])), "atoms of site_0 are no whole numbers"),
+    "halves": (rows(lambda r: r._replace(atoms=r.atoms / 2)), "atoms of site_0 are no whole numbers"),
+    "one too few": (rows(lambda r: r._replace(atoms=r.atoms[1:])), "atoms of site_0 are no whole numbers"),
+    "other names": (Renaming, r"it gives rows of \['my_site_0'\]"),
+    "not there": (
+        type("NoRows", (SitedRunner,), {"rows": Runner.rows}),
+        "offers_rows must be True where its runner has a method rows",
+    ),
+}
+
+
+def test_rows_whose_mean_is_the_vector_keep_the_contract():
+    check_backbone(engine_of(Sited, SitedRunner))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_point_of_rows_fails_for_a_runner_that_breaks_it(name):
+    runner, message = ROWS[name]
+    with pytest.raises(StrataError, match=rf"backbone toy breaks the contract: .*({message})"):
+        check_backbone(engine_of(Sited, runner))
+
+
+def test_rows_that_are_given_but_not_declared_are_told():
+    class Silent(Sited):
+        offers_rows = False
+
+    with pytest.raises(StrataError, match="offers_rows must be True where its runner has a method rows"):
+        check_backbone(engine_of(Silent, SitedRunner))

@@ -46,6 +46,7 @@ class ALIGNN(Backbone):
     Graph = GraphSettings
     Settings = AlignnSettings
     cost_unit = "angles"
+    offers_rows = True
     counts = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
     architecture: Sizes
     graph: GraphSettings

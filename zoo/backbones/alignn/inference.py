@@ -6,7 +6,7 @@ sorted by target, so every sum is over contiguous rows. Rows are normalised by t
 (`alignn`) or each by its own (`alignn_atomwise`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +26,11 @@ class Output(NamedTuple):
 
     prediction: Tensor
     vectors: Tensor
+
+
+# What is done with the rows of a checkpoint; the index, where there is one, says which of them a row has.
+# The rows are written over afterwards.
+_Keep = Callable[[str, Tensor, Tensor | None], None]
 
 
 class _BatchNorm(NamedTuple):
@@ -120,38 +125,66 @@ class Network:
 
         Raises `StrataError` for a checkpoint that does not exist.
         """
-        known = [checkpoint.name for checkpoint in self.architecture.checkpoints]
-        wanted = known if checkpoints is None else list(checkpoints)
-        for name in wanted:
-            if name not in known:
-                raise unknown("checkpoint", name, known)
+        wanted = self._known(checkpoints)
         batch = batch.to(self.device)
         slot = {name: k for k, name in enumerate(wanted)}
         structures = len(batch.pools["atom"].start)
         vectors = torch.zeros(structures, len(wanted), self.architecture.hidden_features, device=self.device)
 
-        def keep(depth: int, index: Tensor | None = None, **rows: Tensor) -> None:
-            for kind, values in rows.items():
-                if (k := slot.get(f"{kind}_{depth}")) is not None:
-                    vectors[:, k] = _pooled(values, batch.pools[kind], index)
+        def keep(name: str, rows: Tensor, index: Tensor | None) -> None:
+            if name in slot:
+                vectors[:, slot[name]] = _pooled(rows, batch.pools[name.partition("_")[0]], index)
 
+        return Output(self._forward(batch, keep), vectors)
+
+    @torch.inference_mode()
+    def rows(self, batch: Batch, checkpoints: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return the rows (r, 256) of the checkpoints named, as many as the batch has of that kind, unpooled.
+
+        Raises `StrataError` for a checkpoint that does not exist.
+        """
+        wanted = self._known(checkpoints)
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str, rows: Tensor, index: Tensor | None) -> None:
+            if name in wanted:
+                found[name] = rows.clone() if index is None else rows[index]
+
+        self._forward(batch.to(self.device), keep)
+        return found
+
+    def _known(self, checkpoints: Sequence[str] | None) -> list[str]:
+        """Return the checkpoints named, all of them by default."""
+        known = [checkpoint.name for checkpoint in self.architecture.checkpoints]
+        wanted = known if checkpoints is None else list(checkpoints)
+        for name in wanted:
+            if name not in known:
+                raise unknown("checkpoint", name, known)
+        return wanted
+
+    def _forward(self, batch: Batch, keep: _Keep) -> Tensor:
+        """Run a batch, hand over the rows of every checkpoint, and return the prediction (s, outputs)."""
         x = self._atoms[batch.numbers]
         y = _embed(batch.length, self._bond_centers, self._bond)
         z = _embed(batch.cosine, self._angle_centers, self._angle)
-        keep(0, atom=x, bond=y)
-        keep(0, index=batch.angle_cosine, angle=z)
         index: Tensor | None = batch.angle_cosine
+        keep("atom_0", x, None)
+        keep("bond_0", y, None)
+        keep("angle_0", z, index)
         for i in range(self.architecture.alignn_layers):
             x, y = _gated(self._convs[f"alignn_layers.{i}.node_update"], x, y, batch.bonds)
             y, z = _gated(self._convs[f"alignn_layers.{i}.edge_update"], y, z, batch.angles, index)
             index = None
-            keep(i + 1, atom=x, bond=y, angle=z)
+            keep(f"atom_{i + 1}", x, None)
+            keep(f"bond_{i + 1}", y, None)
+            keep(f"angle_{i + 1}", z, None)
         for i in range(self.architecture.gcn_layers):
             x, y = _gated(self._convs[f"gcn_layers.{i}"], x, y, batch.bonds)
-            keep(i + 5, atom=x, bond=y)
+            keep(f"atom_{i + 5}", x, None)
+            keep(f"bond_{i + 5}", y, None)
         prediction = F.linear(_pooled(x, batch.pools["atom"]), self._fc.weight, self._fc.bias)
         links = {"identity": lambda v: v, "log": torch.exp, "logit": torch.sigmoid}
-        return Output(links[self.architecture.link](prediction), vectors)
+        return links[self.architecture.link](prediction)
 
 
 def _gated(

@@ -1,4 +1,7 @@
-"""ALIGNN's heavy half: batches of compressed graphs through our forward pass, or through alignn's own."""
+"""ALIGNN's heavy half: batches of compressed graphs through our forward pass, or through alignn's own.
+
+Rows of single atoms, bonds and angles come from our forward pass on the uncompressed graph.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +16,11 @@ from zoo.backbones.alignn.backbone import ALIGNN, Prepared
 from zoo.backbones.alignn.batch import collate
 from zoo.backbones.alignn.dgl import DglNetwork
 from zoo.backbones.alignn.elements import atom_features
+from zoo.backbones.alignn.graph import line_graph
 from zoo.backbones.alignn.inference import Network, check_state
 from zoo.backbones.alignn.published import read_archive
-from zoo.backbones.base import Output, Runner
+from zoo.backbones.alignn.quotient import uncompressed
+from zoo.backbones.base import Output, Rows, Runner
 
 
 class AlignnRunner(Runner):
@@ -26,9 +31,8 @@ class AlignnRunner(Runner):
         self._reference: DglNetwork | None = None
         if backbone.settings.backend == "dgl":
             self._reference = DglNetwork(state, backbone.architecture, backbone.graph)
-        else:
-            features = torch.from_numpy(atom_features())
-            self._network = Network(state, features, backbone.architecture, device)
+        features = torch.from_numpy(atom_features())
+        self._network = Network(state, features, backbone.architecture, device)
 
     def run(self, prepared: Sequence[Prepared], checkpoints: Sequence[str]) -> Output:
         """Run one batch."""
@@ -46,6 +50,20 @@ class AlignnRunner(Runner):
             prediction[:, 0].cpu().numpy(),
             dict(zip(ALIGNN.counts, np.array(rows, np.int64).T, strict=True)),
         )
+
+    def rows(self, prepared: Prepared, checkpoints: Sequence[str]) -> dict[str, Rows]:
+        """Return the rows of one structure: every atom, bond (in both directions) and angle of its graph."""
+        graph, line = prepared.graph, line_graph(prepared.graph, self.backbone.graph)
+        found = self._network.rows(collate([uncompressed(graph, line)]), checkpoints)
+        atoms = {
+            "atom": np.arange(len(graph.numbers))[:, None],
+            "bond": np.stack([graph.src, graph.dst], axis=1),
+            "angle": np.stack([graph.src[line.src], graph.dst[line.dst], graph.dst[line.src]], axis=1),
+        }
+        return {
+            name: Rows(found[name].cpu().numpy(), atoms[name.partition("_")[0]].astype(np.int64))
+            for name in checkpoints
+        }
 
     @classmethod
     def check_state(cls, state: Mapping[str, Tensor], architecture: Architecture, where: str) -> None:

@@ -25,6 +25,7 @@ class CHGNet(Backbone):
     Graph = GraphSettings
     Settings = RunSettings
     cost_unit = "bonds and angles"
+    offers_rows = True
     counts = ("n_bonds", "n_short_bonds", "n_angles")
     architecture: Sizes
     graph: GraphSettings

@@ -5,7 +5,7 @@ convolution updates atoms only. Nothing here scatters: every sum is over contigu
 rows sorted by their target.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from zoo.backbones.chgnet import gates
 from zoo.backbones.chgnet.architecture import Architecture
 from zoo.backbones.chgnet.batch import Batch
 from zoo.backbones.chgnet.graph import GraphSettings
+
+# What is done with the rows of atoms, bonds and angles at a depth; they are written over afterwards.
+_Keep = Callable[[int, Tensor, Tensor, Tensor], None]
 
 
 class Network:
@@ -35,6 +38,39 @@ class Network:
     def __call__(self, batch: Batch, checkpoints: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Run a batch; returns energies (s,) in eV/atom and the pooled checkpoints named, (s, width) each."""
         found: dict[str, Tensor] = {}
+        bond_count = batch.short_bonds.count + batch.long_bonds.count
+        unchanged: Tensor | None = None  # sums of the long bonds, the same at every depth
+
+        def keep(depth: int, atoms: Tensor, bonds: Tensor, angles: Tensor) -> None:
+            nonlocal unchanged
+            if f"atom_{depth}" in checkpoints:
+                found[f"atom_{depth}"] = batch.atoms.mean(atoms)
+            if f"bond_{depth}" in checkpoints:
+                if unchanged is None:
+                    unchanged = batch.long_bonds.sums(bonds[batch.short :])
+                found[f"bond_{depth}"] = (
+                    batch.short_bonds.sums(bonds[: batch.short]) + unchanged
+                ) / bond_count
+            if f"angle_{depth}" in checkpoints:
+                found[f"angle_{depth}"] = batch.angles.mean(angles)
+
+        return self._forward(batch, keep), found
+
+    @torch.inference_mode()
+    def rows(self, batch: Batch, checkpoints: Sequence[str]) -> dict[str, Tensor]:
+        """Return the rows (r, width) of the checkpoints named, in the order of the batch, unpooled."""
+        found: dict[str, Tensor] = {}
+
+        def keep(depth: int, atoms: Tensor, bonds: Tensor, angles: Tensor) -> None:
+            for kind, rows in (("atom", atoms), ("bond", bonds), ("angle", angles)):
+                if f"{kind}_{depth}" in checkpoints:
+                    found[f"{kind}_{depth}"] = rows.clone()
+
+        self._forward(batch, keep)
+        return found
+
+    def _forward(self, batch: Batch, keep: _Keep) -> Tensor:
+        """Run a batch, hand over the rows at every depth, and return energies (s,) in eV/atom."""
         state, last = self._state, self.architecture.n_conv
         radial = self._radial(batch.length, "ag", self.graph.atom_graph_cutoff)
         near = self._radial(batch.length[: batch.short], "bg", self.graph.bond_graph_cutoff)
@@ -45,18 +81,7 @@ class Network:
         bond_weights = F.linear(near, state["bond_weights_bg.weight"])
         other_weights = bond_weights[batch.other]
         short = bonds[: batch.short]  # the others have no angles, and nothing changes them
-        unchanged = batch.long_bonds.sums(bonds[batch.short :])
-        bond_count = batch.short_bonds.count + batch.long_bonds.count
-
-        def keep(depth: int) -> None:
-            if f"atom_{depth}" in checkpoints:
-                found[f"atom_{depth}"] = batch.atoms.mean(atoms)
-            if f"bond_{depth}" in checkpoints:
-                found[f"bond_{depth}"] = (batch.short_bonds.sums(short) + unchanged) / bond_count
-            if f"angle_{depth}" in checkpoints:
-                found[f"angle_{depth}"] = batch.angles.mean(angles)
-
-        keep(0)
+        keep(0, atoms, bonds, angles)
         for k in range(last - 1):
             atoms = self._convolved(k, atoms, bonds, atom_weights, batch)
             messages = self._bond[k].messages(self._bond[k].table(atoms, short), batch.angle_rows, angles)
@@ -64,10 +89,10 @@ class Network:
             total = F.embedding_bag(order, messages.mul_(other_weights), batch.bond_start, mode="sum")
             short.addmm_(total.mul_(bond_weights), state[f"bond_conv_layers.{k}.mlp_out.layers.1.weight"].t())
             angles += self._angle[k].messages(self._angle[k].table(atoms, short), batch.angle_rows, angles)
-            keep(k + 1)
+            keep(k + 1, atoms, bonds, angles)
         atoms = self._convolved(last - 1, atoms, bonds, atom_weights, batch)
-        keep(last)
-        return self._energy(atoms, batch), found
+        keep(last, atoms, bonds, angles)
+        return self._energy(atoms, batch)
 
     def _convolved(self, k: int, atoms: Tensor, bonds: Tensor, weights: Tensor, batch: Batch) -> Tensor:
         """Add to each atom the sum of the messages along its bonds, weighted by the bonds' lengths."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.errors import StrataError
-from zoo.backbones.base import Output, Runner
+from zoo.backbones.base import Output, Rows, Runner
 from zoo.backbones.chgnet.architecture import Architecture
 from zoo.backbones.chgnet.backbone import CHGNet
 from zoo.backbones.chgnet.batch import collate
@@ -42,6 +42,21 @@ class ChgnetRunner(Runner):
             energy.cpu().numpy(),
             dict(zip(CHGNet.counts, counts.T, strict=True)),
         )
+
+    def rows(self, prepared: CrystalGraph, checkpoints: Sequence[str]) -> dict[str, Rows]:
+        """Return the rows of one structure: every atom, bond (once for both directions) and angle."""
+        g = prepared
+        found = self._network.rows(collate([g], self.device), checkpoints)
+        ends = g.first + g.second  # of a bond; less the atom at the corner, the atom at its other end
+        atoms = {
+            "atom": np.arange(len(g.numbers))[:, None],
+            "bond": np.stack([g.first, g.second], axis=1),
+            "angle": np.stack([ends[g.bond] - g.center, ends[g.other] - g.center, g.center], axis=1),
+        }
+        return {
+            name: Rows(found[name].cpu().numpy(), atoms[name.partition("_")[0]].astype(np.int64))
+            for name in checkpoints
+        }
 
     @classmethod
     def check_state(cls, state: Mapping[str, Tensor], architecture: Architecture, where: str) -> None:
