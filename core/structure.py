@@ -239,6 +239,16 @@ def hill_formula(numbers: NDArray[np.uint8]) -> str:
     return "".join(symbol if amounts[symbol] == 1 else f"{symbol}{amounts[symbol]}" for symbol in order)
 
 
+def reduced_formula(numbers: ArrayLike) -> str:
+    """Formula of the fewest atoms in the same ratio, in Hill order.
+
+    >>> reduced_formula([11, 17, 11, 17])
+    'ClNa'
+    """
+    found, counts = np.unique(np.asarray(numbers, np.uint8), return_counts=True)
+    return hill_formula(np.repeat(found, counts // np.gcd.reduce(counts)) if len(counts) else found)
+
+
 def _symbol(number: int) -> str:
     return SYMBOLS[number] if number < len(SYMBOLS) else f"Z{number}"
 

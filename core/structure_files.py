@@ -12,6 +12,7 @@ from core.lazy import need
 from core.params import Ingest
 from core.structure import InvalidStructure, Structure
 
+SUFFIXES = (".cif", ".vasp", ".poscar", ".xyz", ".extxyz", ".pdb")
 _POSCAR = ("poscar", "contcar")
 _ISOTOPES = ("D", "T")
 MOST_COLUMNS = 10_000  # of one property of an extended XYZ
@@ -59,6 +60,11 @@ def read_structures(
             raise InvalidStructure(error.code, f"{path}, {name}: {error}") from None
         structures.append((name, structure))
     return structures
+
+
+def is_structure_file(path: Path) -> bool:
+    """Tell by its name whether a file is of a kind that `read_structures` reads."""
+    return path.suffix.lower() in SUFFIXES or path.name.lower().startswith(_POSCAR)
 
 
 def _parser(path: Path) -> Callable[[str, Mapping[str, str]], list[Any]]:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
+from core.arrays import read_arrays, write_arrays
 from core.checksums import check_checksums, write_checksums
 from core.errors import StrataError
 from core.lazy import need
@@ -138,8 +139,6 @@ class Head(RegressorMixin, BaseEstimator):
 
         `SHA256SUMS` beside them lists their hashes, which `load` compares.
         """
-        from safetensors.numpy import save_file
-
         check_is_fitted(self)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,9 +148,9 @@ class Head(RegressorMixin, BaseEstimator):
             for name, value in sorted(vars(self).items())
             if name.endswith("_") and not name.startswith("_") and name not in skip
         }
-        arrays = {name: np.ascontiguousarray(v) for name, v in fitted.items() if isinstance(v, np.ndarray)}
+        arrays = {name: value for name, value in fitted.items() if isinstance(value, np.ndarray)}
         if arrays:
-            save_file(arrays, folder / ARRAYS_FILE)
+            write_arrays(folder / ARRAYS_FILE, arrays)
         facts = {
             "class": class_path(type(self)),
             "settings": self.get_params(deep=False),
@@ -267,14 +266,8 @@ def damaged(folder: Path, error: Exception) -> StrataError:
 
 
 def _arrays(folder: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     path = folder / ARRAYS_FILE
-    try:
-        return load_file(path) if path.exists() else {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise StrataError(f"{path} is no safetensors file that can be read ({error})") from None
+    return read_arrays(path) if path.exists() else {}
 
 
 def check_head(head: Head) -> None:

@@ -1,5 +1,6 @@
 """Commands that train networks and predict."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,58 +171,42 @@ def _show_runs(dataset: str, done: "list[Done]") -> None:
 
 @app.command()
 def predict(
-    files: list[Path] = typer.Argument(help="Structures: CIF, POSCAR or (extended) XYZ."),
-    dataset: str = typer.Option(..., help="The dataset whose model is used: strata info."),
-    prop: str = typer.Option(..., "--property", help="The property to predict."),
+    files: list[str] = typer.Argument(help="Structures: CIF, POSCAR or XYZ files, folders, or patterns."),
+    model: str | None = typer.Option(
+        None, "--model", help="DATASET/PROPERTY of this project, or the folder or zip of a bundle."
+    ),
+    dataset: str | None = typer.Option(None, help="The dataset whose model is used: strata info."),
+    prop: str | None = typer.Option(None, "--property", help="The property to predict."),
+    output: Path | None = typer.Option(
+        None, "-o", "--output", help=".csv, .parquet, .json or .xlsx to write."
+    ),
+    level: float = typer.Option(0.9, help="Of the intervals: the share of values that they hold."),
     columns: Path | None = typer.Option(
         None, help="A table of the structures' own columns, for a model that reads some."
     ),
+    trust: list[str] = typer.Option([], help="Class of a head of your own that a bundle may use."),
     store: Path = STORE,
 ) -> None:
-    """Predict a property of your own structures with the head that was chosen for it."""
-    from core.params import load
-    from core.text import number
-    from featurestore.query.output import show
-    from featurestore.query.store import open_store
-    from zoo.predict import predict as run
+    """Predict a property of your own structures, with intervals, domain and the nearest training entries."""
+    from core.progress import Meter
+    from core.table_file import TableFile
+    from zoo.load import load, named
+    from zoo.predict import expand, predict_files
+    from zoo.show import Shown
 
-    model, found = run(files, dataset, prop, load(), store, columns)
-    answered = [p for p in found if p.error is None]
-    if answered:
-        unit = model.unit
-        heads: tuple[str, ...] = (f"prediction ({unit})",)
-        cells: list[tuple[str, ...]] = [(number(p.value),) for p in answered]
-        if model.balanced_accuracy is not None:
-            heads = ("class", "probability", "second", "probability")
-            cells = [
-                tuple(cell for label, chance in p.chances[:2] for cell in (label, number(chance, 3)))
-                for p in answered
-            ]
-        rows = [(p.file, p.name, p.formula, *more) for p, more in zip(answered, cells, strict=True)]
-        show(f"{prop} after {dataset}", ("file", "structure", "formula", *heads), rows)
-        label = f" ({model.label})" if model.label else ""
-        reads = f"on {model.feature_set} of" if model.feature_set else "from the weights of"
-        base = f"; Base {number(model.base_test_mae)}" if model.base_test_mae is not None else ""
-        error = f"MAE on its test part {number(model.test_mae)} {unit}"
-        if model.repetitions > 1:
-            error = (
-                f"fitted on split {model.split}; over the test parts of {model.repetitions} repetitions MAE "
-                f"{number(model.test_mae)} ± {number(model.test_mae_sd, 2)} {unit}"
-            )
-        if model.balanced_accuracy is not None:
-            of = (
-                f"the test parts of {model.repetitions} repetitions"
-                if model.repetitions > 1
-                else "its test part"
-            )
-            error = f"balanced accuracy on {of} {number(model.balanced_accuracy, 3)}"
-        typer.echo(f"head {model.head}{label} {reads} {model.source_model}; {error}{base}")
-        if caution := open_store(store).facts(dataset).caution:
-            typer.echo(f"{dataset}: {caution}")
-    failed = [p for p in found if p.error is not None]
-    for p in failed:
-        typer.echo(f"{p.file}: {p.error}" if p.file not in str(p.error) else str(p.error), err=True)
-    if failed:
+    paths = expand(files)
+    used = load(named(model, dataset, prop), store=store, trust=trust)
+    shown = Shown(used, level)
+    with Meter(f"predict {used.card.property}", len(paths) if len(paths) > 100 else 0, "structures") as meter:
+        file = TableFile(output) if output is not None else None
+        with file or nullcontext():
+            for frame in predict_files(used, paths, level, columns):
+                if file is not None:
+                    file.append(frame)
+                shown.add(frame)
+                meter.advance(frame["file"].nunique(), rejects=int((frame["error"] != "").sum()))
+    shown.print(output)
+    if shown.rejects:
         raise typer.Exit(1)
 
 

@@ -1,367 +1,292 @@
-"""Values for new structures: files in, the chosen model's predictions with their unit out."""
+"""Values for new structures, with all that a prediction needs to be acted on: files or objects in, a table out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.checksums import check_checksums
-from core.errors import StrataError, check_name, unknown
-from core.params import Params
+from core.errors import StrataError
+from core.executor import Executor, Processes, count
+from core.params import Extract, Ingest
 from core.structure import InvalidStructure, Structure
-from core.structure_files import read_structures
+from core.structure_files import SUFFIXES, is_structure_file, read_structures
 from core.validation import validate
 from featurestore.columns import OwnColumns, read_own_columns
-from featurestore.query.sources import Source
-from featurestore.query.store import FeatureStore, open_store
-from featurestore.tables.models import model_folder
-from heads.averaging import combined
-from heads.classifier import Classifier
-from heads.committee import METHOD, members_of
-from heads.on_log import Predictor
-from heads.registry import load_head
-from zoo.backbones.engine import Extracted
-from zoo.extraction import extraction_id, make_engine
-from zoo.hub import load_card
+from heads.intervals import LEVEL
+from zoo.backbones.engine import Engine
+from zoo.embed import as_structure
+from zoo.extraction import make_engine
+from zoo.model import NETWORK, Asked, Model, Reads, own_vectors
 from zoo.training.trained import TrainedModel
 
-Values = tuple[np.ndarray, list[str | None]]  # (n,), and why a structure has none
-ValuesOf = Callable[[Sequence[Structure], Sequence[str]], Values]  # of structures and their names
+if TYPE_CHECKING:
+    import pandas as pd
 
-HEADS = ("features", "composition")  # methods whose model is a head on vectors
+FILES_AT_ONCE = 32  # a task of a worker
+WORTH_WORKERS = 500  # files; fewer are done before workers would be up
 
-
-@dataclass(frozen=True, slots=True)
-class ChosenModel:
-    """The saved head or network that `evaluate` chose for a target; MAE in `unit`, on the test part.
-
-    A network of the target's own (method finetune) reads no vectors: it has no feature set, no extraction. A
-    committee's members have theirs. Where the split was drawn several times, the errors are means over these
-    repetitions, and `test_mae_sd` is the standard deviation.
-    """
-
-    run_id: str
-    dataset: str
-    property: str
-    unit: str
-    head: str
-    label: str | None
-    feature_set: str
-    source_model: str
-    extraction_id: str | None
-    folder: Path
-    test_mae: float | None
-    base_test_mae: float | None
-    method: str = "features"
-    split: str = ""
-    repetitions: int = 1
-    test_mae_sd: float | None = None
-    balanced_accuracy: float | None = None  # of a property of classes, which has no MAE
+_reader: "Reader | None" = None  # a worker's own
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What is said of one structure, or why nothing can be said of a structure or a file."""
+class Read:
+    """One structure of a file, or why there is none."""
 
     file: str
     name: str
-    formula: str
-    value: float | None
+    structure: Structure | None
     error: str | None = None
-    # Of a property of classes in place of a value: each label's probability, the most probable first.
-    chances: tuple[tuple[str, float], ...] = ()
 
 
-def chosen_model(
-    store: FeatureStore,
-    dataset: str,
-    property: str,  # noqa: A002 - the word of the tables
-    schemes: Sequence[str] = (),
-) -> ChosenModel:
-    """Find the chosen run of a target: of several repetitions that of the lowest seed and fold.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What source models say of structures that were read: vectors by source model (n, d), NaN for rejects.
 
-    Which of them scored best plays no part: the luckiest fold is no better a model. schemes: ways of
-    splitting in the order in which they are preferred; those not named come after them, by name.
-    Within a repetition, `evaluate` has chosen by validation.
-
-    Raises `StrataError` naming the nearest dataset or property for an unknown one, and the command
-    that is missing where nothing was chosen yet.
+    errors: why a structure has no vectors, by its place. predicted (n,): of a network of the target's own.
     """
-    check_name(dataset, "dataset")
-    known = store.datasets()
-    if dataset not in known:
-        raise unknown("dataset", dataset, known, f"the store {store.path}")
-    properties = store.properties(dataset)
-    if property not in properties:
-        raise unknown("property", property, properties, dataset)
-    found = _models(
-        store,
-        "role = 'chosen' AND dataset = ? AND property = ? ORDER BY "
-        "list_position(?::VARCHAR[], scheme) NULLS LAST, scheme, seed, fold, run_id LIMIT 1",
-        [dataset, property, list(schemes)],
+
+    read: tuple[Read, ...]
+    asked: Asked
+    vectors: dict[str, np.ndarray]
+    errors: dict[int, str]
+    predicted: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a worker needs of a model: source models, how they are run, and a user's own columns."""
+
+    sources: Mapping[str, Reads]
+    settings: Extract
+    limits: Ingest
+    network: TrainedModel | None = None
+    output: int = 0  # of the network: which of its properties
+    columns: OwnColumns | None = None
+
+    @classmethod
+    def of(cls, model: Model, columns: OwnColumns | None = None) -> "Reading":
+        """Take it from a model."""
+        output = model.network.names.index(model.card.property) if model.network else 0
+        return cls(model.sources, model.settings, model.limits, model.network, output, columns)
+
+
+class Reader:
+    """Reads files and runs the source models of a model over them; each network is loaded once."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._limits, self._network, self._output = reading.limits, reading.network, reading.output
+        self._sources = reading.sources
+        self._own = {name: reading.columns for name, reads in reading.sources.items() if reads.columns}
+        self._engines: dict[str, Engine] = {
+            name: make_engine(name, reading.settings)
+            for name, reads in reading.sources.items()
+            if name != NETWORK and not reads.columns
+        }
+
+    def files(self, files: Sequence[Path]) -> Batch:
+        """Read files and run the source models."""
+        return self.run([one for file in files for one in _read(file, self._limits)])
+
+    def run(self, read: Sequence[Read]) -> Batch:
+        """Run the source models over what was read; what was rejected stays out, in its place."""
+        usable = [i for i, one in enumerate(read) if one.structure is not None]
+        structures = [one.structure for one in read if one.structure is not None]
+        names = [read[i].name for i in usable]
+        asked = Asked.of(names, structures)
+        errors: dict[int, str] = {}
+        if self._network is not None:
+            said = self._network.described(structures)
+            errors = {i: _why(error) for i, error in said.errors.items()}
+            return Batch(tuple(read), asked, {NETWORK: said.vectors}, errors, said.values[:, self._output])
+        vectors: dict[str, np.ndarray] = {}
+        for name, engine in self._engines.items():
+            checkpoints = [checkpoint.name for checkpoint in self._sources[name].checkpoints]
+            extracted = engine(structures, checkpoints)
+            vectors[name] = np.concatenate([extracted.vectors[one] for one in checkpoints], axis=1)
+            for i, error in extracted.errors.items():
+                errors.setdefault(i, _why(error))
+        for name, own in self._own.items():
+            if own is None:
+                raise StrataError(f"the columns of {name} are needed")
+            vectors[name], lacking = own_vectors(own, names)
+            for i, why in enumerate(lacking):
+                if why is not None:
+                    errors.setdefault(i, why)
+        return Batch(tuple(read), asked, vectors, errors)
+
+
+def expand(files: Iterable[str | Path]) -> list[Path]:
+    """Return the files that paths, folders and patterns name, each once, those of a folder sorted.
+
+    Of a folder all structure files are meant, also those in its folders. Raises `StrataError` where a folder
+    has none, or nothing matches a pattern; a file that is not there becomes a reject when it is read.
+    """
+    found: dict[Path, None] = {}
+    for file in map(str, files):
+        path = Path(file)
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.is_file() and is_structure_file(one))
+            if not inside:
+                kinds = ", ".join(SUFFIXES)
+                raise StrataError(f"{path} has no structure files (POSCAR, CONTCAR or {kinds})")
+            found |= dict.fromkeys(inside)
+        elif not path.exists() and any(c in file for c in "*?["):
+            matched = sorted(glob(file, recursive=True))  # noqa: PTH207 - of absolute patterns too
+            if not matched:
+                raise StrataError(f"no file matches {file}")
+            found |= dict.fromkeys(expand(matched))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def predict_files(
+    model: Model,
+    files: Sequence[Path],
+    level: float = LEVEL,
+    columns: Path | None = None,
+    executor: type[Executor] = Processes,
+) -> Iterator["pd.DataFrame"]:
+    """Predict every structure of files, in order; yields a frame per batch of files.
+
+    A file or structure that cannot be used has a row with its reason in the column `error`. columns: a table
+    of the structures' own columns, for a model that reads some; its ids are the structures' names.
+    Raises `StrataError` where that table is missing.
+    """
+    own = read_columns(model, columns)
+    tasks = [list(files[i : i + FILES_AT_ONCE]) for i in range(0, len(files), FILES_AT_ONCE)]
+    workers = count(model.settings.workers, len(files), WORTH_WORKERS)
+    if workers == 0:
+        reader = Reader(Reading.of(model, own))
+        batches: Iterator[Batch] = map(reader.files, tasks)
+    else:
+        settings = model.settings.model_copy(update={"device": "cpu", "threads": 1})
+        reading = replace(Reading.of(model, own), settings=settings)
+        batches = executor(workers, _start, (reading,)).ordered(_run, tasks)
+    for batch in batches:
+        yield answered(model, batch, level)
+
+
+def predict_structures(
+    model: Model,
+    structures: Any,
+    names: Sequence[str] | None = None,
+    level: float = LEVEL,
+    columns: str | Path | None = None,
+) -> "pd.DataFrame":
+    """Predict one structure or many, of ASE, pymatgen, jarvis-tools or Strata, or paths of files.
+
+    names: of the structures, as many; by default their places, and a file's own. See `predict_files`.
+    """
+    own = read_columns(model, None if columns is None else Path(columns))
+    return answered(
+        model, Reader(Reading.of(model, own)).run(read_objects(structures, model.limits, names)), level
     )
-    if not found:
+
+
+def answered(model: Model, batch: Batch, level: float = LEVEL) -> "pd.DataFrame":
+    """Predict from the vectors of a batch; one row per structure or reject, in the order of reading."""
+    import pandas as pd
+
+    frame = model.frame(batch.asked, batch.vectors, level, batch.predicted)
+    numbers = frame["probability"] if model.card.classes else frame["value"]
+    frame["error"] = [
+        "" if np.isfinite(value) else batch.errors.get(i, "no source model has vectors of it")
+        for i, value in enumerate(numbers)
+    ]
+    _blank(frame)
+    places = [i for i, one in enumerate(batch.read) if one.structure is not None]
+    frame.index = pd.Index(places)
+    rejects = [i for i, one in enumerate(batch.read) if one.structure is None]
+    if rejects:
+        missing = {name: "" for name, kind in frame.dtypes.items() if kind.kind not in "fib"}
+        missing |= {name: 0 for name, kind in frame.dtypes.items() if kind.kind == "i"}
+        rows = [
+            missing | {"structure": batch.read[i].name, "error": str(batch.read[i].error)} for i in rejects
+        ]
+        frame = pd.concat([frame, pd.DataFrame(rows, index=rejects)]).sort_index()[list(frame.columns)]
+        frame = frame.astype(dict.fromkeys(("rows_seen", "training_rows"), "int64"))
+    frame.insert(0, "file", [one.file for one in batch.read])
+    return frame
+
+
+def _blank(frame: "pd.DataFrame") -> None:
+    """Take back what was said of structures without a prediction."""
+    wrong = (frame["error"] != "").to_numpy()
+    for name, kind in frame.dtypes.items():
+        if name in {"structure", "formula", "error"} or not wrong.any():
+            continue
+        frame.loc[wrong, name] = np.nan if kind.kind == "f" else 0 if kind.kind in "ib" else ""
+
+
+def read_columns(model: Model, columns: Path | None) -> OwnColumns | None:
+    """Read the table of columns that a model needs beside structures; None where it needs none."""
+    asked = {name: reads for name, reads in model.sources.items() if reads.columns}
+    if not asked:
+        return None
+    ((name, reads),) = asked.items()
+    if columns is None:
         raise StrataError(
-            f"no head was chosen for {dataset}/{property}; run strata fit {dataset}, then strata evaluate"
+            f"the model of {model.card.name} reads the columns {', '.join(reads.columns)} of {name} beside the "
+            "structures: give a table of them, one row per structure, its name in the first column, by "
+            "--columns FILE"
         )
-    (model,) = found
-    mae, sd, base, balanced, count = store.sql(
-        "SELECT avg(r.test_mae), stddev_samp(r.test_mae), avg(r.base_test_mae), avg(s.balanced_accuracy), "
-        "count(*) FROM runs r JOIN scores s USING (run_id) JOIN runs this ON this.run_id = ? AND "
-        "(r.dataset, r.property, r.scheme, r.role) = (this.dataset, this.property, this.scheme, this.role)",
-        [model.run_id],
-    ).fetchall()[0]
-    model = replace(model, balanced_accuracy=balanced)
-    if count == 1:
-        return model
-    return replace(model, test_mae=mae, test_mae_sd=sd, base_test_mae=base, repetitions=count)
+    return read_own_columns(columns, reads.columns)
 
 
-def _models(store: FeatureStore, where: str, given: list[Any]) -> list[ChosenModel]:
-    """Return the saved models of some runs. Raises `StrataError` where one is not there or is damaged."""
-    query = (  # fixed pieces, values are bound
-        "SELECT run_id, method, dataset, property, unit, coalesce(head, method) AS head, label, "  # noqa: S608
-        "coalesce(feature_set, '') AS feature_set, source_model, extraction_id, model_path, model_sha256, "
-        f"test_mae, base_test_mae, concat_ws('-', scheme, seed, fold) AS split FROM runs WHERE {where}"
+def read_objects(structures: Any, limits: Ingest, names: Sequence[str] | None = None) -> list[Read]:
+    """Read structures of the field's libraries and paths; a single one is a list of one."""
+    one = isinstance(structures, (str, Path, Structure, dict)) or any(
+        hasattr(structures, name) for name in ("lattice_mat", "sites", "cell")
     )
-    found = []
-    for row in store.sql(query, given).to_arrow_table().to_pylist():
-        path, sha256 = row.pop("model_path") or "", row.pop("model_sha256")
-        folder = model_folder(store.path, path) if path else store.path
-        if not path or not folder.is_dir():
-            command = "fit" if row["method"] in {*HEADS, METHOD} else row["method"]
-            raise StrataError(
-                f"the model of run {row['run_id']} ({row['head']} on {row['dataset']}/{row['property']}) is "
-                f"not at {folder}; restore it, or drop the run with `strata store verify --repair` and run "
-                f"strata {command} {row['dataset']} again"
-            )
-        check_checksums(folder, sha256)
-        found.append(ChosenModel(folder=folder, **row))
+    items = [structures] if one else list(structures)
+    if names is not None and len(names) != len(items):
+        raise StrataError(f"{len(names)} names for {len(items)} structures")
+    found: list[Read] = []
+    for i, item in enumerate(items):
+        name = str(i) if names is None else str(names[i])
+        if isinstance(item, (str, Path)):
+            found += _read(Path(item), limits)
+            continue
+        try:
+            structure = as_structure(item, limits.vacuum)
+            validate(structure, limits)
+            found.append(Read("", name, structure))
+        except InvalidStructure as error:
+            found.append(Read("", name, None, _why(error)))
     return found
 
 
-def predict(
-    files: Sequence[str | Path],
-    dataset: str,
-    property: str,  # noqa: A002 - the word of the tables
-    params: Params,
-    store_root: str | Path = "store",
-    columns: str | Path | None = None,
-) -> tuple[ChosenModel, list[Prediction]]:
-    """Predict a property of every structure in `files` (CIF, POSCAR, XYZ), in order.
-
-    columns: a table of the structures' own columns, for a model that reads some; its ids are the structures'
-    names. A file or structure that cannot be used is a `Prediction` with its error, and the others go on.
-    Raises `StrataError` for an unknown target, one without a chosen model, and where the table is missing.
-    """
-    store = open_store(store_root)
-    model = chosen_model(store, dataset, property, params.split.schemes)
-    classes = store.facts(dataset).properties[property].classes
-    value_of = _values_of(model, store, params, len(classes), None if columns is None else Path(columns))
-    found: list[Prediction] = []
-    structures: list[Structure] = []
-    places: list[int] = []  # of each structure in `found`
-    for file in files:
-        for name, structure, error in _read(file, params):
-            if structure is not None:
-                places.append(len(found))
-                structures.append(structure)
-            formula = structure.formula if structure is not None else ""
-            found.append(Prediction(str(file), name, formula, None, error))
-    if structures:
-        values, errors = value_of(structures, [found[place].name for place in places])
-        for i, place in enumerate(places):
-            found[place] = replace(found[place], error=errors[i])
-            if errors[i] is None and classes:
-                order = np.argsort(-values[i], kind="stable")
-                chances = tuple((classes[j], float(values[i, j])) for j in order)
-                found[place] = replace(found[place], chances=chances)
-            elif errors[i] is None:
-                found[place] = replace(found[place], value=float(values[i]))
-    return model, found
-
-
-def _values_of(
-    model: ChosenModel,
-    store: FeatureStore,
-    params: Params,
-    classes: int,
-    columns: Path | None,
-    said: dict[str, Extracted] | None = None,
-) -> ValuesOf:
-    """Load the model at once, and return what predicts (n,) values and says why one has none.
-
-    Of a property of classes the values are probabilities (n, classes). said: see `_embed`; whoever gives it
-    empties it before other structures come.
-    """
-    if model.method == METHOD:
-        return _values_of_members(model, store, params, columns)
-    if model.method not in HEADS:
-        network = TrainedModel.load(model.folder)
-        if model.property not in network.names:
-            raise StrataError(f"{model.folder} predicts {', '.join(network.names)}, not {model.property}")
-        column = network.names.index(model.property)
-
-        def by_network(structures: Sequence[Structure], _: Sequence[str]) -> Values:
-            values, errors = network(structures)
-            return values[:, column], [_why(errors.get(i)) for i in range(len(structures))]
-
-        return by_network
-    head = load_model(model, params)
-    own = {
-        source: _own(store.sources[source], model, columns)
-        for source in model.source_model.split("+")
-        if source in store.sources and store.sources[source].is_columns
-    }
-
-    def by_head(structures: Sequence[Structure], names: Sequence[str]) -> Values:
-        vectors, errors = _embed(structures, model, store, params, names, own, said)
-        usable = [i for i, error in enumerate(errors) if error is None]
-        values = np.full((len(structures), classes) if classes else len(structures), np.nan)
-        if usable and classes:
-            values[usable] = cast("Classifier", head).predict_proba(vectors[usable], classes)
-        elif usable:
-            values[usable] = head.predict(vectors[usable])
-        return values, errors
-
-    return by_head
-
-
-def _own(source: Source, model: ChosenModel, columns: Path | None) -> OwnColumns:
-    """Read the columns that a model learned from for new structures."""
-    if columns is None:
-        raise StrataError(
-            f"the model of {model.dataset}/{model.property} reads the columns {', '.join(source.columns)} of "
-            f"{source.name} beside the structures: give a table of them, one row per structure, its name in "
-            "the first column, by --columns FILE"
-        )
-    return read_own_columns(columns, source.columns)
-
-
-def _values_of_members(
-    model: ChosenModel, store: FeatureStore, params: Params, columns: Path | None
-) -> ValuesOf:
-    """Load a committee's members; one that has no value for a structure is left out of its mean."""
-    members = []
-    said: dict[str, Extracted] = {}  # each network runs once for all members
-    for member in members_of(model.folder):
-        found = _models(store, "run_id = ?", [member.run_id])
-        if not found:
-            raise StrataError(
-                f"run {member.run_id}, a member of the committee of {model.dataset}/{model.property}, is not "
-                f"in the store; run strata fit {model.dataset} again"
-            )
-        if found[0].method == METHOD:
-            raise StrataError(
-                f"{model.folder} names a committee as its own member; fit {model.dataset} again"
-            )
-        members.append((member.weight, _values_of(found[0], store, params, 0, columns, said)))
-
-    def by_members(structures: Sequence[Structure], names: Sequence[str]) -> Values:
-        said.clear()
-        each = [value_of(structures, names) for _, value_of in members]
-        table = np.column_stack(
-            [[np.nan if e else v for v, e in zip(v_, e_, strict=True)] for v_, e_ in each]
-        )
-        values, _ = combined(table, np.array([weight for weight, _ in members]))
-        errors = [
-            None if np.isfinite(value) else next(filter(None, (e_[i] for _, e_ in each)), None)
-            for i, value in enumerate(values)
-        ]
-        return values, errors
-
-    return by_members
-
-
-def _why(error: InvalidStructure | None) -> str | None:
-    return None if error is None else f"{error.code}: {error}"
-
-
-def load_model(model: ChosenModel, params: Params) -> Predictor:
-    """Load the saved head; a user's own class must be named under `heads` in the params."""
-    return load_head(model.folder, params)
-
-
-def _read(file: str | Path, params: Params) -> list[tuple[str, Structure | None, str | None]]:
-    """Read one file: (name, structure, None), or (name, None, why not)."""
+def _read(file: Path, limits: Ingest) -> list[Read]:
+    """Read one file; what cannot be read, or used, is a reject."""
     try:
-        read = read_structures(file, params.ingest.vacuum)
+        read = read_structures(file, limits.vacuum)
+    except InvalidStructure as error:
+        return [Read(str(file), file.stem, None, _why(error))]
     except StrataError as error:
-        return [(Path(file).stem, None, str(error))]
-    checked: list[tuple[str, Structure | None, str | None]] = []
+        return [Read(str(file), file.stem, None, str(error))]
+    checked = []
     for name, structure in read:
         try:
-            validate(structure, params.ingest)
-            checked.append((name, structure, None))
+            validate(structure, limits)
+            checked.append(Read(str(file), name, structure))
         except InvalidStructure as error:
-            checked.append((name, None, f"{error.code}: {error}"))
+            checked.append(Read(str(file), name, None, _why(error)))
     return checked
 
 
-def _embed(
-    structures: Sequence[Structure],
-    model: ChosenModel,
-    store: FeatureStore,
-    params: Params,
-    names: Sequence[str] = (),
-    own: Mapping[str, OwnColumns] = MappingProxyType({}),
-    said: dict[str, Extracted] | None = None,
-) -> tuple[np.ndarray, list[str | None]]:
-    """Return the vectors (n, d) that the head reads, and why a row has none.
-
-    own: the rows of the tables of a user's own columns among its sources, under the structures' `names`.
-    said: what networks said of these structures already, which grows.
-    """
-    extractions = dict(zip(model.source_model.split("+"), str(model.extraction_id).split("+"), strict=True))
-    default = next(iter(extractions))
-    name = model.feature_set if len(extractions) > 1 else f"{default}/{model.feature_set}"
-    asked = store.feature_set(name, default)
-    vectors = np.full((len(structures), asked.width), np.nan, np.float32)
-    errors: list[str | None] = [None] * len(structures)
-    for source, learned_from in extractions.items():
-        is_own = source in own
-        found = (
-            store.sources[source].extraction_id
-            if is_own
-            else extraction_id(load_card(source), params.extract.tf32)
-        )
-        if found != learned_from:
-            raise StrataError(
-                f"the head of {model.dataset}/{model.property} learned from extraction {learned_from}; "
-                f"{source} with the present settings gives {found}: run dvc repro, then predict again"
-            )
-        blocks = asked.of(source)
-        if is_own:
-            for i, why in _fill(vectors[:, blocks[0].start : blocks[0].stop], own[source], names).items():
-                errors[i] = errors[i] or why
-            continue
-        if said is None:
-            checkpoints = [block.checkpoint for block in blocks]
-            extracted = make_engine(source, params.extract)(structures, checkpoints)
-        else:
-            if source not in said:
-                every = [checkpoint.name for checkpoint in store.sources[source].checkpoints]
-                said[source] = make_engine(source, params.extract)(structures, every)
-            extracted = said[source]
-        for block in blocks:
-            vectors[:, block.start : block.stop] = extracted.vectors[block.checkpoint]
-        for i, error in extracted.errors.items():
-            errors[i] = errors[i] or _why(error)
-    return vectors, errors
+def _start(reading: Reading) -> None:
+    global _reader  # noqa: PLW0603 - a worker holds one for all its tasks
+    _reader = Reader(reading)
 
 
-def _fill(out: np.ndarray, own: OwnColumns, names: Sequence[str]) -> dict[int, str]:
-    """Write the rows of a user's own columns into `out` (n, d); return why a structure has none."""
-    errors = {}
-    for i, name in enumerate(names):
-        at = own.place.get(name)
-        if at is None:
-            errors[i] = f"no_columns: {name} has no row in the table of columns"
-        elif lacks := own.lacking(at):
-            errors[i] = f"missing_value: {name} has no {', '.join(lacks)} in the table of columns"
-        else:
-            out[i] = own.values[at]
-    return errors
+def _run(files: list[Path]) -> Batch:
+    assert _reader is not None
+    return _reader.files(files)
+
+
+def _why(error: InvalidStructure) -> str:
+    return f"{error.code}: {error}"

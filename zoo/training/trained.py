@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 from core.checksums import check_checksums
 from core.errors import StrataError
 from core.structure import InvalidStructure, Structure
+from featurestore.query.feature_sets import kinds_of
+from featurestore.tables.schema import Checkpoint
 from zoo.backbones.alignn.backbone import prepare
 from zoo.backbones.alignn.batch import by_angles, collate
 from zoo.backbones.alignn.elements import atom_features
@@ -25,6 +27,14 @@ from zoo.training.examples import Examples, Scale
 WEIGHTS, FACTS = "model.safetensors", "model.json"
 _MAX_ANGLES = 4_000_000
 _ANGLES_PER_BATCH = 8_000  # what stays in the cache
+
+
+class Described(NamedTuple):
+    """What a network says of n structures: `values` (n, p), `vectors` (n, d); NaN, and an error, for some."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    errors: dict[int, InvalidStructure]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,9 +85,21 @@ class TrainedModel:
         check_state(state, architecture, str(folder / WEIGHTS))
         return cls(state, architecture, graph, names, units)
 
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Its deepest checkpoint of each kind, whose pooled vectors `described` gives."""
+        every = self.architecture.checkpoints
+        return tuple([c for c in every if c.kind == kind][-1] for kind in kinds_of(every))
+
     def __call__(self, structures: Sequence[Structure]) -> tuple[np.ndarray, dict[int, InvalidStructure]]:
         """Predict (n, p) float64 for validated structures; NaN, and an error, where one has no graph."""
+        found = self.described(structures)
+        return found.values, found.errors
+
+    def described(self, structures: Sequence[Structure]) -> Described:
+        """Predict as the call does, with the pooled vectors of `checkpoints` side by side."""
         found = np.full((len(structures), len(self.names)), np.nan)
+        vectors = np.full((len(structures), sum(c.width for c in self.checkpoints)), np.nan, np.float32)
         quotients, errors = {}, {}
         for i, structure in enumerate(structures):
             try:
@@ -86,10 +108,12 @@ class TrainedModel:
                 errors[i] = error
         if quotients:
             features = torch.from_numpy(atom_features())
-            found[list(quotients)] = predict(
-                self.state, self.architecture, features, list(quotients.values())
+            names = [checkpoint.name for checkpoint in self.checkpoints]
+            rows = list(quotients)
+            found[rows], vectors[rows] = _run(
+                self.state, self.architecture, features, list(quotients.values()), names
             )
-        return found, errors
+        return Described(found, vectors, errors)
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, Any]], k: int) -> None:
@@ -111,13 +135,27 @@ def predict(
     device: torch.device | None = None,
 ) -> np.ndarray:
     """Predict (n, p) float64 for quotient graphs, by the inference engine's own forward pass."""
+    return _run(state, architecture, features, graphs, (), device)[0]
+
+
+def _run(
+    state: Mapping[str, Tensor],
+    architecture: Architecture,
+    features: Tensor,
+    graphs: Sequence[Quotient],
+    checkpoints: Sequence[str],
+    device: torch.device | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n, p) float64 predictions and (n, d) float32 vectors of the checkpoints."""
     network = Network(state, features, architecture, device)
     found = np.empty((len(graphs), architecture.output_features))
+    vectors = np.empty((len(graphs), len(checkpoints) * architecture.hidden_features), np.float32)
     read = [graphs[i] for i in range(len(graphs))]
     for chosen in by_angles(read, _ANGLES_PER_BATCH):
-        output = network(collate([read[i] for i in chosen]), ())
+        output = network(collate([read[i] for i in chosen]), checkpoints)
         found[chosen] = output.prediction.double().cpu().numpy()
-    return found
+        vectors[chosen] = output.vectors.flatten(1).cpu().numpy()
+    return found, vectors
 
 
 def validate(

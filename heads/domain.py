@@ -1,0 +1,247 @@
+"""How far a structure lies from those that a model learned from, by the vectors of its source models.
+
+Distances of different networks have different units, so that none is used as it is: those to the nearest
+training rows are compared with the distances that training rows have from each other.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.metrics.pairwise import euclidean_distances
+
+from core.arrays import read_arrays, write_arrays
+from core.errors import StrataError
+
+INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
+VERDICTS = (INSIDE, EDGE, OUTSIDE)
+# Percentiles among the training rows' own distances. Chosen by held-out chemical systems inside train and
+# validation (bench/results/intervals.md).
+EDGE_FROM, OUTSIDE_FROM = 75.0, 95.0
+COMPONENTS = 32  # of each source model: what is left of a distance with more of them is noise
+NEAREST = 5  # whose mean distance counts: a single near row may be a duplicate of its own
+KEPT = 20  # neighbours that are named in a `Place`
+_CUT = 8.0  # deviations
+_AT_ONCE = 1024  # rows whose distances are held at a time
+FILE = "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where m structures lie among n training rows.
+
+    distance (m,): mean distance from the five nearest, in units of the median of the training rows' own.
+    percentile (m,): how many in a hundred training rows lie nearer to the others than that. near (m, k), far
+    (m, k): places of the nearest training rows and their distances, nearest first. new: for each structure
+    the atomic numbers that no training row has.
+    """
+
+    distance: np.ndarray
+    percentile: np.ndarray
+    near: np.ndarray
+    far: np.ndarray
+    new: tuple[tuple[int, ...], ...]
+
+    @property
+    def verdicts(self) -> np.ndarray:
+        """Say of each whether it lies inside, at the edge or outside; an element that is new is outside."""
+        unknown = np.array([bool(new) for new in self.new])
+        beyond = np.where(self.percentile >= EDGE_FROM, EDGE, INSIDE).astype(object)
+        beyond[(self.percentile >= OUTSIDE_FROM) | unknown] = OUTSIDE
+        return beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The training rows' vectors by one source model, standardised, on their principal components.
+
+    mean, scale (d,); axes (c, d); points (n, c); typical: median distance of a point from its nearest five.
+    A row without a vector is NaN.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    axes: np.ndarray
+    points: np.ndarray
+    typical: float
+
+    @classmethod
+    def learn(cls, X: np.ndarray, groups: np.ndarray) -> "Space":
+        """Find the components of X (n, d); a row's neighbours are those of other `groups` (n,)."""
+        there = np.isfinite(X).all(axis=1)
+        mean, scale = X[there].mean(axis=0, dtype=np.float64), X[there].std(axis=0, dtype=np.float64)
+        scale[scale <= 1e-6 * np.maximum(1, np.abs(mean))] = np.inf  # columns of one value say nothing
+        Z = _standardised(X[there], mean, scale)
+        axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="full", random_state=0).fit(Z).components_
+        space = cls(mean, scale, axes, np.full((len(X), len(axes)), np.nan), 1.0)
+        space.points[there] = Z @ axes.T
+        own = [
+            np.sort(_apart(space.distances(space.points[rows]), groups[rows], groups))[:, :NEAREST]
+            for rows in _pieces(len(X))
+        ]
+        near = _mean_of_finite(np.concatenate(own))
+        typical = float(np.median(near[np.isfinite(near)])) if np.isfinite(near).any() else 1.0
+        return cls(mean, scale, axes, space.points, typical or 1.0)
+
+    def project(self, X: np.ndarray) -> np.ndarray:
+        """Return (m, c) for vectors X (m, d)."""
+        return _standardised(X, self.mean, self.scale) @ self.axes.T
+
+    def distances(self, points: np.ndarray) -> np.ndarray:
+        """Return (m, n) distances of projected points from the training rows, over `typical`; NaN: unknown."""
+        found = np.full((len(points), len(self.points)), np.nan)
+        rows, known = (np.isfinite(side).all(axis=1) for side in (points, self.points))
+        if rows.any() and known.any():
+            found[np.ix_(rows, known)] = euclidean_distances(points[rows], self.points[known]) / self.typical
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The training rows of a model, by the vectors of each of its source models.
+
+    own: `Place` of the training rows themselves, each among those of other groups. elements: atomic numbers
+    that training rows have.
+    """
+
+    spaces: Mapping[str, Space]
+    own: Place
+    elements: frozenset[int]
+
+    @classmethod
+    def learn(
+        cls, vectors: Mapping[str, np.ndarray], groups: np.ndarray, elements: Sequence[Sequence[int]]
+    ) -> Self:
+        """Learn from n training rows.
+
+        vectors: by source model (n, d), NaN where a row has none. groups (n,): rows of one group, such as one
+        structure, are no neighbours of each other. elements: each row's atomic numbers.
+        """
+        spaces = {name: Space.learn(X, groups) for name, X in vectors.items()}
+        points = {name: space.points for name, space in spaces.items()}
+        near, far = _nearest(spaces, points, groups)
+        distance = _mean_of_finite(far[:, :NEAREST])
+        rank = _percentile(np.sort(distance), distance)
+        nothing_new: tuple[tuple[int, ...], ...] = ((),) * len(groups)
+        known = frozenset(int(z) for row in elements for z in row)
+        return cls(spaces, Place(distance, rank, near, far, nothing_new), known)
+
+    def place(self, vectors: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]]) -> Place:
+        """Say where m structures lie; vectors as in `learn`, (m, d) by source model.
+
+        Raises `StrataError` where vectors of a source model are missing altogether.
+        """
+        missing = [name for name in self.spaces if name not in vectors]
+        if missing:
+            raise StrataError(f"the domain of this model needs vectors by {', '.join(missing)}")
+        points = {name: space.project(vectors[name]) for name, space in self.spaces.items()}
+        near, far = _nearest(self.spaces, points)
+        distance = _mean_of_finite(far[:, :NEAREST])
+        new = tuple(tuple(sorted({int(z) for z in row} - self.elements)) for row in elements)
+        return Place(distance, _percentile(np.sort(self.own.distance), distance), near, far, new)
+
+    def same(self, vectors: Mapping[str, np.ndarray], rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return for each structure those of the given training rows that are the same crystal to a network.
+
+        vectors: by some of the source models. rows: for each of m structures the places of training rows of its composition. Vectors do not depend
+        on the cell that is chosen, so that a distance of nothing by any source model means one crystal.
+        """
+        spaces = {name: self.spaces[name] for name in vectors}
+        points = {name: space.project(vectors[name]) for name, space in spaces.items()}
+        found = []
+        for i, places in enumerate(rows):
+            near = np.full(len(places), np.inf)
+            for name, space in spaces.items() if len(places) else ():
+                apart = np.linalg.norm(space.points[list(places)] - points[name][i], axis=1)
+                near = np.fmin(near, apart / space.typical)
+            found.append([row for row, far in zip(places, near, strict=True) if far < _NOTHING])
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder: arrays (safetensors) and the rest (JSON)."""
+        arrays = {
+            f"{name}/{key}": getattr(space, key) for name, space in self.spaces.items() for key in _ARRAYS
+        }
+        own = {f"own/{key}": getattr(self.own, key) for key in ("distance", "percentile", "near", "far")}
+        write_arrays(folder / f"{FILE}.safetensors", arrays | own)
+        facts = {
+            "typical": {name: space.typical for name, space in self.spaces.items()},
+            "elements": sorted(self.elements),
+        }
+        (folder / f"{FILE}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises `StrataError` for files that do not fit together."""
+        path = folder / f"{FILE}.json"
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            arrays = read_arrays(folder / f"{FILE}.safetensors")
+            spaces = {
+                name: Space(*(arrays[f"{name}/{key}"] for key in _ARRAYS), float(typical))
+                for name, typical in facts["typical"].items()
+            }
+            own = [arrays[f"own/{key}"] for key in ("distance", "percentile", "near", "far")]
+            return cls(spaces, Place(*own, ((),) * len(own[0])), frozenset(int(z) for z in facts["elements"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise StrataError(f"{folder} holds no domain that can be read ({error})") from None
+
+
+_ARRAYS = ("mean", "scale", "axes", "points")
+_NOTHING = 0.02  # of a typical distance: rounding, and the other cell's
+
+
+def _nearest(
+    spaces: Mapping[str, Space], points: Mapping[str, np.ndarray], groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest training rows' places and distances, (m, k) each; with groups, of other groups."""
+    m, n = len(next(iter(points.values()))), len(next(iter(spaces.values())).points)
+    k = min(KEPT, n)
+    near, far = np.zeros((m, k), np.int64), np.full((m, k), np.inf)
+    for rows in _pieces(m):
+        apart = _mean_of_spaces([space.distances(points[name][rows]) for name, space in spaces.items()])
+        if groups is not None:
+            apart = _apart(apart, groups[rows], groups)
+        apart = np.where(np.isfinite(apart), apart, np.inf)
+        some = np.argpartition(apart, k - 1, axis=1)[:, :k]
+        order = np.lexsort((some, np.take_along_axis(apart, some, 1)), axis=1)
+        near[rows] = np.take_along_axis(some, order, 1)
+        far[rows] = np.take_along_axis(apart, near[rows], 1)
+    return near, far
+
+
+def _apart(distances: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Put rows of the same group infinitely far apart."""
+    return np.where(one[:, None] == other[None, :], np.inf, distances)
+
+
+def _mean_of_spaces(several: Sequence[np.ndarray]) -> np.ndarray:
+    """Average over source models; one that has no vector of a row is left out of its mean."""
+    known = [np.isfinite(one) for one in several]
+    total = sum(np.where(k, one, 0) for k, one in zip(known, several, strict=True))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / np.sum(known, axis=0))
+
+
+def _mean_of_finite(far: np.ndarray) -> np.ndarray:
+    """Average each row of (m, k) distances over those that are finite; infinite where none is."""
+    there = np.isfinite(far)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, far, 0).sum(axis=1) / there.sum(axis=1)
+    return np.where(there.any(axis=1), mean, np.inf)
+
+
+def _percentile(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return 100.0 * np.searchsorted(ordered, values) / max(len(ordered), 1)
+
+
+def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.clip((X - mean) / scale, -_CUT, _CUT)
+
+
+def _pieces(m: int) -> list[Any]:
+    return [np.arange(start, min(start + _AT_ONCE, m)) for start in range(0, m, _AT_ONCE)]

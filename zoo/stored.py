@@ -1,0 +1,184 @@
+"""Models out of a store: the run that was chosen for a property, and what its predictions are worth."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from core.errors import StrataError
+from core.params import Params
+from core.structure import Structure
+from featurestore.query.feature_sets import ALL, FeatureSet
+from featurestore.query.store import FeatureStore
+from heads.calibration import calibrate
+from heads.committee import METHOD as COMMITTEE
+from heads.committee import members_of
+from heads.registry import load_head
+from zoo.backbones.registry import find
+from zoo.chosen import HEADS, ChosenModel, chosen_model, models_where
+from zoo.model import NETWORK, Card, Member, Model, Reads
+from zoo.training.trained import TrainedModel
+
+
+def stored_model(
+    store: FeatureStore,
+    dataset: str,
+    property: str,  # noqa: A002 - the word of the tables
+    params: Params,
+) -> Model:
+    """Load the model that was chosen for a property; see `chosen_model` for what is raised.
+
+    Raises `StrataError`, too, where a source model here gives other vectors than those it learned from.
+    """
+    chosen = chosen_model(store, dataset, property, params.split.schemes)
+    return model_of(store, chosen, params)
+
+
+def model_of(store: FeatureStore, chosen: ChosenModel, params: Params) -> Model:
+    """Load a run's model with its domain and intervals."""
+    row = _row(store, chosen.run_id)
+    network, members, weights = None, (), []
+    if chosen.method in HEADS or chosen.method == COMMITTEE:
+        runs = _members(store, chosen)
+        members = tuple(
+            Member(
+                load_head(run.folder, params),
+                _set(store, run).blocks,
+                weight,
+                f"{run.head} on {run.feature_set}",
+            )
+            for run, weight in runs
+        )
+        weights = [(run.run_id, weight) for run, weight in runs] if chosen.method == COMMITTEE else []
+        sources = _sources(store, chosen)
+        vectors = {name: partial(_stored_vectors, store, reads) for name, reads in sources.items()}
+    else:
+        network = TrainedModel.load(chosen.folder)
+        if chosen.property not in network.names:
+            names = ", ".join(network.names)
+            raise StrataError(f"{chosen.folder} predicts {names}, not {chosen.property}")
+        sources = {NETWORK: Reads(NETWORK, chosen.sha256, network.checkpoints)}
+        vectors = {NETWORK: partial(_own_vectors, store, network)}
+    model = Model(
+        card=_card(store, chosen, row),
+        sources=sources,
+        members=members,
+        calibration=calibrate(store, row, weights, vectors),
+        network=network,
+        settings=params.extract,
+        limits=params.ingest,
+    )
+    model.check_sources()
+    return model
+
+
+def _row(store: FeatureStore, run_id: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = (
+        store.sql("SELECT * FROM runs WHERE run_id = ? LIMIT 1", [run_id]).to_arrow_table().to_pylist()
+    )
+    return found[0]
+
+
+def _members(store: FeatureStore, chosen: ChosenModel) -> list[tuple[ChosenModel, float]]:
+    """Return the runs that predict, with their weights: itself, or a committee's members."""
+    if chosen.method != COMMITTEE:
+        return [(chosen, 1.0)]
+    members = []
+    for member in members_of(chosen.folder):
+        found = models_where(store, "run_id = ?", [member.run_id])
+        if not found:
+            raise StrataError(
+                f"run {member.run_id}, a member of the committee of {chosen.dataset}/{chosen.property}, is "
+                f"not in the store; run strata fit {chosen.dataset} again"
+            )
+        if found[0].method == COMMITTEE:
+            raise StrataError(
+                f"{chosen.folder} names a committee as its own member; fit {chosen.dataset} again"
+            )
+        members.append((found[0], member.weight))
+    return members
+
+
+def _set(store: FeatureStore, run: ChosenModel) -> FeatureSet:
+    sources = run.source_model.split("+")
+    name = run.feature_set if len(sources) > 1 else f"{sources[0]}/{run.feature_set}"
+    return store.feature_set(name, sources[0])
+
+
+def _sources(store: FeatureStore, chosen: ChosenModel) -> dict[str, Reads]:
+    """Describe the source models that a run reads, each under the extraction that it learned from."""
+    extractions = zip(chosen.source_model.split("+"), str(chosen.extraction_id).split("+"), strict=True)
+    found = {}
+    for name, extraction in extractions:
+        source = store.need_source(name)
+        if source.is_columns and source.extraction_id != extraction:
+            raise StrataError(
+                f"the model of {chosen.dataset}/{chosen.property} learned from other columns of {name} than "
+                "the store has now: run dvc repro, then predict again"
+            )
+        sees = not source.is_columns and find(source.backbone).needs_positions
+        found[name] = Reads(name, extraction, source.checkpoints, source.columns, sees)
+    return found
+
+
+def _stored_vectors(store: FeatureStore, reads: Reads, ids: Sequence[str]) -> np.ndarray:
+    """Look up vectors of structures by all checkpoints of a source model; NaN where there are none."""
+    query = (
+        "SELECT DISTINCT structure_id FROM stored_features WHERE extraction_id = ? "
+        "AND structure_id IN (SELECT unnest(?::VARCHAR[]))"
+    )
+    there = {name for (name,) in store.sql(query, [reads.extraction_id, list(ids)]).fetchall()}
+    found = np.full((len(ids), reads.width), np.nan, np.float32)
+    rows = [i for i, name in enumerate(ids) if name in there]
+    if rows:
+        found[rows] = store.vectors([ids[i] for i in rows], f"{reads.name}/{ALL}", reads.extraction_id)
+    return found
+
+
+def _own_vectors(store: FeatureStore, network: TrainedModel, ids: Sequence[str]) -> np.ndarray:
+    """Run a network of the target's own over structures of the store, for its deepest pooled vectors."""
+    names = list(dict.fromkeys(ids))
+    structures = store.structures(names)
+    usable = [i for i, structure in enumerate(structures) if isinstance(structure, Structure)]
+    vectors = np.full((len(names), sum(c.width for c in network.checkpoints)), np.nan, np.float32)
+    vectors[usable] = network.described([structures[i] for i in usable]).vectors
+    place = {name: i for i, name in enumerate(names)}
+    return vectors[[place[name] for name in ids]]
+
+
+def _card(store: FeatureStore, chosen: ChosenModel, row: Mapping[str, Any]) -> Card:
+    facts = store.facts(chosen.dataset)
+    refitted = row["cv_mae"] is not None or "refit" in str(row["choice"] or "")
+    reads = ""
+    if chosen.method == COMMITTEE:
+        reads = chosen.source_model
+    elif chosen.method in HEADS:
+        reads = (
+            chosen.feature_set
+            if "+" in chosen.source_model
+            else f"{chosen.source_model}/{chosen.feature_set}"
+        )
+    return Card(
+        dataset=chosen.dataset,
+        property=chosen.property,
+        unit=chosen.unit,
+        run_id=chosen.run_id,
+        sha256=chosen.sha256,
+        head=chosen.head,
+        label=chosen.label or "",
+        reads=reads,
+        split=chosen.split,
+        rows=row["n_train"] + (row["n_val"] if refitted else 0),
+        classes=facts.properties[chosen.property].classes,
+        method=chosen.method,
+        test_mae=chosen.test_mae,
+        test_mae_sd=chosen.test_mae_sd,
+        base_test_mae=chosen.base_test_mae,
+        balanced_accuracy=chosen.balanced_accuracy,
+        repetitions=chosen.repetitions,
+        licence=facts.licence,
+        citation=facts.citation,
+        doi=facts.doi or "",
+        caution=facts.caution or "",
+    )
