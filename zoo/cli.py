@@ -127,8 +127,8 @@ def train(
 ) -> None:
     """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
     from core.params import load
+    from featurestore import SplitKey
     from zoo.publish import check_free, publish_run
-    from zoo.training.data import parse_split
     from zoo.training.finetune import train_one
     from zoo.training.loop import Paused
     from zoo.training.run import Ask
@@ -141,7 +141,7 @@ def train(
     graph_of = source or params.extract.default
     if publish is not None:
         check_free(publish, force)  # before the hours that a training may take
-    ask = Ask(dataset, tuple(prop), parse_split(split), source, graph_of, settings)
+    ask = Ask(dataset, tuple(prop), SplitKey.of(split), source, graph_of, settings)
     try:
         done = train_one(ask, store, None if minutes is None else minutes * 60)
     except Paused:
