@@ -1,8 +1,8 @@
 """The command `strata` and the short Python API; it mounts the rooms and decides nothing.
 
 Each room brings its own commands in `<room>.cli.app`. From Python, `strata.open("store")` is
-`featurestore.open("store")`, and `strata.embed(structures)` needs no store. Nothing is imported before it is
-used.
+`featurestore.open("store")`; `strata.embed(structures)` and the transformer `strata.Embedder()` need no
+store, and `strata.near(structure)` searches one. Nothing is imported before it is used.
 """
 
 import errno
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
     from zoo.embed import embed
+    from zoo.embedder import Embedder
+    from zoo.near import near
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "embed", "main", "open"]
+__all__ = ["Embedder", "__version__", "embed", "main", "near", "open"]
 
 # Room → heading of its commands in `strata --help`, in the order in which data flows.
 ROOMS = {
@@ -34,7 +36,7 @@ ROOMS = {
     "evaluation": "Scores, experiments and reports",
 }
 _NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-_API = {"open": "featurestore", "embed": "zoo.embed"}
+_API = {"Embedder": "zoo.embedder", "embed": "zoo.embed", "near": "zoo.near", "open": "featurestore"}
 
 
 def __getattr__(name: str) -> Any:

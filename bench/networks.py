@@ -26,7 +26,6 @@ from sklearn.svm import SVR
 
 from core.executor import Processes, count
 from core.progress import progress
-from featurestore.query.matrix import SplitKey
 from featurestore.query.store import FeatureStore, open_store
 from zoo.hub import has_seen, load_card
 
@@ -78,7 +77,7 @@ def ratio(task: Task) -> float:
     found = []
     for seed in SEEDS:
         where = (task.dataset, task.property, f"{task.source}/{task.name}")
-        data = store.matrix(*where, split=SplitKey("random", seed), parts=("train", "val"))
+        data = store.matrix(*where, split=f"random:{seed}", parts=("train", "val"))
         train = np.asarray(data.part) == "train"
         scaler = StandardScaler().fit(data.X[train])
         X = np.clip(scaler.transform(data.X), -CUT, CUT)

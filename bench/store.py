@@ -328,7 +328,6 @@ def column_of(values: np.ndarray, kind: str) -> pa.Array:
 
 def half_precision(store: Any) -> list[dict[str, Any]]:
     """Fit heads on vectors as they are and rounded to float16; test MAE, mean of three splits."""
-    from featurestore import SplitKey
     from heads.lightgbm import LightGBM
     from heads.ridge import Ridge
 
@@ -337,7 +336,7 @@ def half_precision(store: Any) -> list[dict[str, Any]]:
         for make in (Ridge, LightGBM):
             errors: dict[str, list[float]] = {"float32": [], "float16": []}
             for seed in range(3):
-                data = store.matrix("dielectric_constant", name, SET, split=SplitKey("random", seed))
+                data = store.matrix("dielectric_constant", name, SET, split=f"random:{seed}")
                 parts = {part: data.part == part for part in ("train", "val", "test")}
                 for kind, wrong in errors.items():
                     X = data.X.astype(kind).astype(np.float32)

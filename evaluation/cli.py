@@ -104,6 +104,37 @@ def report(
 
 
 @app.command()
+def audit(
+    dataset: str = typer.Argument(help="A dataset of the store that has splits."),
+    prop: str | None = typer.Option(
+        None, "--property", help="One property; by default all that have splits."
+    ),
+    store: Path = STORE,
+    out: Path | None = typer.Option(
+        None, "-o", "--out", help="Also write a CSV with one line per test entry, its errors beside it."
+    ),
+) -> None:
+    """Find test entries whose crystal was seen before, and say what the scores are without them.
+
+    A crystal counts in any cell. Errors are shown of runs that `evaluate` scored, and nothing is chosen here.
+    """
+    from evaluation.leakage import audit as run
+    from evaluation.leakage_tables import csv, notes, tables
+    from featurestore.query.output import show
+
+    if out is not None and store.resolve() in out.resolve().parents:
+        raise StrataError(f"{out} lies inside the store {store}; answers are written elsewhere")
+    found = run(store, dataset, prop)
+    for shown in tables(found):
+        show(*shown)
+    for note in notes(found):
+        typer.echo(note)
+    if out is not None:
+        write_whole(out, csv(found))
+        typer.echo(f"{out}: {len(found.entries):,} test entries")
+
+
+@app.command()
 def experiment(
     names: list[str] = typer.Argument(None, metavar="[NAME]...", help="Which; all of them: all."),
     list_: bool = typer.Option(False, "--list", help="List the experiments and what each asks."),

@@ -4,9 +4,10 @@ Per target and split the chosen transfer model (the lowest validation MAE among 
 networks), the scratch model, the forest by composition and Base are scored on the test part, and nothing
 else (Gupta et al. 2024, Results; composition is ours). Methods that do not predict the same entries are
 compared on those that all of them predict (rows.py). `fit` and `finetune` never receive test targets. They
-are read here alone, by `look`, which makes the choice itself: there is no call that takes a run and gives
-its test error. Every look leaves a row in `store/looks` (featurestore/audit.py), written before
-the targets are read.
+are read here, by `look` (of classes by `classes.look_at_classes`), which makes the choice itself: there is no
+call that takes any run and gives its test error. Every look leaves a row in `store/looks`
+(featurestore/audit.py), written before the targets are read. Of runs that `evaluate` has scored, and of no
+others, looked.py reads the errors behind the score once more.
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ import torch
 from featurestore import FeatureStore, audit, open_store
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.engine import pick_device
-from zoo.hub import SourceCard, Target, Training, load_source
+from zoo.hub import LearnedFrom, SourceCard, Target, Training, load_source
 from zoo.publish import check_free, publish
 from zoo.training.loop import Trained
 from zoo.training.source import SourceTraining
@@ -108,6 +108,12 @@ def _facts(
         "title": f"ALIGNN on {', '.join(training.rows.names)} of {section.dataset}",
         "training": Training(
             data=f"{section.dataset}, {n:,} structures of the training part of {section.split}{limit}{steps}",
+            structures=tuple(
+                LearnedFrom(
+                    dataset=section.dataset, property=name, split=section.split, count=n, note=limit[2:]
+                )
+                for name in training.rows.names
+            ),
             settings=(
                 f"AdamW, weight decay {section.weight_decay:g}, one-cycle to {section.learning_rate:g}, "
                 f"batch {section.batch_size}, L1, {len(trained.history)} epochs, seed {section.seed}; epoch "

@@ -92,7 +92,7 @@ class Space:
         return _standardised(X, self.mean, self.scale) @ self.axes.T
 
     def distances(self, points: np.ndarray) -> np.ndarray:
-        """Return (m, n) distances of projected points from the training rows, over `typical`; NaN: unknown."""
+        """Return (m, n) distances of points from the training rows, over `typical`; NaN: unknown."""
         found = np.full((len(points), len(self.points)), np.nan)
         rows, known = (np.isfinite(side).all(axis=1) for side in (points, self.points))
         if rows.any() and known.any():
@@ -145,10 +145,11 @@ class Domain:
         return Place(distance, _percentile(np.sort(self.own.distance), distance), near, far, new)
 
     def same(self, vectors: Mapping[str, np.ndarray], rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return for each structure those of the given training rows that are the same crystal to a network.
+        """Return for each structure those of given training rows that are the same crystal to a network.
 
-        vectors: by some of the source models. rows: for each of m structures the places of training rows of its composition. Vectors do not depend
-        on the cell that is chosen, so that a distance of nothing by any source model means one crystal.
+        vectors: by some of the source models. rows: for each of m structures the places of training rows of
+        its composition. Vectors do not depend on the cell that is chosen, so that a distance of nothing by
+        any source model means one crystal.
         """
         spaces = {name: self.spaces[name] for name in vectors}
         points = {name: space.project(vectors[name]) for name, space in spaces.items()}
@@ -166,7 +167,7 @@ class Domain:
         arrays = {
             f"{name}/{key}": getattr(space, key) for name, space in self.spaces.items() for key in _ARRAYS
         }
-        own = {f"own/{key}": getattr(self.own, key) for key in ("distance", "percentile", "near", "far")}
+        own = {f"own/{key}": getattr(self.own, key) for key in _OWN}
         write_arrays(folder / f"{FILE}.safetensors", arrays | own)
         facts = {
             "typical": {name: space.typical for name, space in self.spaces.items()},
@@ -182,16 +183,21 @@ class Domain:
             facts = json.loads(path.read_text(encoding="utf-8"))
             arrays = read_arrays(folder / f"{FILE}.safetensors")
             spaces = {
-                name: Space(*(arrays[f"{name}/{key}"] for key in _ARRAYS), float(typical))
+                name: Space(**{key: arrays[f"{name}/{key}"] for key in _ARRAYS}, typical=float(typical))
                 for name, typical in facts["typical"].items()
             }
-            own = [arrays[f"own/{key}"] for key in ("distance", "percentile", "near", "far")]
-            return cls(spaces, Place(*own, ((),) * len(own[0])), frozenset(int(z) for z in facts["elements"]))
+            own = {key: arrays[f"own/{key}"] for key in _OWN}
+            return cls(
+                spaces,
+                Place(**own, new=((),) * len(own["near"])),
+                frozenset(int(z) for z in facts["elements"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StrataError(f"{folder} holds no domain that can be read ({error})") from None
 
 
 _ARRAYS = ("mean", "scale", "axes", "points")
+_OWN = ("distance", "percentile", "near", "far")
 _NOTHING = 0.02  # of a typical distance: rounding, and the other cell's
 
 

@@ -27,7 +27,6 @@ BINNED_FROM = 400  # rows from which on easy and hard ones have quantiles of the
 FOLDS = 5
 FILE, FOREST = "intervals", "difficulty"
 _SOFT = 0.05  # of the median error: no row is expected to have none at all
-_TREES = {"n_estimators": 100, "max_features": 0.5, "min_samples_leaf": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Intervals:
         groups: np.ndarray,
         log: bool = False,
     ) -> Self:
-        """Calibrate on n rows: what was predicted (n,), by members that differed by `spread` (n,), and `actual`.
+        """Calibrate on n rows: what was `predicted` (n,), by members `spread` (n,) apart.
 
         place: where they lie among the training rows, whose `values` are (t,). rows (n,): which training rows
         they are themselves, −1 where none. groups (n,): rows of one group say the same. log: the property is
@@ -90,8 +89,8 @@ class Intervals:
         soft = _SOFT * float(np.median(absolute)) + np.finfo(float).tiny
         expected = np.empty(len(Z))
         for rest, out in GroupKFold(_folds(groups), shuffle=True, random_state=0).split(Z, groups=groups):
-            expected[out] = Forest(**_TREES).fit(Z[rest], absolute[rest] + soft).predict(Z[out])
-        forest = Forest(**_TREES).fit(Z, absolute + soft)
+            expected[out] = _forest().fit(Z[rest], absolute[rest] + soft).predict(Z[out])
+        forest = _forest().fit(Z, absolute + soft)
         return cls(residuals, expected, values, errors, log, forest)
 
     def __call__(
@@ -193,7 +192,7 @@ class Intervals:
             facts: dict[str, Any] = json.loads((folder / f"{FILE}.json").read_text(encoding="utf-8"))
             arrays = read_arrays(folder / f"{FILE}.safetensors")
             forest = Forest.load(folder / FOREST) if facts["forest"] else None
-            return cls(*(arrays[name] for name in _ARRAYS), bool(facts["log"]), forest)
+            return cls(**{name: arrays[name] for name in _ARRAYS}, log=bool(facts["log"]), forest=forest)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StrataError(f"{folder} holds no intervals that can be read ({error})") from None
 
@@ -220,6 +219,10 @@ def score(low: np.ndarray, high: np.ndarray, actual: np.ndarray, level: float = 
 
 def _scaled(values: np.ndarray, log: bool) -> np.ndarray:
     return np.log(values) if log else np.asarray(values, np.float64)
+
+
+def _forest() -> Forest:
+    return Forest(n_estimators=100, max_features=0.5, min_samples_leaf=10)
 
 
 def _folds(groups: np.ndarray) -> int:

@@ -14,6 +14,8 @@ from evaluation.classes import ClassScored, reliability, score_classes
 from evaluation.evaluate import current_runs, evaluate
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
+from evaluation.leakage import audit
+from evaluation.looked import errors_on_test
 from evaluation.report.page import gather
 from evaluation.report.report import render
 from featurestore import StoreLayout, TableWriter
@@ -137,6 +139,19 @@ def test_runs_that_exist_are_skipped_and_looks_are_recorded(made):
     assert looked == [("base",), ("chosen",)]
     runs = current_runs(store, folder / "store", NAME)
     assert len(runs) == len(report.runs)
+
+
+def test_test_errors_of_a_scored_run_of_classes_are_the_entries_that_it_got_wrong(made):
+    folder, _, _, scored = made
+    store = featurestore.open(folder / "store")
+    (one,) = [s for s in scored if isinstance(s, ClassScored) and (s.role, s.split) == ("chosen", "random-0")]
+    errors = errors_on_test(store, one.run_id)
+    assert set(errors) <= {0.0, 1.0}
+    assert len(errors) == one.score.n
+    assert 1 - errors.mean() == pytest.approx(one.score.accuracy)
+    (place,) = [place for place in audit(folder / "store", NAME, "kind").places if place.split.seed == 0]
+    assert place.is_of_classes
+    assert place.entries["error"].sum() == errors.sum()
 
 
 def test_the_page_shows_classes_apart_with_their_reliability(made):

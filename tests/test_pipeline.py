@@ -69,16 +69,32 @@ def test_first_run_makes_every_output(project):
     assert {head for head, *_ in runs(project).values()} == {"mean", "ridge"}
 
 
-def test_readme_example_runs(project, monkeypatch):
-    (example,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert len(example.splitlines()) == 5
+def run_examples(project, monkeypatch, document: str) -> str:
+    """Run the Python of a document, its blocks after one another, and return what it printed."""
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(project.root)
-    printed = io.StringIO()
+    printed, names = io.StringIO(), {}
     with contextlib.redirect_stdout(printed):
-        exec(compile(example, "README.md", "exec"), {})
-    assert printed.getvalue().startswith("(71, 768) GPa\n")
+        for example in examples:
+            exec(compile(example, document, "exec"), names)
+    return printed.getvalue()
+
+
+def test_readme_examples_run(project, monkeypatch):
+    printed = run_examples(project, monkeypatch, "README.md")
+    error, copper, *nearest = printed.splitlines()
+    assert re.fullmatch(r"\(64, 768\) mean absolute error \d+\.\d GPa", error)
+    assert copper == "Cu (1, 768)"
+    assert nearest[1].split()[-1] == "Cu4"
+    assert len(nearest) == 4
+
+
+def test_examples_of_python_run(project, monkeypatch):
+    printed = run_examples(project, monkeypatch, "docs/python.md")
+    assert "Matrix(64 entries × 768 features" in printed
+    assert "(1, 768) (0, 'mine') ('Cu', 'Al') (2, 256)" in printed
+    assert "['atom_8_0' 'atom_8_1']" in printed
+    assert printed.endswith("alignn_mp_eform/atom_8\nAl4\n")
 
 
 def test_second_run_does_nothing(project):

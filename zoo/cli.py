@@ -9,9 +9,6 @@ import typer
 from core.errors import StrataError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from zoo.training.finetune import Done
 
 app = typer.Typer(no_args_is_help=True)
@@ -84,30 +81,26 @@ def near(
     store: Path = STORE,
 ) -> None:
     """Find the kept structures that look most like one, by the vectors of a checkpoint; exact."""
-    from core.errors import unknown
     from core.params import PARAMS_FILE, Params, load
-    from featurestore.query.near import METRICS
     from featurestore.query.output import show
-    from featurestore.query.store import open_store
-    from zoo.embed import vector_of_file
+    from zoo.near import near as find
 
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
-    opened = open_store(store)
-    if source_model is not None:
-        checkpoint = f"{source_model}/{checkpoint or ''}"
-    chosen = opened.one_checkpoint(checkpoint)
-    asked: str | NDArray[np.float32] = what
-    if Path(what).is_file():
-        params = load() if PARAMS_FILE.exists() else Params()
-        asked = vector_of_file(opened, Path(what), chosen, params.extract, params.ingest)
-    name = f"{chosen.source_model}/{chosen.name}"
-    found = opened.near(asked, k, name, dataset=dataset, metric=metric)
-    rows = [
-        (row["distance"], row["formula"], row["n_atoms"], row["entries"], row["structure_id"])
-        for row in found.to_pylist()
-    ]
-    show(f"Nearest to {what} by {name}", ("distance", "formula", "atoms", "entries", "structure_id"), rows)
+    params = load() if PARAMS_FILE.exists() else Params()
+    found = find(
+        what,
+        k,
+        store,
+        checkpoint=checkpoint,
+        dataset=dataset,
+        metric=metric,
+        source_model=source_model,
+        settings=params.extract,
+        limits=params.ingest,
+    )
+    columns = ["distance", "formula", "n_atoms", "entries", "structure_id"]
+    rows = found[columns].itertuples(index=False)
+    titles = ("distance", "formula", "atoms", "entries", "structure_id")
+    show(f"Nearest to {what} by {found.attrs['checkpoint']}", titles, rows)
 
 
 @app.command()
@@ -128,8 +121,8 @@ def train(
 ) -> None:
     """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
     from core.params import load
+    from featurestore import SplitKey
     from zoo.publish import check_free, publish_run
-    from zoo.training.data import parse_split
     from zoo.training.finetune import train_one
     from zoo.training.loop import Paused
     from zoo.training.run import Ask
@@ -142,7 +135,7 @@ def train(
     graph_of = source or params.extract.default
     if publish is not None:
         check_free(publish, force)  # before the hours that a training may take
-    ask = Ask(dataset, tuple(prop), parse_split(split), source, graph_of, settings)
+    ask = Ask(dataset, tuple(prop), SplitKey.of(split), source, graph_of, settings)
     try:
         done = train_one(ask, store, None if minutes is None else minutes * 60)
     except Paused:

@@ -19,6 +19,7 @@ from featurestore.query.store import FeatureStore
 from featurestore.tables.log import Reject
 from featurestore.tables.schema import Checkpoint, vector_type
 from zoo.extraction import extraction_id, make_engine, provenance, together
+from zoo.given import Named, items_of, prefixes_of, read
 from zoo.hub import backbone_of, load_card
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Embedding:
 
 
 def embed(
-    structures: Iterable[Any],
+    structures: Any,
     *,
     ids: Sequence[Any] | None = None,
     checkpoints: Sequence[str] | None = None,
@@ -85,18 +86,21 @@ def embed(
     settings: Extract | None = None,
     limits: Ingest | None = None,
 ) -> Embedding:
-    """Run the source model over structures and return what its checkpoints say about them.
+    """Run the source model over one structure or many and return what its checkpoints say about them.
 
-    `structures`: ASE `Atoms`, pymatgen `Structure`s, jarvis-tools `Atoms`, dictionaries of the last two, or
-    our own, in any mixture; ASE atoms without a cell are boxed. `ids` name them, by default 0, 1, ….
+    `structures`: ASE `Atoms`, a pymatgen `Structure`, jarvis-tools `Atoms`, a dictionary of the last two, one
+    of our own, or the path of a CIF, POSCAR, XYZ or PDB; or an iterable of them in any mixture. ASE atoms
+    without a cell are boxed. `ids` name them, by default by their place 0, 1, …, those of a file by its stem.
     `checkpoints`: any that the source model has; None: the deepest of each kind. `settings` and `limits` are
     the sections `extract` and `ingest` of the params (default: as without a params file).
 
     A structure that cannot be used becomes a reject, with its reason, and the others go on.
-    Raises `StrataError` for an unknown checkpoint or source model, ids that do not fit, and objects of
-    another kind.
+    Raises `StrataError` for an unknown checkpoint or source model, ids that do not fit, files that are not
+    there and objects of another kind.
 
     >>> from ase.build import bulk
+    >>> embed(bulk("Cu")).formulas
+    ('Cu',)
     >>> found = embed([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.64)], ids=["copper", "salt"])
     >>> found.vectors.shape == (2, sum(checkpoint.width for checkpoint in found.checkpoints))
     True
@@ -104,18 +108,9 @@ def embed(
     >>> found.frame.loc["salt", deepest.name].shape == (deepest.width,)
     True
     """
-    items = list(structures)
-    names = list(range(len(items))) if ids is None else list(ids)
-    if len(names) != len(items):
-        raise StrataError(f"embed: {len(names)} ids for {len(items)} structures")
-    box = (limits or Ingest()).vacuum
-    read: list[tuple[Any, Structure | InvalidStructure]] = []
-    for name, item in zip(names, items, strict=True):
-        try:
-            read.append((name, as_structure(item, box)))
-        except InvalidStructure as error:
-            read.append((name, error))
-    return _run(read, checkpoints, source_model, settings or Extract(), limits or Ingest())
+    limits = limits or Ingest()
+    named = read(items_of(structures), None if ids is None else list(ids), limits.vacuum)
+    return _run(named, checkpoints, source_model, settings or Extract(), limits)
 
 
 def embed_files(
@@ -132,41 +127,45 @@ def embed_files(
     reject.
     """
     paths = [Path(file) for file in files]
-    stems = [path.stem for path in paths]
+    prefixes = prefixes_of(paths)
     limits = limits or Ingest()
-    read: list[tuple[Any, Structure | InvalidStructure]] = []
+    named: list[Named] = []
     for path in paths:
-        prefix = "" if stems.count(path.stem) == 1 else f"{path.parent}/"
         try:
-            read += [(f"{prefix}{name}", found) for name, found in read_structures(path, limits.vacuum)]
+            own = read_structures(path, limits.vacuum)
+            named += [(f"{prefixes[path]}{name}", structure) for name, structure in own]
         except InvalidStructure as error:
-            read.append((str(path), error))
+            named.append((str(path), error))
         except StrataError as error:
-            read.append((str(path), InvalidStructure("unreadable", str(error))))
-    return _run(read, checkpoints, source_model, settings or Extract(), limits)
+            named.append((str(path), InvalidStructure("unreadable", str(error))))
+    return _run(named, checkpoints, source_model, settings or Extract(), limits)
 
 
-def vector_of_file(
-    store: FeatureStore, path: Path, chosen: FeatureSet, settings: Extract, limits: Ingest
+def vector_of(
+    store: FeatureStore, item: Any, chosen: FeatureSet, settings: Extract, limits: Ingest
 ) -> NDArray[np.float32]:
-    """Return the (width,) vector of the one structure in a file, comparable to those that a store keeps.
+    """Return the (width,) vector of one structure or of the one in a file, comparable to those of a store.
 
-    chosen: one checkpoint of a source model in the store. Raises `StrataError` where the file holds several
+    chosen: one checkpoint of a source model in the store. Raises `StrataError` where there are several
     structures or the source model here is another than the store's, `InvalidStructure` where it cannot be
     used.
     """
     (source,), (block,) = chosen.sources, chosen.blocks
-    found = read_structures(path, limits.vacuum)
+    found = read(items_of(item), None, limits.vacuum)
     if len(found) != 1:
-        raise StrataError(f"{path} holds {len(found)} structures; ask for one at a time")
+        where = f"{item} holds" if isinstance(item, str | Path) else "these are"
+        raise StrataError(f"{where} {len(found)} structures; ask for one at a time")
+    ((_, structure),) = found
+    if isinstance(structure, InvalidStructure):
+        raise structure
     here, there = extraction_id(load_card(source), settings.tf32), chosen.extraction_id
     if here != there:
         raise StrataError(
             f"{store.path} has vectors by {source} under extraction {there}, and {source} gives {here} here: "
             f"they are not comparable; run: strata extract {source}"
         )
-    validate(found[0][1], limits)
-    result = make_engine(source, settings)([found[0][1]], [block.checkpoint])
+    validate(structure, limits)
+    result = make_engine(source, settings)([structure], [block.checkpoint])
     if result.errors:
         raise result.errors[0]
     return np.asarray(result.vectors[block.checkpoint][0], np.float32)
@@ -193,29 +192,8 @@ def write(embedding: Embedding, path: Path) -> None:
         raise StrataError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def as_structure(item: Any, vacuum: float | None = None) -> Structure:
-    """Read a structure of one of the libraries of the field, told by what it offers.
-
-    Raises `InvalidStructure` where it cannot be used, `StrataError` for an object of another kind.
-    """
-    if isinstance(item, Structure):
-        return item
-    if isinstance(item, Mapping):
-        return Structure.from_jarvis(item) if "lattice_mat" in item else Structure.from_pymatgen(item)
-    if hasattr(item, "lattice_mat"):
-        return Structure.from_jarvis(item.to_dict())
-    if hasattr(item, "sites"):
-        return Structure.from_pymatgen(item)
-    if hasattr(item, "cell") and hasattr(item, "numbers"):
-        return Structure.from_ase(item, vacuum)
-    raise StrataError(
-        "structures of ASE, pymatgen, jarvis-tools and Strata can be embedded, "
-        f"and this is a {type(item).__name__}"
-    )
-
-
 def _run(
-    read: Sequence[tuple[Any, Structure | InvalidStructure]],
+    named: Sequence[Named],
     checkpoints: Sequence[str] | None,
     source_model: str | None,
     settings: Extract,
@@ -223,11 +201,11 @@ def _run(
 ) -> Embedding:
     name = source_model or settings.default
     card = load_card(name)
-    chosen = _chosen(backbone_of(card).checkpoints, checkpoints, name)
+    chosen = chosen_checkpoints(backbone_of(card).checkpoints, checkpoints, name)
     names = [checkpoint.name for checkpoint in chosen]
     usable: list[tuple[Any, Structure]] = []
     rejects: list[Reject] = []
-    for label, item in read:
+    for label, item in named:
         try:
             if isinstance(item, InvalidStructure):
                 raise item
@@ -255,7 +233,7 @@ def _run(
     )
 
 
-def _chosen(
+def chosen_checkpoints(
     known: Sequence[Checkpoint], asked: Sequence[str] | None, source_model: str
 ) -> tuple[Checkpoint, ...]:
     """Find checkpoints by name; by default the deepest of each kind."""

@@ -41,12 +41,33 @@ class Target(Section):
     unit: str
 
 
+class LearnedFrom(Section):
+    """A dataset whose structures a source model was trained on: the training part of a split, or it is not
+    known which of them.
+    """
+
+    dataset: str
+    property: str | None = Field(None, description="whose split it is")
+    split: str | None = Field(None, description="scheme:seed or scheme:seed:fold, such as published:0")
+    count: int | None = Field(None, description="how many of its structures, at least about")
+    note: str = Field("", description="what more is known of which structures they are")
+
+    @model_validator(mode="after")
+    def _a_split_is_of_a_property(self) -> Self:
+        if (self.property is None) != (self.split is None):
+            raise ValueError("name property and split together, or neither")
+        return self
+
+
 class Training(Section):
     """How a source model came to be."""
 
     data: str
     settings: str
     attribution: str
+    structures: tuple[LearnedFrom, ...] = Field(
+        (), description="datasets whose structures it learned from; none: of none that has a card here"
+    )
 
 
 class Published(Section):

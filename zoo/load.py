@@ -20,11 +20,12 @@ def load(
 ) -> Model:
     """Load the model that answers for a property, or a bundle.
 
-    name: `DATASET/PROPERTY` of the project in this folder, or the folder or zip of a bundle (docs/bundles.md).
+    name: `DATASET/PROPERTY` of the project in this folder, or the folder or zip of a bundle.
     params: by default those of params.yaml, where there is one. trust: import paths of head classes of one's
     own that a bundle may use. Raises `StrataError` where there is no such model, and for a bundle that is
     damaged or was changed.
     """
+    del trust
     settings = params or (load_params() if PARAMS_FILE.exists() else Params())
     dataset, slash, prop = str(name).partition("/")
     if slash and "/" not in prop and not Path(name).exists():

@@ -1,4 +1,4 @@
-"""A fitted model, ready to be asked: its heads or network, its domain, its intervals and what it learned from.
+"""A fitted model, ready to be asked: heads or network, domain, intervals and what it learned from.
 
 It comes out of a store (zoo/stored.py) or out of a bundle (zoo/bundle.py), and answers the same either way.
 """
@@ -28,6 +28,7 @@ from zoo.training.trained import TrainedModel
 if TYPE_CHECKING:
     import pandas as pd
 
+_property = property  # a card has a field of that name
 NETWORK = "network"  # the source of the vectors of a network of the target's own
 NEIGHBOURS = 3
 Vectors = Mapping[str, np.ndarray]  # by source model (n, width): all its checkpoints; NaN: none of that row
@@ -98,7 +99,7 @@ class Card:
     doi: str = ""
     caution: str = ""
 
-    @property
+    @_property
     def name(self) -> str:
         """Its dataset and property, such as `emt_alloys/volume`."""
         return f"{self.dataset}/{self.property}"
@@ -148,8 +149,8 @@ class Model:
             here = extraction_id(load_card(name), self.settings.tf32)
             if here != reads.extraction_id:
                 raise StrataError(
-                    f"the model of {self.card.name} learned from extraction {reads.extraction_id}; {name} with "
-                    f"the present settings gives {here}: run dvc repro, then predict again"
+                    f"the model of {self.card.name} learned from extraction {reads.extraction_id}; {name} "
+                    f"with the present settings gives {here}: run dvc repro, then predict again"
                 )
 
     def values(self, vectors: Vectors) -> tuple[np.ndarray, np.ndarray]:

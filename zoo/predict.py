@@ -1,4 +1,4 @@
-"""Values for new structures, with all that a prediction needs to be acted on: files or objects in, a table out."""
+"""Values for new structures, with what is needed to act on them: files or objects in, a table out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -230,8 +230,8 @@ def read_columns(model: Model, columns: Path | None) -> OwnColumns | None:
     ((name, reads),) = asked.items()
     if columns is None:
         raise StrataError(
-            f"the model of {model.card.name} reads the columns {', '.join(reads.columns)} of {name} beside the "
-            "structures: give a table of them, one row per structure, its name in the first column, by "
+            f"the model of {model.card.name} reads the columns {', '.join(reads.columns)} of {name} beside "
+            "the structures: give a table of them, one row per structure, its name in the first column, by "
             "--columns FILE"
         )
     return read_own_columns(columns, reads.columns)

@@ -16,12 +16,12 @@ from core.atomic import remove, sha256_file, write_whole
 from core.checksums import check_checksums
 from core.errors import StrataError, check_name
 from core.yaml_file import read_yaml
-from featurestore import open_store
+from featurestore import SplitKey, open_store
 from featurestore.tables.models import model_folder
 from zoo import hub
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.backbones.alignn.inference import Architecture
-from zoo.hub import Label, SourceCard, Target, Training, weights_hash
+from zoo.hub import Label, LearnedFrom, SourceCard, Target, Training, weights_hash
 from zoo.training.trained import TrainedModel
 
 MAX_BYTES = 20_000_000
@@ -57,7 +57,8 @@ def publish(
     state: predicts `targets` in their units. facts: title, training, metrics, licence, note of the card.
     half: float16, with which the model predicts a little otherwise. force: replaces a model of one's own,
     whose weights stay until the next one replaces it, for those who have read its card.
-    source: the model whose weights it went on from; the labels that one has seen, this one has seen too.
+    source: the model whose weights it went on from; the labels and structures that one has seen, this one has
+    seen too.
 
     Raises `StrataError` for a name that is taken (see `check_free`), a file over 20 MB, and a folder that
     cannot be written.
@@ -70,6 +71,7 @@ def publish(
             f"{name}: {len(content):,} bytes of weights, at most {MAX_BYTES:,}; publish in float16"
         )
     own = [Label(dataset=target.dataset, property=target.property) for target in targets]
+    before_it = hub.load_card(source) if source else None
     digest = hashlib.sha256(content).hexdigest()
     folder = hub.own_folder()
     before = _weights_of(folder / f"{name}.yaml")
@@ -83,8 +85,8 @@ def publish(
         graph=graph,
         target=targets[0],
         more_targets=targets[1:],
-        seen_labels=tuple(dict.fromkeys([*own, *(hub.load_card(source).seen_labels if source else ())])),
-        **facts,
+        seen_labels=tuple(dict.fromkeys([*own, *(before_it.seen_labels if before_it else ())])),
+        **{**facts, "training": _with_those_of(before_it, facts["training"])},
     )
     text = yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH)
     try:
@@ -97,6 +99,12 @@ def publish(
             f"{folder} cannot be written ({error.strerror}); name another in {hub.MODELS_VARIABLE}"
         ) from None
     return card
+
+
+def _with_those_of(source: SourceCard | None, training: Training) -> Training:
+    """Add the structures that a model's own source model learned from, which it has thereby seen."""
+    before = source.training.structures if source and source.training else ()
+    return training.model_copy(update={"structures": tuple(dict.fromkeys((*training.structures, *before)))})
 
 
 def _weights_of(card: Path) -> str | None:
@@ -169,6 +177,10 @@ def publish_run(store_root: str | Path, run_id: str, name: str, force: bool = Fa
             "title": f"ALIGNN on {', '.join(model.names)} of {dataset}",
             "training": Training(
                 data=f"{dataset}, {n_train} structures of the training part of {'-'.join(map(str, split))}",
+                structures=tuple(
+                    LearnedFrom(dataset=dataset, property=name, split=str(SplitKey(*split)), count=n_train)
+                    for name in model.names
+                ),
                 settings=f"{start}; {json.dumps(json.loads(settings), sort_keys=True)}",
                 attribution=of.citation,
             ),

@@ -7,11 +7,17 @@ import typer
 
 from core.text import number
 from featurestore.query.output import show
+from heads.domain import OUTSIDE_FROM
 from zoo.model import Card, Model
 
 if TYPE_CHECKING:
     import pandas as pd
 
+DOMAIN = (
+    "domain: the share of training rows, in %, that lie nearer to the others than this structure does; "
+    f"outside from {OUTSIDE_FROM:.0f} on, or with a new element, where an interval promises nothing. error "
+    "there: mean absolute error of such rows, which the model was not fitted on"
+)
 SHOWN = 40  # structures; more are written with -o
 
 
@@ -107,13 +113,9 @@ def about(model: Model) -> list[str]:
     label = f" ({card.label})" if card.label else ""
     reads = f"on {card.reads}" if card.reads else "from a network of its own"
     base = f"; Base {number(card.base_test_mae)}" if card.base_test_mae is not None else ""
-    return [
-        f"{card.head}{label} {reads}, {card.rows:,} training rows, model {card.sha256[:12]}; "
-        f"{_error(card)}{base}",
-        "domain: how many in a hundred training rows lie nearer to the others (outside from 95 on, or with an "
-        "element that is new); error there: mean absolute error of such rows that the model was not fitted on",
-        *([f"{card.dataset}: {card.caution}"] if card.caution else []),
-    ]
+    what = f"{card.head}{label} {reads}, {card.rows:,} training rows, model {card.sha256[:12]}"
+    lines = [f"{what}; {_error(card)}{base}", DOMAIN]
+    return [*lines, f"{card.dataset}: {card.caution}"] if card.caution else lines
 
 
 def _error(card: Card) -> str:

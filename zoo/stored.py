@@ -11,7 +11,7 @@ from core.params import Params
 from core.structure import Structure
 from featurestore.query.feature_sets import ALL, FeatureSet
 from featurestore.query.store import FeatureStore
-from heads.calibration import calibrate
+from heads.calibration import VectorsOf, calibrate
 from heads.committee import METHOD as COMMITTEE
 from heads.committee import members_of
 from heads.registry import load_head
@@ -38,7 +38,10 @@ def stored_model(
 def model_of(store: FeatureStore, chosen: ChosenModel, params: Params) -> Model:
     """Load a run's model with its domain and intervals."""
     row = _row(store, chosen.run_id)
-    network, members, weights = None, (), []
+    network: TrainedModel | None = None
+    members: tuple[Member, ...] = ()
+    weights: list[tuple[str, float]] = []
+    vectors: dict[str, VectorsOf]
     if chosen.method in HEADS or chosen.method == COMMITTEE:
         runs = _members(store, chosen)
         members = tuple(
@@ -140,9 +143,9 @@ def _own_vectors(store: FeatureStore, network: TrainedModel, ids: Sequence[str])
     """Run a network of the target's own over structures of the store, for its deepest pooled vectors."""
     names = list(dict.fromkeys(ids))
     structures = store.structures(names)
-    usable = [i for i, structure in enumerate(structures) if isinstance(structure, Structure)]
+    usable = {i: one for i, one in enumerate(structures) if isinstance(one, Structure)}
     vectors = np.full((len(names), sum(c.width for c in network.checkpoints)), np.nan, np.float32)
-    vectors[usable] = network.described([structures[i] for i in usable]).vectors
+    vectors[list(usable)] = network.described(list(usable.values())).vectors
     place = {name: i for i, name in enumerate(names)}
     return vectors[[place[name] for name in ids]]
 

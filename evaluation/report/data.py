@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+import featurestore
 from core.errors import StrataError, unknown
 from core.structure import SYMBOLS
+from evaluation.training_data import training_data
 from featurestore.splits import duplicates
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot, snapshot
-from zoo.hub import load_card
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -122,8 +123,7 @@ def data_report(
 ) -> list[DatasetFacts]:
     """Read the facts of datasets in a store, by default of all, in the order of their names.
 
-    With a source model, its training set is looked for in the store: the training part of the published
-    split of the dataset that its card names, or the whole of it where that split was not drawn.
+    With a source model, its training structures are looked for in the store (see `training_data`).
     Raises `StrataError` for a dataset that the store does not have.
     """
     layout = StoreLayout(Path(store_root))
@@ -135,7 +135,7 @@ def data_report(
             raise unknown("dataset", name, there, f"the store {store_root}")
     ids = {name: _ids(layout, name) for name in there}
     groups = duplicates.load(store_root)
-    words, seen = _training_set(layout, source_model)
+    words, seen = _trained_on(store_root, source_model)
     return [_facts(layout, name, ids, groups, words, seen) for name in names or there]
 
 
@@ -150,7 +150,7 @@ def _facts(
     ids: dict[str, set[str]],
     groups: dict[str, str],
     words: str | None,
-    seen: set[str],
+    seen: Set[str],
 ) -> DatasetFacts:
     entries = snapshot(layout.entries(name))
     structures = _read(snapshot(layout.structures(name)), ["n_atoms", "numbers"])
@@ -212,24 +212,12 @@ def _scales(layout: StoreLayout, name: str) -> dict[str, str | list[str]]:
     return {}
 
 
-def _training_set(layout: StoreLayout, source_model: str | None) -> tuple[str | None, set[str]]:
-    target = None if source_model is None else load_card(source_model).target
-    if target is None:
-        return None, set()
-    dataset = target.dataset
-    folder = layout.entries(dataset)
-    if folder not in layout.tables("entries"):
-        return None, set()
-    entries = _read(snapshot(folder), ["entry_id", "structure_id"])
-    splits = layout.splits(dataset)
-    if splits in layout.tables("splits"):
-        drawn = _read(snapshot(splits), ["scheme", "part", "entry_id"])
-        chosen = pc.and_(pc.equal(drawn["scheme"], "published"), pc.equal(drawn["part"], "train"))
-        part = drawn.filter(chosen)["entry_id"]
-        if len(part):
-            rows = entries.filter(pc.is_in(entries["entry_id"], part.combine_chunks()))
-            return f"training part of {dataset}", set(rows["structure_id"].to_pylist())
-    return f"all of {dataset}", set(entries["structure_id"].to_pylist())
+def _trained_on(store_root: str | Path, source_model: str | None) -> tuple[str | None, Set[str]]:
+    if source_model is None:
+        return None, frozenset()
+    with featurestore.open(store_root) as store:
+        data = training_data(store, source_model)
+    return (data.described if data.structure_ids else None), data.structure_ids
 
 
 def _ids(layout: StoreLayout, name: str) -> set[str]:

@@ -28,6 +28,30 @@ class SplitKey(NamedTuple):
     seed: int = 0
     fold: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.seed}" + (f":{self.fold}" if self.fold else "")
+
+    @classmethod
+    def of(cls, split: "SplitKey | str") -> "SplitKey":
+        """Read a split that may be written as text, scheme:seed or scheme:seed:fold.
+
+        Raises `StrataError` for a text that is not made so, and for anything that names no split.
+
+        >>> SplitKey.of("random:0"), SplitKey.of("kfold:1:3")
+        (SplitKey(scheme='random', seed=0, fold=0), SplitKey(scheme='kfold', seed=1, fold=3))
+        >>> str(SplitKey.of("kfold:1:3"))
+        'kfold:1:3'
+        """
+        if isinstance(split, cls):
+            return split
+        scheme, *numbers = split.split(":") if isinstance(split, str) else ("",)
+        plain = all(number.isascii() and number.isdigit() for number in numbers)
+        if not scheme or not 1 <= len(numbers) <= 2 or not plain:
+            raise StrataError(
+                f"split {split!r} is not scheme:seed or scheme:seed:fold, such as random:0 or kfold:0:3"
+            )
+        return cls(scheme, *map(int, numbers))
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Matrix:
@@ -180,10 +204,10 @@ def _check_split(connection: Any, chosen: Selection) -> None:
             raise unknown("part", name, PARTS)
     drawn = drawn_splits(connection, chosen.dataset, chosen.property)
     if chosen.split not in drawn:
-        listed = ", ".join("/".join(map(str, key)) for key in drawn) or "none"
+        listed = ", ".join(map(str, drawn)) or "none"
         raise StrataError(
-            f"{chosen.dataset}/{chosen.property} has no split {'/'.join(map(str, chosen.split or ()))} "
-            f"(scheme/seed/fold; drawn: {listed}); name it in params.yaml and run: strata split "
+            f"{chosen.dataset}/{chosen.property} has no split {chosen.split} (scheme:seed or "
+            f"scheme:seed:fold; drawn: {listed}); name it in params.yaml and run: strata split "
             f"{chosen.dataset}"
         )
 

@@ -41,6 +41,16 @@ def _explained(query: str) -> str:
     return query[(options or start).end() :]
 
 
+class Closed:
+    """Stands where the connection of a store was, once the store is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        raise StrataError(f"the store {self._path} is closed; open it again to ask it")
+
+
 def lock(connection: Any, folders: Iterable[Path] | None = None) -> None:
     """Fix a connection's settings for good; with `folders`, no file outside of them can be read."""
     if folders is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from featurestore.query.facts import DatasetFacts, facts_of
 from featurestore.query.feature_sets import DEFAULT, FeatureSet, one_checkpoint, resolve
 from featurestore.query.matrix import Matrix, Selection, SplitKey, drawn_splits
 from featurestore.query.near import neighbours, structure_of
-from featurestore.query.questions import check_question, lock
+from featurestore.query.questions import Closed, check_question, lock
 from featurestore.query.reader import Reader, answering
 from featurestore.query.source_views import blocks_of, joined
 from featurestore.query.sources import Source, read_sources
@@ -39,6 +39,9 @@ class FeatureStore:
     With `cache`, answers of `matrix` and `inputs` are kept beside the tables (featurestore/query/cache.py):
     asked again, in this process or another, they come at the speed of one plain read. Without `files`, SQL
     reaches no file but the store's own, for a store that others may ask.
+
+    It is a context manager: `with strata.open("store") as store:` closes the connection at the end. Splits
+    may be given as text, `split="random:0"`.
     """
 
     def __init__(
@@ -77,7 +80,22 @@ class FeatureStore:
         real = {table.snapshot.folder.resolve() for table in self._tables}
         lock(self.connection, None if files else [self.path.resolve(), *sorted(real)])
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; answers of `sql` that were not fetched are lost with it."""
+        if not isinstance(self.connection, Closed):
+            self.connection.close()
+        closed: Any = Closed(self.path)
+        self.connection = self._reader = closed
+
     def __repr__(self) -> str:
+        if isinstance(self.connection, Closed):
+            return f"FeatureStore({str(self.path)!r}, closed)"
         counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
         structures, extractions = self.connection.sql(counts).fetchall()[0]
         datasets = ", ".join(self.datasets()) or "no datasets"
@@ -184,16 +202,17 @@ class FeatureStore:
         feature_set: str = DEFAULT,
         *,
         extraction: str | None = None,
-        split: SplitKey | None = None,
+        split: SplitKey | str | None = None,
         parts: Sequence[str] | None = None,
     ) -> Matrix:
         """Return vectors and targets of all entries that have a value, or of some parts of a split.
 
-        With `parts`, the targets of other parts are never read. Entries whose structure the
+        split: a key or its text, such as "random:0" or "kfold:0:3". With `parts`, the targets of other parts
+        are never read. Entries whose structure the
         source model rejected are left out; a structure that was not extracted yet raises
         `StrataError`, as do unknown names.
         """
-        return self._matrix(Selection(dataset, property, split, parts), feature_set, extraction, True)
+        return self._matrix(_selected(dataset, property, split, parts), feature_set, extraction, True)
 
     def inputs(
         self,
@@ -202,11 +221,11 @@ class FeatureStore:
         feature_set: str = DEFAULT,
         *,
         extraction: str | None = None,
-        split: SplitKey | None = None,
+        split: SplitKey | str | None = None,
         parts: Sequence[str] | None = None,
     ) -> Matrix:
         """Return the same rows as `matrix`, without reading any target."""
-        return self._matrix(Selection(dataset, property, split, parts), feature_set, extraction, False)
+        return self._matrix(_selected(dataset, property, split, parts), feature_set, extraction, False)
 
     def vectors(
         self,
@@ -332,7 +351,7 @@ class FeatureStore:
         *,
         size: int = 4096,
         extraction: str | None = None,
-        split: SplitKey | None = None,
+        split: SplitKey | str | None = None,
         parts: Sequence[str] | None = None,
     ) -> Iterator[Matrix]:
         """Yield the rows of `matrix` in pieces of `size`, in the same order; one is in memory at a time."""
@@ -340,7 +359,7 @@ class FeatureStore:
             raise StrataError(f"a batch has one row at least, got size {size}")
         asked = self.feature_set(feature_set, extraction=extraction)
         unit = self._need_property(dataset, property)
-        rows = self._reader.rows(Selection(dataset, property, split, parts), asked, True)
+        rows = self._reader.rows(_selected(dataset, property, split, parts), asked, True)
         for start in range(0, len(rows), size):
             piece = rows.slice(start, size)
             yield Matrix.of(self._reader.vectors(piece["structure_id"], asked), piece, unit, asked)
@@ -362,6 +381,12 @@ class FeatureStore:
         if property_name not in units:
             raise unknown("property", property_name, units, f"{self.path}, {dataset}")
         return units[property_name]
+
+
+def _selected(
+    dataset: str, name: str, split: SplitKey | str | None, parts: Sequence[str] | None
+) -> Selection:
+    return Selection(dataset, name, None if split is None else SplitKey.of(split), parts)
 
 
 def open_store(

@@ -9,13 +9,14 @@ compared by pymatgen's StructureMatcher. The result, a `duplicate_group` for eve
 import hashlib
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.composition import Composition, restored
@@ -138,6 +139,34 @@ def load(store_root: str | Path) -> dict[str, str]:
     return found
 
 
+def crystals(store_root: str | Path, wanted: Collection[str]) -> dict[str, str]:
+    """Return structure_id → duplicate_group of the structures `wanted`, and of all others of the store that
+    may be one crystal with one of them.
+
+    As `update` left them, where that covers the whole store; else they are computed now and not kept, among
+    the structures of the same reduced formulas alone: the groups are the same.
+    """
+    layout = StoreLayout(Path(store_root))
+    members: set[str] = set().union(*(_ids(folder) for folder in layout.tables("structures")))
+    kept = load(store_root)
+    if members <= kept.keys():
+        return kept
+    formulas = _reduced_formulas(layout)
+    asked = {formulas[name] for name in wanted}
+    return find_groups(_stored(layout, {name for name, formula in formulas.items() if formula in asked}))[0]
+
+
+def _reduced_formulas(layout: StoreLayout) -> dict[str, tuple[int, ...]]:
+    """Return atomic numbers and smallest whole counts of every structure."""
+    found: dict[str, tuple[int, ...]] = {}
+    for folder in layout.tables("structures"):
+        for path in snapshot(folder).paths:
+            for name, numbers in zip(*pq.read_table(path, columns=["structure_id", "numbers"]), strict=True):
+                elements, counts = np.unique(numbers.values.to_numpy(), return_counts=True)
+                found[name.as_py()] = (*elements.tolist(), *(counts // np.gcd.reduce(counts)).tolist())
+    return found
+
+
 def _report(groups: dict[str, str], members: dict[str, set[str]], not_compared: int) -> DuplicateReport:
     sizes: dict[str, int] = defaultdict(int)
     for group in groups.values():
@@ -158,11 +187,16 @@ def _ids(folder: Path) -> set[str]:
     return {item for path in paths for item in pq.read_table(path, columns=["structure_id"])[0].to_pylist()}
 
 
-def _stored(layout: StoreLayout) -> Iterator[tuple[str, Structure | Composition]]:
+def _stored(
+    layout: StoreLayout, only: Collection[str] | None = None
+) -> Iterator[tuple[str, Structure | Composition]]:
     seen: set[str] = set()
     for folder in layout.tables("structures"):
         for path in snapshot(folder).paths:
-            for row in pq.read_table(path).to_pylist():
+            table = pq.read_table(path)
+            if only is not None:
+                table = table.filter(pc.is_in(table["structure_id"], value_set=pa.array(only, pa.string())))
+            for row in table.to_pylist():
                 if row["structure_id"] not in seen:
                     seen.add(row["structure_id"])
                     content = restored(row["lattice"], row["numbers"], row["frac_coords"])

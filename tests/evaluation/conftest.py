@@ -9,9 +9,12 @@ import pyarrow as pa
 import pytest
 
 from core.params import Params, parse
+from core.structure import Structure
 from featurestore import StoreLayout, TableWriter
-from featurestore.tables.schema import ENTRIES, PREDICTIONS, RUNS, STRUCTURES, TARGETS
+from featurestore.tables.schema import ENTRIES, PREDICTIONS, PUBLISHED, RUNS, SPLITS, STRUCTURES, TARGETS
+from featurestore.tables.shards import Chunk
 from tests.stores import describe
+from tests.two_datasets import settings_of
 
 DATASET = "ase_elements"
 UNITS = {"bulk_modulus": "GPa", "volume": "Å³/atom"}
@@ -158,3 +161,71 @@ def small(tmp_path) -> Small:
     describe(made.store, "f" * 16, "alignn_mp_eform")
     (tmp_path / "params.yaml").write_text("datasets: [ase_elements]\n", encoding="utf-8")
     return made
+
+
+def crystal(i: int, other_cell: bool = False) -> dict:
+    """Return a row of the table structures: a crystal of element i + 1, in one cell or in another."""
+    structure = Structure(4 * np.eye(3), [i + 1], [[0.0, 0.0, 0.0]])
+    if other_cell:
+        structure = next(iter(settings_of(structure, np.random.default_rng(i))))
+    return {
+        "structure_id": structure.structure_id,
+        "formula": structure.formula,
+        "n_atoms": structure.n_atoms,
+        "volume": structure.volume,
+        "lattice": structure.lattice.ravel().tolist(),
+        "numbers": structure.numbers.tolist(),
+        "frac_coords": structure.frac_coords.ravel().tolist(),
+    }
+
+
+# Test entry → the entry of another part that is the same crystal, in another cell.
+TWINS = {50: 0, 52: 40}
+# Entry of megnet → its part of the published split, and the test entry that is the same crystal.
+MEGNET = {"mp-1": ("train", 51), "mp-2": ("test", 53), "mp-3": ("val", 70)}
+
+
+@pytest.fixture
+def leaky(small) -> Small:
+    """The small store with a crystal per entry, a split, and a chosen run with errors 1, …, 10 on volume.
+
+    Test entry 50 is a crystal of the training part, 52 one of the validation part.
+    """
+    rows = [crystal(TWINS.get(i, i), i in TWINS) for i in range(N)]
+    ids = [row["structure_id"] for row in rows]
+    entries = [
+        {"dataset": DATASET, "entry_id": name_of(i), "structure_id": ids[i], "position": i} for i in range(N)
+    ]
+    for folder, schema, content in (
+        (small.layout.structures(DATASET), STRUCTURES, rows),
+        (small.layout.entries(DATASET), ENTRIES, entries),
+    ):
+        with TableWriter(folder, schema, "test") as writer:
+            writer.replace({"crystals": Chunk(pa.Table.from_pylist(content, schema))})
+    split = [
+        {"scheme": "random", "seed": 0, "dataset": DATASET, "property": prop, "fold": 0}
+        | {"entry_id": name_of(i), "part": PARTS[i]}
+        for prop in UNITS
+        for i in range(N)
+    ]
+    small.put(small.layout.splits(DATASET), SPLITS, "random", split)
+    errors = np.concatenate([np.zeros(50), np.arange(1.0, 11.0)])
+    small.add_run("leaky", "volume", "ridge", targets_of("volume") + errors, val_mae=0.5)
+    return small
+
+
+def add_megnet(small: Small) -> None:
+    """Add the dataset that the embedded source model was trained on, with its published split."""
+    rows = {name: crystal(i, other_cell=True) for name, (_, i) in MEGNET.items()}
+    places = {name: {"dataset": "megnet", "entry_id": name} for name in rows}
+    about = {"property": "formation_energy", "value": -1.0, "unit": "eV/atom"}
+    ids = {name: {"structure_id": row["structure_id"]} for name, row in rows.items()}
+    small.put(small.layout.structures("megnet"), STRUCTURES, "all", list(rows.values()))
+    entries = [places[name] | ids[name] | {"position": k} for k, name in enumerate(rows)]
+    small.put(small.layout.entries("megnet"), ENTRIES, "all", entries)
+    targets = [places[name] | ids[name] | about for name in rows]
+    small.put(small.layout.targets("megnet"), TARGETS, "all", targets)
+    parts = [places[name] | {"property": "formation_energy", "part": MEGNET[name][0]} for name in rows]
+    with TableWriter(small.layout.table("published", "megnet"), PUBLISHED, "ingest") as writer:
+        facts = {"property": "formation_energy", "file_sha256": "0" * 64}
+        writer.commit("formation_energy", pa.Table.from_pylist(parts, PUBLISHED), provenance=facts)

@@ -51,6 +51,21 @@ def test_evaluate_says_what_is_left_out_and_what_was_seen(here, monkeypatch):
     assert "ase_elements/volume, random: 1 of 10 test rows are left out" in done
 
 
+def test_audit_prints_tables_and_writes_a_csv(leaky, monkeypatch):
+    monkeypatch.chdir(leaky.root)
+    call("evaluate")
+    done = call("audit", "ase_elements", "--property", "volume", "-o", "out/audit.csv")
+    assert done.exit_code == 0
+    (row,) = [line for line in done.stdout.splitlines() if " not affected" in line]
+    cells = [cell.strip() for cell in row.split("│")]
+    assert cells[4:7] == ["8", "MAE", "6.375"]  # errors 2 and 4, …, 10
+    assert "get them with: strata ingest megnet" in done.stdout
+    assert "out/audit.csv: 10 test entries" in done.stdout
+    assert len((leaky.root / "out/audit.csv").read_text().splitlines()) == 11
+    with pytest.raises(StrataError, match="lies inside the store"):
+        call("audit", "ase_elements", "-o", "store/audit.csv")
+
+
 def test_report_writes_page_and_picture(here):
     call("evaluate")
     done = call("report", "--picture", "docs/result.svg", "--plot", "ase_elements/volume")

@@ -43,6 +43,10 @@ def test_publishes_a_card_with_the_errors_of_the_published_network(store, shelf)
     data = r"ase_elements, \d+ structures of the training part of random:0, of at most 60 compressed angles"
     assert re.search(data, card.training.data)
     assert "before epoch 1 of at most 20" in card.training.data
+    (part,) = card.training.structures
+    assert (part.dataset, part.property, part.split) == (DATASET, "volume", "random:0")
+    assert part.count == training.examples.train.any(axis=1).sum()
+    assert part.note == "of at most 60 compressed angles"
     assert {"val_mae", "test_mae", "val_mae_to_20_atoms", "test_mae_1_to_4_atoms"} <= card.metrics.keys()
     assert (shelf / "mine.safetensors").stat().st_size < 20e6
     assert load_source("mine").state["fc.weight"].dtype == torch.float32

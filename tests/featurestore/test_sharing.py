@@ -153,8 +153,8 @@ import featurestore
 from heads.ridge import Ridge
 {more}
 store = featurestore.open(sys.argv[1])
-data = store.matrix("alpha", "energy", split=featurestore.SplitKey(), parts=("train", "val"))
-test = store.matrix("alpha", "energy", split=featurestore.SplitKey(), parts=("test",))
+data = store.matrix("alpha", "energy", split="random:0", parts=("train", "val"))
+test = store.matrix("alpha", "energy", split="random:0", parts=("test",))
 for head in ({heads}):
     head.fit(data.X[data.part == "train"], data.y[data.part == "train"])
     print(len(head.predict(test.X)), len(test))

@@ -16,8 +16,9 @@ from core.params import Extract
 from core.structure import Structure
 from tests.engines import alignn_engine
 from zoo.cli import app
-from zoo.embed import as_structure, embed, embed_files, write
+from zoo.embed import embed, embed_files, write
 from zoo.extraction import extraction_id, together
+from zoo.given import as_structure
 from zoo.hub import load_card
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,16 @@ def test_frame_has_a_row_a_structure_and_a_column_a_checkpoint():
     np.testing.assert_array_equal(np.concatenate(found.frame.loc["copper"]), found.vectors[1])
 
 
+def test_one_structure_or_file_is_enough(tmp_path):
+    path = tmp_path / "POSCAR"
+    path.write_text(POSCAR, encoding="utf-8")
+    for one, name, formula in ((COPPER, 0, "Cu"), (path, "POSCAR", "Al"), (str(path), "POSCAR", "Al")):
+        found = embed(one, checkpoints=["atom_8"], settings=SETTINGS)
+        assert (found.ids, found.formulas, found.vectors.shape) == ((name,), (formula,), (1, 256))
+        many = embed([SALT, one], checkpoints=["atom_8"], settings=SETTINGS)
+        np.testing.assert_allclose(many.vectors[1], found.vectors[0], atol=1e-5)
+
+
 def test_molecules_are_boxed():
     found = embed([molecule("H2O")], settings=SETTINGS)
     assert found.rejects == ()
@@ -109,8 +120,10 @@ def test_what_cannot_be_used_is_reported_and_the_others_go_on():
 
 def test_the_short_python_api_has_it():
     import strata
+    from zoo.embedder import Embedder
+    from zoo.near import near
 
-    assert strata.embed is embed
+    assert (strata.embed, strata.near, strata.Embedder) == (embed, near, Embedder)
 
 
 def test_no_structures():
@@ -138,7 +151,7 @@ def test_more_than_one_task_keeps_the_order():
             {"source_model": "alignn_mp_form"},
             r"unknown source model 'alignn_mp_form'; did you mean 'alignn_mp_eform'",
         ),
-        ({"ids": ["a", "b"]}, r"2 ids for 1 structures"),
+        ({"ids": ["a", "b"]}, r"2 ids for 1 structures or files"),
     ],
 )
 def test_what_is_asked_for_must_exist(arguments, message):

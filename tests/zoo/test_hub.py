@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from pydantic import ValidationError
 
 from core.errors import StrataError
 from etl.cards import list_cards
@@ -49,6 +50,9 @@ def test_labels_that_a_card_says_were_seen_are_properties_of_datasets(name):
     card = load_card(name)
     for label in card.seen_labels:
         assert label.property in datasets[label.dataset]
+    for part in card.training.structures if card.training else ():
+        assert part.property is None or part.property in datasets[part.dataset]
+        assert part.dataset in datasets
     for target in card.targets:
         assert has_seen(card, target.dataset, target.property)
 
@@ -67,6 +71,11 @@ def test_labels_that_a_card_says_were_seen_are_properties_of_datasets(name):
 )
 def test_what_a_source_model_has_seen(name, dataset, prop, seen):
     assert has_seen(load_card(name), dataset, prop) is seen
+
+
+def test_a_split_of_no_property_is_refused():
+    with pytest.raises(ValidationError, match="name property and split together"):
+        hub.LearnedFrom(dataset="megnet", split="published:0")
 
 
 def test_a_pattern_of_seen_labels_stands_for_many():

@@ -9,7 +9,7 @@ from tests.training import network
 from zoo import hub
 from zoo import publish as publishing
 from zoo.backbones.alignn.graph import INVARIANT
-from zoo.hub import Target, Training, list_models, load_card, load_source
+from zoo.hub import LearnedFrom, Target, Training, list_models, load_card, load_source
 from zoo.publish import check_free, publish
 
 TARGETS = (Target(dataset="alpha", property="gap", unit="eV"),)
@@ -40,6 +40,18 @@ def test_card_and_weights_lie_beside_params_yaml_and_are_found(here):
     expected = network().state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in load_source("mine").state.items())
     assert not (hub.MODELS / "mine.yaml").exists()
+
+
+def test_a_model_has_seen_what_its_source_model_saw():
+    own = LearnedFrom(dataset="alpha", property="gap", split="random:0", count=80)
+    training = FACTS["training"].model_copy(update={"structures": (own,)})
+    state = network().state_dict()
+    facts = FACTS | {"training": training}
+    card = publish("mine", state, TARGETS, INVARIANT, facts, source="alignn_mp_eform")
+    (before,) = load_card("alignn_mp_eform").training.structures
+    assert card.training.structures == (own, before)
+    assert load_card("mine").training == card.training
+    assert {label.dataset for label in card.seen_labels} == {"alpha", "megnet"}
 
 
 def test_the_folder_may_be_named(here, monkeypatch):

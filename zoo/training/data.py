@@ -60,23 +60,12 @@ class Rows:
         return (self.part == TRAIN) & ~held_back
 
 
-def parse_split(text: str) -> SplitKey:
-    """Read scheme:seed or scheme:seed:fold.
-
-    >>> parse_split("random:0"), parse_split("kfold:1:3")
-    (SplitKey(scheme='random', seed=0, fold=0), SplitKey(scheme='kfold', seed=1, fold=3))
-    """
-    scheme, *numbers = text.split(":")
-    if not scheme or not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):
-        raise StrataError(f"split {text!r} is not scheme:seed or scheme:seed:fold, such as random:0")
-    return SplitKey(scheme, int(numbers[0]), int(numbers[1]) if numbers[1:] else 0)
-
-
-def read(store: FeatureStore, dataset: str, names: Sequence[str], split: SplitKey) -> Rows:
+def read(store: FeatureStore, dataset: str, names: Sequence[str], split: SplitKey | str) -> Rows:
     """Read the entries that have a value of at least one property.
 
     The targets of test parts are not read. Raises `StrataError` for unknown names and splits.
     """
+    split = SplitKey.of(split)
     units = store.properties(dataset)
     for name in names:
         if name not in units:

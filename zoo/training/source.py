@@ -17,7 +17,7 @@ from featurestore import FeatureStore, open_store
 from featurestore.tables.maintenance import require_sound
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
 from zoo.hub import load_source
-from zoo.training.data import Rows, parse_split, read, with_graphs
+from zoo.training.data import Rows, read, with_graphs
 from zoo.training.examples import Examples, Scale
 from zoo.training.initial import alignn_of, initial
 from zoo.training.loop import Trained, train
@@ -61,7 +61,7 @@ def prepare(
     require_sound(store_root, ("entries", "targets", "splits", "structures"), section.dataset)
     store: FeatureStore = open_store(store_root)
     graph = _graph(section)
-    rows = read(store, section.dataset, section.properties, parse_split(section.split))
+    rows = read(store, section.dataset, section.properties, section.split)
     rows, everything = with_graphs(store, rows, graph, watch)
     cheap = np.ones(len(rows.entry_ids), bool)
     if section.max_cost is not None:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from core.errors import StrataError
-from evaluation.report import data
+from evaluation import training_data
 from evaluation.report.data import as_json, data_report
 from featurestore.splits.duplicates import update
 from tests.two_datasets import ingested
@@ -58,8 +58,9 @@ def test_what_the_source_model_has_seen(store, monkeypatch):
     from zoo import hub
 
     source = hub.load_card("alignn_mp_eform")
-    trained = source.model_copy(update={"target": source.target.model_copy(update={"dataset": "two"})})
-    monkeypatch.setattr(data, "load_card", lambda _: trained)
+    learned = source.training.model_copy(update={"structures": (hub.LearnedFrom(dataset="two"),)})
+    trained = source.model_copy(update={"training": learned})
+    monkeypatch.setattr(training_data, "load_card", lambda _: trained)
     [facts] = data_report(store, ["one"], "alignn_mp_eform")
     assert (facts.trained_on, facts.in_training) == ("all of two", 1)
     update(store)

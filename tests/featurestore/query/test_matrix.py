@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import featurestore
+from core.errors import StrataError
 from featurestore import SplitKey
 from featurestore.query.matrix import PARTS, Matrix, Selection, drawn_splits, select
 
@@ -35,6 +36,32 @@ def test_without_parts_all_parts_of_the_split_come(connection):
 def test_splits_are_listed_in_order(connection):
     assert drawn_splits(connection, "alpha", "gap") == [SplitKey("random", 0, 0), SplitKey("random", 1, 0)]
     assert drawn_splits(connection, "alpha", "nothing") == []
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "",
+        "random",
+        "random:",
+        "random:x",
+        "random:-1",
+        ":0",
+        "random:0:1:2",
+        "random:²",
+        None,
+        0,
+        ("random", 0),
+    ],
+)
+def test_a_split_is_scheme_and_seed(nonsense):
+    with pytest.raises(StrataError, match="is not scheme:seed or scheme:seed:fold, such as random:0"):
+        SplitKey.of(nonsense)
+
+
+def test_a_split_is_read_as_it_is_written():
+    for key in (SplitKey(), SplitKey("kfold", 2, 3), SplitKey("ladder", 1)):
+        assert SplitKey.of(str(key)) == SplitKey.of(key) == key
 
 
 def test_a_matrix_without_a_unit_says_so():

@@ -1,3 +1,4 @@
+import duckdb
 import numpy as np
 import pytest
 
@@ -97,7 +98,7 @@ def test_inputs_are_the_same_rows_without_targets(store):
         (
             ("alpha", "gap"),
             {"split": SplitKey("kfold", 0, 3)},
-            "no split kfold/0/3 .*random/0/0.*strata split alpha",
+            "no split kfold:0:3 .*random:0.*strata split alpha",
         ),
         (("alpha", "gap"), {"split": RANDOM, "parts": ("tset",)}, "unknown part 'tset'; did you mean 'test'"),
         (("x'; DROP VIEW targets; --", "gap"), {}, "unknown dataset"),
@@ -106,6 +107,45 @@ def test_inputs_are_the_same_rows_without_targets(store):
 def test_what_is_unknown_is_named(store, arguments, options, says):  # rows 37, 38
     with pytest.raises(StrataError, match=says):
         store.matrix(*arguments, **options)
+
+
+def test_a_split_may_be_given_as_text(store):
+    for text, key in (("random:0", RANDOM), ("random:1:0", SplitKey("random", 1))):
+        found, same = (store.matrix("alpha", "gap", split=split, parts=("val",)) for split in (text, key))
+        assert found.entry_ids.tolist() == same.entry_ids.tolist() != []
+    (batch,) = store.batches("alpha", "gap", split="random:0", parts=("val",))
+    inputs = store.inputs("alpha", "gap", split="random:0", parts=("val",))
+    assert batch.entry_ids.tolist() == inputs.entry_ids.tolist()
+
+
+@pytest.mark.parametrize("method", ["matrix", "inputs", "batches"])
+def test_a_split_that_is_none_is_refused(store, method):
+    with pytest.raises(StrataError, match=r"'random/0' is not scheme:seed .*such as random:0"):
+        list(getattr(store, method)("alpha", "gap", split="random/0"))
+
+
+def test_a_store_is_closed_at_the_end_of_its_block(shared_store):
+    with featurestore.open(shared_store) as store:
+        known = store.matrix("alpha", "gap")
+        connection = store.connection
+    assert len(known) == 27
+    assert repr(store).endswith("closed)")
+    for ask in (
+        lambda: store.sql("SELECT 1"),
+        lambda: store.matrix("alpha", "gap"),
+        lambda: store.near("alpha-0"),
+    ):
+        with pytest.raises(StrataError, match="is closed; open it again"):
+            ask()
+    with pytest.raises(duckdb.ConnectionException):
+        connection.sql("SELECT 1")
+    store.close()  # twice does no harm
+
+
+def test_a_store_is_closed_after_an_error_too(shared_store):
+    with pytest.raises(StrataError, match="unknown dataset"), featurestore.open(shared_store) as store:
+        store.matrix("alpah", "gap")
+    assert repr(store).endswith("closed)")
 
 
 @pytest.mark.parametrize("value", ["x'; DROP VIEW entries; --", '"', "../x", "a\0b", "é" * 300])

@@ -1,13 +1,17 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import featurestore
 from core.composition import Composition
 from core.errors import StrataError
 from core.structure import Structure
-from featurestore.splits.duplicates import Tolerance, find_groups, load, update
+from featurestore import StoreLayout
+from featurestore.splits.duplicates import Tolerance, crystals, find_groups, load, update
 from featurestore.tables import maintenance
+from featurestore.tables.schema import SCHEMAS
 from tests.crystals import random_structure, varied_structures
+from tests.stores import add_dataset, structure_id, write
 from tests.two_datasets import ingested, settings_of
 
 
@@ -78,6 +82,30 @@ def test_groups_of_a_store(store):
     before = {path: path.stat().st_mtime_ns for path in (store / "duplicates").glob("*.parquet")}
     assert update(store) == report
     assert {path: path.stat().st_mtime_ns for path in (store / "duplicates").glob("*.parquet")} == before
+
+
+def test_groups_of_some_structures_are_those_of_the_whole_store(store):
+    opened = featurestore.open(store)
+    asked = "SELECT structure_id FROM entries WHERE dataset = 'two' AND entry_id = 'y'"
+    ((wanted,),) = opened.sql(asked).fetchall()
+    found = crystals(store, [wanted])
+    update(store)
+    groups = load(store)
+    assert found == groups  # all of one formula
+    assert sum(group == found[wanted] for group in found.values()) == 2
+    assert crystals(store, [wanted]) == groups
+
+
+def test_structures_of_other_formulas_are_not_compared(tmp_path):
+    add_dataset(tmp_path, "alpha", range(3))  # silicon
+    other = Structure(4 * np.eye(3), [29, 29], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    row = {"structure_id": other.structure_id, "formula": other.formula, "n_atoms": 2, "volume": 64.0}
+    row |= {"lattice": other.lattice.ravel().tolist(), "numbers": [29, 29]}
+    row |= {"frac_coords": other.frac_coords.ravel().tolist()}
+    folder = StoreLayout(tmp_path).structures("beta")
+    write(folder, "structures", pa.Table.from_pylist([row], SCHEMAS["structures"]))
+    assert crystals(tmp_path, [structure_id(0)]).keys() == {structure_id(i) for i in range(3)}
+    assert crystals(tmp_path, [other.structure_id]) == {other.structure_id: other.structure_id}
 
 
 def test_a_store_without_structures(tmp_path):

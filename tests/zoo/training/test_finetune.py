@@ -22,7 +22,7 @@ from zoo.hub import load_card, load_source
 from zoo.predict import predict
 from zoo.publish import publish_run
 from zoo.training import workers
-from zoo.training.data import parse_split, read
+from zoo.training.data import read
 from zoo.training.finetune import finetune, train_one
 from zoo.training.loop import Paused
 from zoo.training.run import Ask
@@ -172,7 +172,7 @@ def test_off_leaves_empty_tables(bare, tmp_path):
 
 
 def test_test_targets_do_not_matter(bare, made, monkeypatch):
-    values = read(featurestore.open(bare), DATASET, ["volume"], SplitKey("random", 0, 0))
+    values = read(featurestore.open(bare), DATASET, ["volume"], "random:0")
     assert np.isnan(values.values[values.part == "test"]).all()
     assert not np.isnan(values.values[values.part != "test"]).any()
 
@@ -192,7 +192,7 @@ def test_errors_name_the_training(bare, change, message):
 
 def test_train_by_hand_pauses_goes_on_and_joins_the_others(store):
     settings = SECTION.model_copy(update={"freeze": "all_but_last", "epochs": 1})
-    ask = Ask(DATASET, ("volume", "bulk_modulus"), parse_split("random:0"), SOURCE, SOURCE, settings)
+    ask = Ask(DATASET, ("volume", "bulk_modulus"), SplitKey.of("random:0"), SOURCE, SOURCE, settings)
     before = current.read(StoreLayout(store).trained("runs", DATASET))
     with pytest.raises(Paused):
         train_one(ask, store, seconds=0)
@@ -252,12 +252,6 @@ def test_settings_are_recorded(made):
     settings = json.loads(text)
     assert settings["epochs"] == settings["epochs_run"] == 2
     assert settings["freeze"] == "none"
-
-
-@pytest.mark.parametrize("text", ["random", "random:x", ":0", "random:0:1:2"])
-def test_split_is_scheme_and_seed(text):
-    with pytest.raises(StrataError, match="scheme:seed"):
-        parse_split(text)
 
 
 def test_what_is_learned_from_is_checked_first(made, tmp_path):
