@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
     from zoo.embed import embed
     from zoo.embedder import Embedder
+    from zoo.load import load, predict
     from zoo.near import near
 
 __version__ = "0.1.0"
-__all__ = ["Embedder", "__version__", "embed", "main", "near", "open"]
+__all__ = ["Embedder", "__version__", "embed", "load", "main", "near", "open", "predict"]
 
 # Room → heading of its commands in `strata --help`, in the order in which data flows.
 ROOMS = {
@@ -36,7 +37,14 @@ ROOMS = {
     "evaluation": "Scores, experiments and reports",
 }
 _NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-_API = {"Embedder": "zoo.embedder", "embed": "zoo.embed", "near": "zoo.near", "open": "featurestore"}
+_API = {
+    "Embedder": "zoo.embedder",
+    "embed": "zoo.embed",
+    "load": "zoo.load",
+    "near": "zoo.near",
+    "open": "featurestore",
+    "predict": "zoo.load",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -203,6 +203,30 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command()
+def explain(
+    file: Path = typer.Argument(help="A CIF, POSCAR or XYZ with one structure."),
+    model: str | None = typer.Option(
+        None, "--model", help="DATASET/PROPERTY of this project, or the folder or zip of a bundle."
+    ),
+    dataset: str | None = typer.Option(None, help="The dataset whose model is used: strata info."),
+    prop: str | None = typer.Option(None, "--property", help="The property that is predicted."),
+    output: Path | None = typer.Option(None, "-o", "--output", help="One row per atom: .csv, .json, …"),
+    columns: Path | None = typer.Option(None, help="A table of the structure's own columns."),
+    store: Path = STORE,
+) -> None:
+    """Say which atoms of a structure its prediction comes from: exact for linear heads, else approximate."""
+    from core.table_file import TableFile
+    from zoo.load import load, named
+
+    found = load(named(model, dataset, prop), store=store).explain(file, columns=columns)
+    typer.echo(str(found))
+    if output is not None:
+        with TableFile(output) as table:
+            table.append(found.frame())
+        typer.echo(f"{output}: {len(found.atoms)} atoms")
+
+
 zoo = typer.Typer(no_args_is_help=True, help="Source models: list, show, fetch, verify.")
 app.add_typer(zoo, name="zoo")
 

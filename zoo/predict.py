@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ from core.validation import validate
 from featurestore.columns import OwnColumns, read_own_columns
 from heads.intervals import LEVEL
 from zoo.backbones.engine import Engine
-from zoo.embed import as_structure
 from zoo.extraction import make_engine
+from zoo.given import as_structure, items_of
 from zoo.model import NETWORK, Asked, Model, Reads, own_vectors
 from zoo.training.trained import TrainedModel
 
@@ -239,16 +240,13 @@ def read_columns(model: Model, columns: Path | None) -> OwnColumns | None:
 
 def read_objects(structures: Any, limits: Ingest, names: Sequence[str] | None = None) -> list[Read]:
     """Read structures of the field's libraries and paths; a single one is a list of one."""
-    one = isinstance(structures, (str, Path, Structure, dict)) or any(
-        hasattr(structures, name) for name in ("lattice_mat", "sites", "cell")
-    )
-    items = [structures] if one else list(structures)
+    items = items_of(structures)
     if names is not None and len(names) != len(items):
         raise StrataError(f"{len(names)} names for {len(items)} structures")
     found: list[Read] = []
     for i, item in enumerate(items):
         name = str(i) if names is None else str(names[i])
-        if isinstance(item, (str, Path)):
+        if isinstance(item, str | PathLike):
             found += _read(Path(item), limits)
             continue
         try:
