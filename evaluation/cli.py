@@ -130,7 +130,10 @@ def audit(
     for note in notes(found):
         typer.echo(note)
     if out is not None:
-        write_whole(out, csv(found))
+        try:
+            write_whole(out, csv(found))
+        except OSError as error:
+            raise StrataError(f"cannot write {out}: {error.strerror or error}") from None
         typer.echo(f"{out}: {len(found.entries):,} test entries")
 
 

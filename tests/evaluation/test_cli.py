@@ -64,6 +64,8 @@ def test_audit_prints_tables_and_writes_a_csv(leaky, monkeypatch):
     assert len((leaky.root / "out/audit.csv").read_text().splitlines()) == 11
     with pytest.raises(StrataError, match="lies inside the store"):
         call("audit", "ase_elements", "-o", "store/audit.csv")
+    with pytest.raises(StrataError, match="cannot write out: Is a directory"):
+        call("audit", "ase_elements", "-o", "out")
 
 
 def test_report_writes_page_and_picture(here):
