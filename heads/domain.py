@@ -76,7 +76,7 @@ class Space:
         mean, scale = X[there].mean(axis=0, dtype=np.float64), X[there].std(axis=0, dtype=np.float64)
         scale[scale <= 1e-6 * np.maximum(1, np.abs(mean))] = np.inf  # columns of one value say nothing
         Z = _standardised(X[there], mean, scale)
-        axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="full", random_state=0).fit(Z).components_
+        axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="randomized", random_state=0).fit(Z).components_
         space = cls(mean, scale, axes, np.full((len(X), len(axes)), np.nan), 1.0)
         space.points[there] = Z @ axes.T
         own = [

@@ -1,6 +1,7 @@
 """Models out of a store: the run that was chosen for a property, and what its predictions are worth."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from core.params import Params
 from core.structure import Structure
 from featurestore.query.feature_sets import ALL, FeatureSet
 from featurestore.query.store import FeatureStore
-from heads.calibration import VectorsOf, calibrate
+from heads.calibration import Calibration, VectorsOf, calibrate
 from heads.committee import METHOD as COMMITTEE
 from heads.committee import members_of
 from heads.registry import load_head
@@ -37,43 +38,64 @@ def stored_model(
 
 def model_of(store: FeatureStore, chosen: ChosenModel, params: Params) -> Model:
     """Load a run's model with its domain and intervals."""
-    row = _row(store, chosen.run_id)
-    network: TrainedModel | None = None
-    members: tuple[Member, ...] = ()
-    weights: list[tuple[str, float]] = []
-    vectors: dict[str, VectorsOf]
-    if chosen.method in HEADS or chosen.method == COMMITTEE:
-        runs = _members(store, chosen)
-        members = tuple(
-            Member(
-                load_head(run.folder, params),
-                _set(store, run).blocks,
-                weight,
-                f"{run.head} on {run.feature_set}",
-            )
-            for run, weight in runs
+    basis = basis_of(store, chosen)
+    members = tuple(
+        Member(
+            load_head(run.folder, params), _set(store, run).blocks, weight, f"{run.head} on {run.feature_set}"
         )
-        weights = [(run.run_id, weight) for run, weight in runs] if chosen.method == COMMITTEE else []
-        sources = _sources(store, chosen)
-        vectors = {name: partial(_stored_vectors, store, reads) for name, reads in sources.items()}
-    else:
-        network = TrainedModel.load(chosen.folder)
-        if chosen.property not in network.names:
-            names = ", ".join(network.names)
-            raise StrataError(f"{chosen.folder} predicts {names}, not {chosen.property}")
-        sources = {NETWORK: Reads(NETWORK, chosen.sha256, network.checkpoints)}
-        vectors = {NETWORK: partial(_own_vectors, store, network)}
+        for run, weight in basis.runs
+    )
     model = Model(
-        card=_card(store, chosen, row),
-        sources=sources,
+        card=_card(store, chosen, basis.row),
+        sources=basis.sources,
         members=members,
-        calibration=calibrate(store, row, weights, vectors),
-        network=network,
+        calibration=basis.calibrate(store),
+        network=basis.network,
         settings=params.extract,
         limits=params.ingest,
     )
     model.check_sources()
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a run stands on in its store, without its heads.
+
+    row: of the table runs. runs: itself, or a committee's members, with weights; none of a network of the
+    target's own. vectors: what looks them up, by source model.
+    """
+
+    row: Mapping[str, Any]
+    sources: Mapping[str, Reads]
+    vectors: Mapping[str, VectorsOf]
+    runs: tuple[tuple[ChosenModel, float], ...] = ()
+    network: TrainedModel | None = None
+
+    @property
+    def members(self) -> list[tuple[str, float]]:
+        """The ids and weights of the runs that are averaged; none where it averages none."""
+        several = self.row["method"] == COMMITTEE
+        return [(run.run_id, weight) for run, weight in self.runs] if several else []
+
+    def calibrate(self, store: FeatureStore) -> Calibration:
+        """Make its domain and intervals."""
+        return calibrate(store, self.row, self.members, self.vectors)
+
+
+def basis_of(store: FeatureStore, chosen: ChosenModel) -> Basis:
+    """Find what a run stands on. Raises `StrataError` where some of it is no longer in the store."""
+    row = _row(store, chosen.run_id)
+    if chosen.method in HEADS or chosen.method == COMMITTEE:
+        sources = _sources(store, chosen)
+        vectors = {name: partial(_stored_vectors, store, reads) for name, reads in sources.items()}
+        return Basis(row, sources, vectors, tuple(_members(store, chosen)))
+    network = TrainedModel.load(chosen.folder)
+    if chosen.property not in network.names:
+        names = ", ".join(network.names)
+        raise StrataError(f"{chosen.folder} predicts {names}, not {chosen.property}")
+    sources = {NETWORK: Reads(NETWORK, chosen.sha256, network.checkpoints)}
+    return Basis(row, sources, {NETWORK: partial(_own_vectors, store, network)}, (), network)
 
 
 def _row(store: FeatureStore, run_id: str) -> dict[str, Any]:

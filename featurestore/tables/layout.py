@@ -10,7 +10,7 @@ PER_DATASET = (
     "structures", "entries", "targets", "datasets", "published", "splits", "runs", "predictions"
 )  # fmt: skip
 PER_SOURCE = ("features", "extractions")
-WHOLE_STORE = ("scores", "looks", "duplicates")
+WHOLE_STORE = ("scores", "intervals", "looks", "duplicates")
 _RUNS = ("runs", "predictions")
 
 
@@ -91,6 +91,11 @@ class StoreLayout:
     def scores(self) -> Path:
         """Return the folder of the scores that `evaluate` read off."""
         return self.table("scores")
+
+    @property
+    def intervals(self) -> Path:
+        """Return the folder of the intervals of test parts, which `evaluate` writes beside the scores."""
+        return self.table("intervals")
 
     @property
     def looks(self) -> Path:

@@ -167,6 +167,19 @@ LOOKS = _schema(
     pa.field("n", _int64),
     pa.field("looked_at", pa.timestamp("us", tz="UTC")),
 )
+INTERVALS = _schema(  # of the chosen runs: where the values of the test part were expected
+    pa.field("run_id", _text),
+    pa.field("dataset", _text),
+    pa.field("property", _text),
+    pa.field("entry_id", _text),
+    pa.field("part", _text),
+    pa.field("low", _float),
+    pa.field("high", _float),
+    pa.field("level", _float),
+    pa.field("expected_error", _float),
+    pa.field("percentile", _float),
+    pa.field("domain", _text),  # inside, edge or outside
+)
 DUPLICATES = _schema(
     pa.field("structure_id", _text),
     pa.field("duplicate_group", _text),  # the smallest structure_id of the group
@@ -211,6 +224,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "predictions": PREDICTIONS,
     "scores": SCORES,
     "looks": LOOKS,
+    "intervals": INTERVALS,
     "duplicates": DUPLICATES,
 }
 
