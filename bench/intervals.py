@@ -126,12 +126,14 @@ def write(table: pd.DataFrame, places: list[str]) -> None:
         f"`python bench/intervals.py FOLDER {' '.join(places)}`:",
         "17 targets, the runs of [heads.md](heads.md). Everything about intervals and domain was chosen by",
         "folds inside train and validation of seed 0. Intervals of 90 %. Interval score (Winkler): width and",
-        "20 times what lies outside, against intervals of one width around the same predictions, from the",
-        "validation part (`split`) or from all out-of-fold predictions (`folds`); means are geometric. Outside:",
+        "20 times what lies outside, against intervals of one width around the same predictions, from",
+        "the validation part (`split`) or all out-of-fold predictions (`folds`); geometric means. Outside:",
         "share of test entries with that verdict; error there over error inside, median over targets.",
         "",
-        "| splits | coverage | lowest, highest with ≥ 500 rows | by quarter of difficulty | score / split "
-        "| score / folds | outside | error outside / inside |",
+        (
+            "| splits | coverage | lowest, highest with ≥ 500 rows | by quarter of difficulty "
+            "| score / split | score / folds | outside | error outside / inside |"
+        ),
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for scheme, own in found.groupby("scheme", sort=False):
