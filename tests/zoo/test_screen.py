@@ -255,7 +255,7 @@ def test_what_is_no_condition_stops_it_before_anything_is_read(model, root, monk
 
 
 def test_inside_only(model, store):
-    """Vectors at random lie all alike: the training rows' own distances are spread, so that verdicts differ."""
+    # Vectors at random lie all alike: the own distances of training rows are spread, so that verdicts differ.
     learned = model.calibration.domain
     own = replace(learned.own, distance=np.linspace(0, 1, len(learned.own.distance)))
     spread = replace(model, calibration=replace(model.calibration, domain=replace(learned, own=own)))
