@@ -7,11 +7,13 @@ intervals is read where both are laid side by side (evaluation/report/intervals.
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from core.errors import StrataError
 from core.progress import progress
 from evaluation.protocol import CHOSEN, Scored
 from featurestore.query.store import FeatureStore
@@ -19,14 +21,16 @@ from featurestore.tables.schema import INTERVALS
 from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
 from heads.calibration import spread_of
-from zoo.chosen import models_where
 from zoo.stored import basis_of
 
 
 def write_intervals(store: FeatureStore, scored: Sequence[Scored], level: float) -> None:
     """Replace the table `intervals` by those of the chosen runs among `scored`, at a level such as 0.9."""
     chosen = [one for one in scored if one.role == CHOSEN]
-    tables = [intervals_of(store, one.run_id, level) for one in progress(chosen, "intervals")]
+    tables = []
+    for one in progress(chosen, "intervals"):
+        with suppress(StrataError):  # such as vectors that are no longer in the store; `lacking` counts them
+            tables.append(intervals_of(store, one.run_id, level))
     table = pa.concat_tables([INTERVALS.empty_table(), *tables])
     facts = [[one.run_id, one.among] for one in chosen] + [[str(level)]]
     digest = hashlib.sha256(json.dumps([facts, table.to_pydict()], sort_keys=True).encode()).hexdigest()
@@ -34,10 +38,22 @@ def write_intervals(store: FeatureStore, scored: Sequence[Scored], level: float)
         writer.replace({f"intervals-{digest[:32]}": Chunk(table)})
 
 
+def lacking(store: FeatureStore, run_ids: Sequence[str]) -> list[str]:
+    """Say how many of the chosen runs have no intervals, in a sentence; none where all have."""
+    query = (
+        "SELECT count(*), count(*) FILTER (run_id NOT IN (SELECT run_id FROM intervals)) FROM runs "
+        "WHERE role = 'chosen' AND val_log_loss IS NULL AND run_id IN (SELECT unnest(?::VARCHAR[]))"
+    )
+    count, without = store.sql(query, [list(run_ids)]).fetchall()[0]
+    if not without:
+        return []
+    what = "as their vectors or predictions are not all in the store; strata predict says which"
+    return [f"{without} of {count} chosen runs have no intervals, {what}."]
+
+
 def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
     """Return the rows of the table `intervals` of one chosen run."""
-    (model,) = models_where(store, "run_id = ? LIMIT 1", [run_id])
-    basis = basis_of(store, model)
+    basis = basis_of(store, run_id)
     calibration = basis.calibrate(store)
     predicted = _test_rows(store, [run_id, *(key for key, _ in basis.members)])
     ids = predicted["structure_id"].tolist()
@@ -59,8 +75,8 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
     return pa.table(
         {
             "run_id": [run_id] * n,
-            "dataset": [model.dataset] * n,
-            "property": [model.property] * n,
+            "dataset": [basis.row["dataset"]] * n,
+            "property": [basis.row["property"]] * n,
             "entry_id": predicted["entry_id"].tolist(),
             "part": ["test"] * n,
             "low": found.low,

@@ -19,6 +19,7 @@ from heads.domain import VERDICTS, Domain, Place
 from heads.folds import Groups
 from heads.intervals import Intervals
 
+FEWEST = 2  # training rows: one has no distance from others
 VectorsOf = Callable[[Sequence[str]], np.ndarray]  # structure_ids → (n, d), NaN where there are none
 
 
@@ -76,11 +77,15 @@ def calibrate(
     fitted = known["part"] == "train"
     if part == "oof" or "refit" in str(run.get("choice") or ""):
         fitted |= True
-    points = known[fitted].reset_index(drop=True)
     groups = Groups(store).of(split.scheme, known["structure_id"].tolist())
     everything = {name: of(known["structure_id"].tolist()) for name, of in vectors.items()}
     there = np.any([np.isfinite(X).all(axis=1) for X in everything.values()], axis=0)
     places = np.flatnonzero(fitted & there)
+    if len(places) < FEWEST:
+        raise StrataError(
+            f"run {run['run_id']} of {run['dataset']}/{run['property']}: the store has vectors of "
+            f"{len(places)} of its training rows; run strata extract"
+        )
     points = known.iloc[places].reset_index(drop=True)
     domain = Domain.learn(
         {name: X[places] for name, X in everything.items()}, groups[places], points["elements"].tolist()
