@@ -49,7 +49,7 @@ class Place:
     @property
     def verdicts(self) -> np.ndarray:
         """Say of each whether it lies inside, at the edge or outside; an element that is new is outside."""
-        unknown = np.array([bool(new) for new in self.new])
+        unknown = np.array([bool(new) for new in self.new], bool)
         beyond = np.where(self.percentile >= EDGE_FROM, EDGE, INSIDE).astype(object)
         beyond[(self.percentile >= OUTSIDE_FROM) | unknown] = OUTSIDE
         return beyond
@@ -73,10 +73,16 @@ class Space:
     def learn(cls, X: np.ndarray, groups: np.ndarray) -> "Space":
         """Find the components of X (n, d); a row's neighbours are those of other `groups` (n,)."""
         there = np.isfinite(X).all(axis=1)
+        width = X.shape[1]
+        if not there.any():
+            nothing = np.full((len(X), 0), np.nan)
+            return cls(np.full(width, np.nan), np.full(width, np.inf), np.empty((0, width)), nothing, 1.0)
         mean, scale = X[there].mean(axis=0, dtype=np.float64), X[there].std(axis=0, dtype=np.float64)
         scale[scale <= 1e-6 * np.maximum(1, np.abs(mean))] = np.inf  # columns of one value say nothing
         Z = _standardised(X[there], mean, scale)
-        axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="randomized", random_state=0).fit(Z).components_
+        axes = np.eye(1, width)  # of rows that are all alike, which have no components
+        if np.isfinite(scale).any():
+            axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="randomized", random_state=0).fit(Z).components_
         space = cls(mean, scale, axes, np.full((len(X), len(axes)), np.nan), 1.0)
         space.points[there] = Z @ axes.T
         own = [
@@ -94,7 +100,7 @@ class Space:
     def distances(self, points: np.ndarray) -> np.ndarray:
         """Return (m, n) distances of points from the training rows, over `typical`; NaN: unknown."""
         found = np.full((len(points), len(self.points)), np.nan)
-        rows, known = (np.isfinite(side).all(axis=1) for side in (points, self.points))
+        rows, known = (np.isfinite(side).all(axis=1) & bool(len(self.axes)) for side in (points, self.points))
         if rows.any() and known.any():
             found[np.ix_(rows, known)] = euclidean_distances(points[rows], self.points[known]) / self.typical
         return found
@@ -119,8 +125,15 @@ class Domain:
         """Learn from n training rows.
 
         vectors: by source model (n, d), NaN where a row has none. groups (n,): rows of one group, such as one
-        structure, are no neighbours of each other. elements: each row's atomic numbers.
+        structure, are no neighbours of each other, unless there is one group alone. elements: each row's
+        atomic numbers. Raises `StrataError` where no row has a vector.
         """
+        if not any(np.isfinite(X).all(axis=1).any() for X in vectors.values()):
+            raise StrataError(
+                "no training row has vectors, so that nothing can be said of how far another lies"
+            )
+        if len(np.unique(groups)) == 1:
+            groups = np.arange(len(groups))
         spaces = {name: Space.learn(X, groups) for name, X in vectors.items()}
         points = {name: space.points for name, space in spaces.items()}
         near, far = _nearest(spaces, points, groups)
@@ -130,17 +143,21 @@ class Domain:
         known = frozenset(int(z) for row in elements for z in row)
         return cls(spaces, Place(distance, rank, near, far, nothing_new), known)
 
-    def place(self, vectors: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]]) -> Place:
+    def place(
+        self, vectors: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]], kept: int = KEPT
+    ) -> Place:
         """Say where m structures lie; vectors as in `learn`, (m, d) by source model.
 
+        kept: how many neighbours are named, which does not change how far a structure is said to lie.
         Raises `StrataError` where vectors of a source model are missing altogether.
         """
         missing = [name for name in self.spaces if name not in vectors]
         if missing:
             raise StrataError(f"the domain of this model needs vectors by {', '.join(missing)}")
         points = {name: space.project(vectors[name]) for name, space in self.spaces.items()}
-        near, far = _nearest(self.spaces, points)
+        near, far = _nearest(self.spaces, points, kept=max(kept, NEAREST))
         distance = _mean_of_finite(far[:, :NEAREST])
+        near, far = near[:, :kept], far[:, :kept]
         new = tuple(tuple(sorted({int(z) for z in row} - self.elements)) for row in elements)
         return Place(distance, _percentile(np.sort(self.own.distance), distance), near, far, new)
 
@@ -157,6 +174,8 @@ class Domain:
         for i, places in enumerate(rows):
             near = np.full(len(places), np.inf)
             for name, space in spaces.items() if len(places) else ():
+                if not np.isfinite(space.scale).any():
+                    continue  # it has seen one crystal alone, and tells none apart
                 apart = np.linalg.norm(space.points[list(places)] - points[name][i], axis=1)
                 near = np.fmin(near, apart / space.typical)
             found.append([row for row, far in zip(places, near, strict=True) if far < _NOTHING])
@@ -202,11 +221,14 @@ _NOTHING = 0.02  # of a typical distance: rounding, and the other cell's
 
 
 def _nearest(
-    spaces: Mapping[str, Space], points: Mapping[str, np.ndarray], groups: np.ndarray | None = None
+    spaces: Mapping[str, Space],
+    points: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    kept: int = KEPT,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest training rows' places and distances, (m, k) each; with groups, of other groups."""
     m, n = len(next(iter(points.values()))), len(next(iter(spaces.values())).points)
-    k = min(KEPT, n)
+    k = min(kept, n)
     near, far = np.zeros((m, k), np.int64), np.full((m, k), np.inf)
     for rows in _pieces(m):
         apart = _mean_of_spaces([space.distances(points[name][rows]) for name, space in spaces.items()])
@@ -242,11 +264,16 @@ def _mean_of_finite(far: np.ndarray) -> np.ndarray:
 
 
 def _percentile(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return 100.0 * np.searchsorted(ordered, values) / max(len(ordered), 1)
+    """Return how many in a hundred of `ordered` lie below each value; 100 of what has no distance."""
+    known = ordered[np.isfinite(ordered)]
+    below = 100.0 * np.searchsorted(known, values) / max(len(known), 1)
+    return np.where(np.isfinite(values) & (len(known) > 0), below, 100.0)
 
 
 def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return np.clip((X - mean) / scale, -_CUT, _CUT)
+    Z = np.subtract(X, mean, dtype=np.float64)
+    Z /= scale
+    return np.clip(Z, -_CUT, _CUT, out=Z)
 
 
 def _pieces(m: int) -> list[Any]:
