@@ -20,7 +20,7 @@ from featurestore.query.store import FeatureStore
 from featurestore.tables.schema import INTERVALS
 from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
-from heads.calibration import spread_of
+from heads.calibration import Calibration, spread_of
 from zoo.stored import basis_of
 
 
@@ -30,7 +30,7 @@ def write_intervals(store: FeatureStore, scored: Sequence[Scored], level: float)
     tables = []
     for one in progress(chosen, "intervals"):
         with suppress(StrataError):  # such as vectors that are no longer in the store; `lacking` counts them
-            tables.append(intervals_of(store, one.run_id, level))
+            tables.append(intervals_of(store, one.run_id, level)[0])
     table = pa.concat_tables([INTERVALS.empty_table(), *tables])
     facts = [[one.run_id, one.among] for one in chosen] + [[str(level)]]
     digest = hashlib.sha256(json.dumps([facts, table.to_pydict()], sort_keys=True).encode()).hexdigest()
@@ -51,8 +51,8 @@ def lacking(store: FeatureStore, run_ids: Sequence[str]) -> list[str]:
     return [f"{without} of {count} chosen runs have no intervals, {what}."]
 
 
-def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
-    """Return the rows of the table `intervals` of one chosen run."""
+def intervals_of(store: FeatureStore, run_id: str, level: float) -> tuple[pa.Table, Calibration]:
+    """Return the rows of the table `intervals` of one chosen run, and what they were made by."""
     basis = basis_of(store, run_id)
     calibration = basis.calibrate(store)
     predicted = _test_rows(store, [run_id, *(key for key, _ in basis.members)])
@@ -61,7 +61,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
     there = np.any([np.isfinite(X).all(axis=1) for X in vectors.values()], axis=0)
     predicted = predicted[there].reset_index(drop=True)
     if calibration.intervals is None or predicted.empty:
-        return INTERVALS.empty_table()
+        return INTERVALS.empty_table(), calibration
     elements = [tuple(structure.numbers.tolist()) for structure in store.structures(ids)]
     place = calibration.domain.place(
         {name: X[there] for name, X in vectors.items()},
@@ -72,7 +72,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
     spread = spread_of(members, values, np.array([weight for _, weight in basis.members]))
     found = calibration.intervals(place, values, spread, level)
     n = len(values)
-    return pa.table(
+    rows = pa.table(
         {
             "run_id": [run_id] * n,
             "dataset": [basis.row["dataset"]] * n,
@@ -88,6 +88,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
         },
         schema=INTERVALS,
     )
+    return rows, calibration
 
 
 def _test_rows(store: FeatureStore, run_ids: list[str]) -> pd.DataFrame:

@@ -163,7 +163,7 @@ def _place(
     if (at[judged] >= 0).all():
         rows = at[judged]
         own = domain.own
-        near = (own.distance[rows], own.percentile[rows], own.near[rows], own.far[rows])
+        near = (own.distance[rows], own.remoteness[rows], own.percentile[rows], own.near[rows], own.far[rows])
         return Place(*near, ((),) * len(rows))
     elements = known["elements"].iloc[judged].tolist()
     return domain.place({name: X[judged] for name, X in vectors.items()}, elements)
