@@ -82,8 +82,7 @@ class Intervals:
         residuals = actual - predicted
         errors = np.full(len(values), np.nan)
         errors[rows[rows >= 0]] = np.abs(residuals)[rows >= 0]
-        overall = float(np.abs(residuals).mean()) or 1.0
-        found = cls(residuals, np.full(len(residuals), overall), values, errors, log, None)
+        found = cls(residuals, np.ones(len(residuals)), values, errors, log, None)
         if len(residuals) < FEWEST_TO_TELL or len(np.unique(groups)) < 2:
             return found
         Z, absolute = found._known(place, predicted, spread), np.abs(residuals)
@@ -137,7 +136,7 @@ class Intervals:
     def difficulty(self, place: Place, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
         """Return (m,) expected absolute errors, of logarithms where these are learned."""
         if self.forest is None or not len(predicted):
-            return np.full(len(predicted), self.expected[0] if len(self.expected) else 1.0)
+            return np.full(len(predicted), 1.0)
         return self.forest.predict(self._known(place, _scaled(predicted, self.log), spread))
 
     def _known(self, place: Place, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
