@@ -10,7 +10,7 @@ PER_DATASET = (
     "structures", "entries", "targets", "datasets", "published", "splits", "runs", "predictions"
 )  # fmt: skip
 PER_SOURCE = ("features", "extractions")
-WHOLE_STORE = ("scores", "intervals", "looks", "duplicates")
+WHOLE_STORE = ("scores", "intervals", "looks", "screens", "duplicates")
 _RUNS = ("runs", "predictions")
 
 
@@ -101,6 +101,11 @@ class StoreLayout:
     def looks(self) -> Path:
         """Return the folder of the audit: a row for each look at a test part."""
         return self.table("looks")
+
+    @property
+    def screens(self) -> Path:
+        """Return the folder of the screenings that were kept."""
+        return self.table("screens")
 
     @property
     def duplicates(self) -> Path:

@@ -180,6 +180,26 @@ INTERVALS = _schema(  # of the chosen runs: where the values of the test part we
     pa.field("percentile", _float),
     pa.field("domain", _text),  # inside, edge or outside
 )
+SCREENS = _schema(  # screenings that were kept: a row for each structure that was ranked
+    pa.field("screen", _text),
+    pa.field("model", _text),  # dataset/property
+    pa.field("model_sha256", _text),
+    pa.field("rank", _int64),  # from 1
+    pa.field("structure_id", _text),
+    pa.field("value", _float),
+    pa.field("unit", _text),
+    pa.field("domain", _text),  # inside, edge or outside
+    pa.field("percentile", _float),
+    pa.field("made_at", pa.timestamp("us", tz="UTC")),
+    optional=(
+        pa.field("low", _float),  # of the interval, as is high
+        pa.field("high", _float),
+        pa.field("level", _float),
+        pa.field("chance", _float),  # that the value lies between minimum and maximum; null without a window
+        pa.field("minimum", _float),
+        pa.field("maximum", _float),
+    ),
+)
 DUPLICATES = _schema(
     pa.field("structure_id", _text),
     pa.field("duplicate_group", _text),  # the smallest structure_id of the group
@@ -225,6 +245,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "scores": SCORES,
     "looks": LOOKS,
     "intervals": INTERVALS,
+    "screens": SCREENS,
     "duplicates": DUPLICATES,
 }
 
