@@ -139,6 +139,10 @@ class Domain:
         if missing:
             raise StrataError(f"the domain of this model needs vectors by {', '.join(missing)}")
         points = {name: space.project(vectors[name]) for name, space in self.spaces.items()}
+        return self.at(points, elements)
+
+    def at(self, points: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]]) -> Place:
+        """Say where m projected points lie, (m, c) by source model; see `place`."""
         near, far = _nearest(self.spaces, points)
         distance = _mean_of_finite(far[:, :NEAREST])
         new = tuple(tuple(sorted({int(z) for z in row} - self.elements)) for row in elements)

@@ -82,7 +82,8 @@ class Intervals:
         residuals = actual - predicted
         errors = np.full(len(values), np.nan)
         errors[rows[rows >= 0]] = np.abs(residuals)[rows >= 0]
-        found = cls(residuals, np.ones(len(residuals)), values, errors, log, None)
+        usual = max(float(np.abs(residuals).mean()), np.finfo(float).tiny) if len(residuals) else 1.0
+        found = cls(residuals, np.full(len(residuals), usual), values, errors, log, None)
         if len(residuals) < FEWEST_TO_TELL:
             return found
         Z, absolute = found._known(place, predicted, spread), np.abs(residuals)
@@ -130,7 +131,7 @@ class Intervals:
     def difficulty(self, place: Place, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
         """Return (m,) expected absolute errors, of logarithms where these are learned."""
         if self.forest is None:
-            return np.full(len(predicted), 1.0)
+            return np.full(len(predicted), self.expected[0] if len(self.expected) else 1.0)
         return self.forest.predict(self._known(place, _scaled(predicted, self.log), spread))
 
     def _known(self, place: Place, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
