@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     import typer
 
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
+    from zoo.bundle import save_bundle
     from zoo.embed import embed
     from zoo.embedder import Embedder
     from zoo.load import load, predict
     from zoo.near import near
 
 __version__ = "0.1.0"
-__all__ = ["Embedder", "__version__", "embed", "load", "main", "near", "open", "predict"]
+__all__ = ["Embedder", "__version__", "embed", "load", "main", "near", "open", "predict", "save_bundle"]
 
 # Room → heading of its commands in `strata --help`, in the order in which data flows.
 ROOMS = {
@@ -44,6 +45,7 @@ _API = {
     "near": "zoo.near",
     "open": "featurestore",
     "predict": "zoo.load",
+    "save_bundle": "zoo.bundle",
 }
 
 
