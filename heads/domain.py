@@ -157,6 +157,12 @@ class Domain:
         if missing:
             raise StrataError(f"the domain of this model needs vectors by {', '.join(missing)}")
         points = {name: space.project(vectors[name]) for name, space in self.spaces.items()}
+        return self.at(points, elements, kept)
+
+    def at(
+        self, points: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]], kept: int = KEPT
+    ) -> Place:
+        """Say where m projected points lie, (m, c) by source model; see `place`."""
         near, far, remoteness = _nearest(self.spaces, points, kept=max(kept, NEAREST))
         distance = _mean_of_finite(far[:, :NEAREST])
         near, far = near[:, :kept], far[:, :kept]

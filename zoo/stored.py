@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from core.params import Params
 from core.structure import Structure
 from featurestore.query.feature_sets import ALL, FeatureSet
 from featurestore.query.store import FeatureStore
-from heads.calibration import Calibration, VectorsOf, calibrate
+from heads.calibration import Calibration, TrainingRow, VectorsOf, calibrate
 from heads.committee import METHOD as COMMITTEE
 from heads.committee import members_of
 from heads.registry import load_head
@@ -21,6 +21,8 @@ from zoo.backbones.registry import find
 from zoo.chosen import HEADS, ChosenModel, chosen_model, models_where
 from zoo.model import NETWORK, Card, Member, Model, Reads
 from zoo.training.trained import TrainedModel
+
+EXAMPLES = 10  # structures that a model carries along (`Model.examples`)
 
 
 def stored_model(
@@ -57,6 +59,7 @@ def model_of(store: FeatureStore, chosen: ChosenModel, params: Params) -> Model:
         settings=params.extract,
         limits=params.ingest,
     )
+    model = replace(model, examples=_examples(store, model.calibration.rows))
     model.check_sources()
     return model
 
@@ -102,6 +105,17 @@ def _network(chosen: ChosenModel) -> TrainedModel:
     if chosen.property not in network.names:
         raise StrataError(f"{chosen.folder} predicts {', '.join(network.names)}, not {chosen.property}")
     return network
+
+
+def _examples(store: FeatureStore, rows: Sequence[TrainingRow]) -> tuple[Structure, ...]:
+    """Return ten structures of training rows from the whole range of values, small ones before large."""
+    ordered = sorted({row.structure_id: row for row in rows}.values(), key=lambda row: row.value)
+    if not ordered:
+        return ()
+    spread = np.unique(np.linspace(0, len(ordered) - 1, 4 * EXAMPLES).astype(int))
+    found = store.structures([ordered[i].structure_id for i in spread])
+    crystals = [one for one in found if isinstance(one, Structure)]
+    return tuple(sorted(crystals, key=lambda one: one.n_atoms)[:EXAMPLES])
 
 
 def _row(store: FeatureStore, run_id: str) -> dict[str, Any]:
