@@ -39,7 +39,7 @@ def summarised_domain(domain: Domain) -> Domain:
 
 
 def _without_neighbours(place: Place) -> Place:
-    """Leave of the place of n training rows how far they lie, in order of size: which lies where is not told."""
+    """Leave of the place of n training rows how far they lie, in order of size, and not which lies where."""
     n = len(place.distance)
     return Place(
         distance=np.sort(place.distance),
