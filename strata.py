@@ -20,13 +20,25 @@ if TYPE_CHECKING:
     import typer
 
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
+    from zoo.bundle import save_bundle
     from zoo.embed import embed
     from zoo.embedder import Embedder
     from zoo.load import load, predict, screen
     from zoo.near import near
 
 __version__ = "0.1.0"
-__all__ = ["Embedder", "__version__", "embed", "load", "main", "near", "open", "predict", "screen"]
+__all__ = [
+    "Embedder",
+    "__version__",
+    "embed",
+    "load",
+    "main",
+    "near",
+    "open",
+    "predict",
+    "save_bundle",
+    "screen",
+]
 
 # Room → heading of its commands in `strata --help`, in the order in which data flows.
 ROOMS = {
@@ -45,6 +57,7 @@ _API = {
     "open": "featurestore",
     "predict": "zoo.load",
     "screen": "zoo.load",
+    "save_bundle": "zoo.bundle",
 }
 
 

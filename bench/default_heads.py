@@ -113,7 +113,7 @@ def of_part(table: pd.DataFrame, part: str) -> pd.Series:
 
 def write(whole: pd.DataFrame) -> None:
     """bench/results/heads.md."""
-    apart = whole["property"].isin(sum(ENERGIES.values(), []))
+    apart = whole["property"].isin([name for names in ENERGIES.values() for name in names])
     table, energies = whole[~apart], whole[apart]
     places = list(dict.fromkeys(table["place"]))
     lines = [

@@ -51,7 +51,10 @@ def of_dataset(root: Path, dataset: str, place: str) -> pd.DataFrame:
     chosen = picked.loc[picked["role"] == "chosen"]
     tables = []
     for run in chosen.to_dict("records"):
-        table = intervals_of(store, run["run_id"], LEVEL).to_pandas()
+        rows, calibration = intervals_of(store, run["run_id"], LEVEL)
+        seen = calibration.seen
+        outside, inside = (seen[name].mae or np.nan for name in ("outside", "inside"))
+        table = rows.to_pandas().assign(by_folds=outside / inside)
         val, folds = (_errors(store, run["run_id"], part) for part in ("val", "oof"))
         plain = {"split": _width(val), "folds": _width(folds)}
         table = table.assign(place=place, rows=run["n_train"] + run["n_val"], **plain)
@@ -111,6 +114,7 @@ def measured(table: pd.DataFrame) -> pd.DataFrame:
                 "split": own["score"].mean() / own["split_score"].mean(),
                 "folds": own["score"].mean() / own["folds_score"].mean(),
                 "outside": (own["domain"] == "outside").mean(),
+                "by folds": _geometric(own.groupby("place")["by_folds"].first()),
                 "ratio": by_domain["mean"].get("outside", np.nan) / by_domain["mean"].get("inside", np.nan),
             }
         )
@@ -128,13 +132,14 @@ def write(table: pd.DataFrame, places: list[str]) -> None:
         "folds inside train and validation of seed 0. Intervals of 90 %. Interval score (Winkler): width and",
         "20 times what lies outside, against intervals of one width around the same predictions, from",
         "the validation part (`split`) or all out-of-fold predictions (`folds`); geometric means. Outside:",
-        "share of test entries with that verdict; error there over error inside, median over targets.",
+        "share of test entries with that verdict; error there over error inside, median over targets, of all",
+        "rows of train and validation by the folds that held them out, and of the test parts.",
         "",
         (
             "| splits | coverage | lowest, highest with ≥ 500 rows | by quarter of difficulty "
-            "| score / split | score / folds | outside | error outside / inside |"
+            "| score / split | score / folds | outside | error outside / inside, folds | test |"
         ),
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for scheme, own in found.groupby("scheme", sort=False):
         large = own.loc[own["rows"] >= 500, "coverage"]
@@ -142,13 +147,13 @@ def write(table: pd.DataFrame, places: list[str]) -> None:
         lines.append(
             f"| {scheme} | {own['coverage'].mean():.1%} | {large.min():.1%}, {large.max():.1%} | {quarters} "
             f"| {_geometric(own['split']):.3f} | {_geometric(own['folds']):.3f} "
-            f"| {own['outside'].mean():.1%} | {own['ratio'].median():.2f} |"
+            f"| {own['outside'].mean():.1%} | {own['by folds'].median():.2f} | {own['ratio'].median():.2f} |"
         )
     widths = found.pivot_table(index="property", columns="scheme", values="width")
     if {"random", "grouped"} <= set(widths):
         ratio = _geometric(widths["grouped"] / widths["random"])
         lines += ["", f"Mean width of grouped splits over that of random ones: {ratio:.2f}."]
-    names = ["coverage", *QUARTERS, "split", "folds", "outside", "ratio"]
+    names = ["coverage", *QUARTERS, "split", "folds", "outside", "by folds", "ratio"]
     lines += [
         "",
         "## By target",

@@ -13,7 +13,7 @@ import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
 from evaluation.classes import ClassScored, look_at_classes
-from evaluation.intervals import write_intervals
+from evaluation.intervals import lacking, write_intervals
 from evaluation.metrics import write_summaries
 from evaluation.protocol import Scored, look
 from evaluation.rows import notes_of
@@ -98,7 +98,8 @@ def evaluate(
 def notes(params: Params, store_root: str | Path = "store") -> list[str]:
     """Say which rows and methods are left out of the comparison of the current runs (see `rows.notes_of`)."""
     store = featurestore.open(store_root)
-    return notes_of(store, pd.concat([current_runs(store, store_root, name) for name in params.datasets]))
+    runs = pd.concat([current_runs(store, store_root, name) for name in params.datasets])
+    return [*notes_of(store, runs), *lacking(store, sorted(set(runs["run_id"])))]
 
 
 def _write_scores(store_root: str | Path, scored: Sequence[Scored | ClassScored]) -> None:

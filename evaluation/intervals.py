@@ -7,26 +7,30 @@ intervals is read where both are laid side by side (evaluation/report/intervals.
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from core.errors import StrataError
 from core.progress import progress
 from evaluation.protocol import CHOSEN, Scored
 from featurestore.query.store import FeatureStore
 from featurestore.tables.schema import INTERVALS
 from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
-from heads.calibration import spread_of
-from zoo.chosen import models_where
+from heads.calibration import Calibration, spread_of
 from zoo.stored import basis_of
 
 
 def write_intervals(store: FeatureStore, scored: Sequence[Scored], level: float) -> None:
     """Replace the table `intervals` by those of the chosen runs among `scored`, at a level such as 0.9."""
     chosen = [one for one in scored if one.role == CHOSEN]
-    tables = [intervals_of(store, one.run_id, level) for one in progress(chosen, "intervals")]
+    tables = []
+    for one in progress(chosen, "intervals"):
+        with suppress(StrataError):  # such as vectors that are no longer in the store; `lacking` counts them
+            tables.append(intervals_of(store, one.run_id, level)[0])
     table = pa.concat_tables([INTERVALS.empty_table(), *tables])
     facts = [[one.run_id, one.among] for one in chosen] + [[str(level)]]
     digest = hashlib.sha256(json.dumps([facts, table.to_pydict()], sort_keys=True).encode()).hexdigest()
@@ -34,10 +38,22 @@ def write_intervals(store: FeatureStore, scored: Sequence[Scored], level: float)
         writer.replace({f"intervals-{digest[:32]}": Chunk(table)})
 
 
-def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
-    """Return the rows of the table `intervals` of one chosen run."""
-    (model,) = models_where(store, "run_id = ? LIMIT 1", [run_id])
-    basis = basis_of(store, model)
+def lacking(store: FeatureStore, run_ids: Sequence[str]) -> list[str]:
+    """Say how many of the chosen runs have no intervals, in a sentence; none where all have."""
+    query = (
+        "SELECT count(*), count(*) FILTER (run_id NOT IN (SELECT run_id FROM intervals)) FROM runs "
+        "WHERE role = 'chosen' AND val_log_loss IS NULL AND run_id IN (SELECT unnest(?::VARCHAR[]))"
+    )
+    count, without = store.sql(query, [list(run_ids)]).fetchall()[0]
+    if not without:
+        return []
+    what = "as their vectors or predictions are not all in the store; strata predict says which"
+    return [f"{without} of {count} chosen runs have no intervals, {what}."]
+
+
+def intervals_of(store: FeatureStore, run_id: str, level: float) -> tuple[pa.Table, Calibration]:
+    """Return the rows of the table `intervals` of one chosen run, and what they were made by."""
+    basis = basis_of(store, run_id)
     calibration = basis.calibrate(store)
     predicted = _test_rows(store, [run_id, *(key for key, _ in basis.members)])
     ids = predicted["structure_id"].tolist()
@@ -45,7 +61,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
     there = np.any([np.isfinite(X).all(axis=1) for X in vectors.values()], axis=0)
     predicted = predicted[there].reset_index(drop=True)
     if calibration.intervals is None or predicted.empty:
-        return INTERVALS.empty_table()
+        return INTERVALS.empty_table(), calibration
     elements = [tuple(structure.numbers.tolist()) for structure in store.structures(ids)]
     place = calibration.domain.place(
         {name: X[there] for name, X in vectors.items()},
@@ -56,11 +72,11 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
     spread = spread_of(members, values, np.array([weight for _, weight in basis.members]))
     found = calibration.intervals(place, values, spread, level)
     n = len(values)
-    return pa.table(
+    rows = pa.table(
         {
             "run_id": [run_id] * n,
-            "dataset": [model.dataset] * n,
-            "property": [model.property] * n,
+            "dataset": [basis.row["dataset"]] * n,
+            "property": [basis.row["property"]] * n,
             "entry_id": predicted["entry_id"].tolist(),
             "part": ["test"] * n,
             "low": found.low,
@@ -72,6 +88,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> pa.Table:
         },
         schema=INTERVALS,
     )
+    return rows, calibration
 
 
 def _test_rows(store: FeatureStore, run_ids: list[str]) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from core.params import load as load_params
 from featurestore.query.store import FeatureStore, open_store
 from heads.intervals import LEVEL
 from heads.linear import Linear, combine, weights_of
+from zoo.bundle import load_bundle
+from zoo.bundle_hub import download, is_address
 from zoo.explain import Explanation, shares
 from zoo.extraction import make_engine
 from zoo.model import NETWORK, Model
@@ -144,7 +146,7 @@ class LoadedModel(Model):
         """Return the rows before pooling of one structure, where a source model offers them."""
         if source == NETWORK or self.sources[source].columns or read.structure is None:
             return {}
-        engine = make_engine(source, self.settings)
+        engine = make_engine(source, self.settings, self.sources[source].folder)
         return dict(engine.rows(read.structure, names)) if engine.backbone.offers_rows else {}
 
     def _linear(self, places: Sequence[np.ndarray], width: int) -> Linear | None:
@@ -169,20 +171,30 @@ def load(
     store: str | Path = "store",
     params: Params | None = None,
     trust: Sequence[str] = (),
+    check: bool = True,
 ) -> LoadedModel:
     """Load the model that answers for a property, or a bundle.
 
-    name: `DATASET/PROPERTY` of the project in this folder, or the folder or zip of a bundle. params: by
-    default those of params.yaml, where there is one. trust: import paths of head classes of one's own that a
-    bundle may use. Raises `StrataError` where there is no such model, and for a bundle that is damaged or was
-    changed.
+    name: `DATASET/PROPERTY` of the project in this folder, the folder or zip of a bundle, or its address on
+    the Hugging Face hub, `hf://ORG/NAME@REVISION`. params: by default those of params.yaml, where there is
+    one. trust: import paths of head classes of one's own that a bundle may use. check: compare a bundle's
+    golden predictions. Raises `StrataError` where there is no such model, and for a bundle that is damaged or
+    was changed.
     """
-    del trust
     settings = params or (load_params() if PARAMS_FILE.exists() else Params())
     dataset, slash, prop = str(name).partition("/")
-    if slash and "/" not in prop and not Path(name).exists():
-        return LoadedModel(**vars(stored_model(open_store(store), dataset, prop, settings)))
-    raise StrataError(f"{name} is neither DATASET/PROPERTY nor the folder or zip of a bundle")
+    if is_address(name):
+        found = load_bundle(download(str(name)), settings.extract, trust=trust, check=check)
+    elif Path(name).exists() or Path(name).suffix == ".zip":
+        found = load_bundle(name, settings.extract, trust=trust, check=check)
+    elif slash and "/" not in prop:
+        found = stored_model(open_store(store), dataset, prop, settings)
+    else:
+        raise StrataError(
+            f"{name} is neither DATASET/PROPERTY of this project nor the folder, the .zip or the address "
+            "hf://… of a bundle"
+        )
+    return LoadedModel(**vars(found))
 
 
 def predict(

@@ -5,6 +5,7 @@ It comes out of a store (zoo/stored.py) or out of a bundle (zoo/bundle.py), and 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -39,7 +40,7 @@ class Reads:
     """A source model as a model reads it: the extraction that it learned from, and all checkpoints.
 
     columns: of a user's own table in place of a network. sees_positions: tells crystals of one composition
-    apart.
+    apart. folder: of a bundle that brings the source model along; else it is the one of that name here.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Reads:
     checkpoints: tuple[Checkpoint, ...]
     columns: tuple[str, ...] = ()
     sees_positions: bool = True
+    folder: Path | None = None
 
     @property
     def width(self) -> int:
@@ -127,7 +129,11 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What predicts one property. `settings` and `limits`: how source models are run, what is refused."""
+    """What predicts one property.
+
+    settings, limits: how source models are run, what is refused. examples: some structures of the training
+    rows, for the golden predictions of a bundle.
+    """
 
     card: Card
     sources: Mapping[str, Reads]
@@ -136,6 +142,7 @@ class Model:
     network: TrainedModel | None = None
     settings: Extract = field(default_factory=Extract)
     limits: Ingest = field(default_factory=Ingest)
+    examples: tuple[Structure, ...] = ()
 
     def __repr__(self) -> str:
         what = f"{self.card.head} on {self.card.reads or 'a network of its own'}"
@@ -146,7 +153,7 @@ class Model:
         for name, reads in self.sources.items():
             if name == NETWORK or reads.columns:
                 continue
-            here = extraction_id(load_card(name), self.settings.tf32)
+            here = extraction_id(load_card(name, reads.folder), self.settings.tf32)
             if here != reads.extraction_id:
                 raise StrataError(
                     f"the model of {self.card.name} learned from extraction {reads.extraction_id}; {name} "
@@ -271,7 +278,15 @@ def _frame(
     columns["rows_seen"] = [0 if s is None else s.rows for s in seen]
     columns["in_training"] = known_entries(model, asked, vectors)
     rows = calibration.rows
-    for k in range(min(NEIGHBOURS, place.near.shape[1], len(rows))):
+    known = min(place.near.shape[1], len(rows))  # none where the training data stayed at home
+    for k in range(NEIGHBOURS):
+        if k >= known:
+            columns |= {f"near_{k + 1}": "", f"near_{k + 1}_formula": ""}
+            columns |= {
+                f"near_{k + 1}_value": "" if card.classes else np.nan,
+                f"near_{k + 1}_distance": np.nan,
+            }
+            continue
         near = [rows[row] for row in place.near[:, k]]
         columns[f"near_{k + 1}"] = [row.entry_id for row in near]
         columns[f"near_{k + 1}_formula"] = [row.formula for row in near]
