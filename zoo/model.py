@@ -187,7 +187,7 @@ class Model:
         usable = np.isfinite(X).all(axis=1)
         values = np.full(len(X), np.nan)
         if usable.any():
-            values[usable] = member.head.predict(X[usable])
+            values[usable] = member.head.predict(X if usable.all() else X[usable])
         return values
 
     def _probabilities(self, vectors: Vectors) -> np.ndarray:
