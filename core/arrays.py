@@ -9,10 +9,15 @@ from core.errors import StrataError
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays; what was in the file is replaced."""
+    """Write named arrays in place of what was in the file; `StrataError` where it cannot be written."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    whole = {name: np.require(array, requirements="C") for name, array in arrays.items()}
+    try:
+        save_file(whole, path)
+    except (SafetensorError, OSError) as error:
+        raise StrataError(f"cannot write {path} ({error})") from None
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -22,5 +27,5 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise StrataError(f"{path} is no safetensors file that can be read ({error})") from None

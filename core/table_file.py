@@ -5,6 +5,7 @@ What is written lies beside the file under another name, and takes its place at 
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".json", ".parquet", ".xlsx")
 _EXCEL_ROWS = 1_048_575  # beside the header
+_UNSHOWN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # no XML may hold them
 
 
 class TableFile:
@@ -31,11 +33,14 @@ class TableFile:
             raise unknown("kind of table", path.suffix or path.name, ENDINGS, str(path))
         if not path.parent.is_dir():
             raise StrataError(f"cannot write {path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise StrataError(f"cannot write {path}: it is a folder")
         self.path = path
         self.rows = 0
         self._part = path.with_name(f".{path.name}.part")
         self._append: Callable[[pd.DataFrame], None] | None = None
         self._close: Callable[[], None] = lambda: None
+        self._drop: Callable[[], None] | None = None  # in place of closing, where nothing is kept
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +49,8 @@ class TableFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._close()
+            drop = self._close if kind is None or self._drop is None else self._drop
+            drop()
             if kind is None and self._append is not None:
                 self._part.replace(self.path)
         except OSError as failure:
@@ -73,8 +79,8 @@ class TableFile:
 
     def _csv(self, first: "pd.DataFrame") -> Callable[["pd.DataFrame"], None]:
         file = self._part.open("w", encoding="utf-8", newline="")
-        first.head(0).to_csv(file, index=False)
         self._close = file.close
+        first.head(0).to_csv(file, index=False, lineterminator="\n")
         return lambda frame: frame.to_csv(file, index=False, header=False, lineterminator="\n")
 
     def _json(self, _first: "pd.DataFrame") -> Callable[["pd.DataFrame"], None]:
@@ -109,15 +115,19 @@ class TableFile:
     def _xlsx(self, first: "pd.DataFrame") -> Callable[["pd.DataFrame"], None]:
         book = need("openpyxl", "excel").Workbook(write_only=True)
         sheet = book.create_sheet("predictions")
-        sheet.append(list(first.columns))
+        sheet.append([_cell(sheet, name) for name in first.columns])
 
         def append(frame: "pd.DataFrame") -> None:
             if self.rows + len(frame) > _EXCEL_ROWS:
                 raise StrataError(f"{self.path}: Excel holds {_EXCEL_ROWS:,} rows; write .csv or .parquet")
             for row in frame.itertuples(index=False):
-                sheet.append([_cell(value) for value in row])
+                sheet.append([_cell(sheet, value) for value in row])
 
-        self._close = lambda: book.save(self._part)
+        def close() -> None:
+            sheet.close()
+            book.save(self._part)
+
+        self._close, self._drop = close, sheet.close
         return append
 
 
@@ -127,7 +137,13 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cell(value: Any) -> Any:
+def _cell(sheet: Any, value: Any) -> Any:
     """Return what Excel can show of a cell; a text that begins as a formula does stays a text."""
     plain = _plain(value)
-    return f"'{plain}" if isinstance(plain, str) and plain[:1] in {"=", "+", "-", "@"} else plain
+    if not isinstance(plain, str):
+        return plain
+    from openpyxl.cell import WriteOnlyCell
+
+    cell = WriteOnlyCell(sheet, _UNSHOWN.sub("\ufffd", plain))
+    cell.data_type = "s"
+    return cell

@@ -69,18 +69,23 @@ def calibrate(
     part. Raises `StrataError` where the store has no such prediction of the run.
     """
     split = SplitKey(run["scheme"], int(run["seed"]), int(run["fold"]))
-    said = _predictions(store, [run["run_id"], *(key for key, _ in members)])
-    own = said.get("oof")
-    part = "oof" if own is not None and run["run_id"] in own else "val"
+    run_ids = [run["run_id"], *(key for key, _ in members)]
+    said = _predictions(store, run_ids)
+    # A committee whose members were compared by the validation part keeps predictions of that part as its own
+    # out-of-fold ones: its members have none.
+    folded = "oof" in said and set(run_ids) <= set(said["oof"])
     known = _known_rows(store, run, split)
-    fitted = known["part"] == "train"
-    if part == "oof" or "refit" in str(run.get("choice") or ""):
-        fitted |= True
-    points = known[fitted].reset_index(drop=True)
+    fitted = (known["part"] == "train").to_numpy() | (folded or _refitted(store, run_ids))
     groups = Groups(store).of(split.scheme, known["structure_id"].tolist())
     everything = {name: of(known["structure_id"].tolist()) for name, of in vectors.items()}
-    there = np.any([np.isfinite(X).all(axis=1) for X in everything.values()], axis=0)
+    has = [np.isfinite(X).all(axis=1) for X in everything.values()]
+    there = np.any(has, axis=0) if members else np.all(has, axis=0)
     places = np.flatnonzero(fitted & there)
+    if not len(places):
+        raise StrataError(
+            f"no entry that run {run['run_id']} learned from has vectors in the store; run strata extract, "
+            f"then strata fit {run['dataset']} again"
+        )
     points = known.iloc[places].reset_index(drop=True)
     domain = Domain.learn(
         {name: X[places] for name, X in everything.items()}, groups[places], points["elements"].tolist()
@@ -88,29 +93,30 @@ def calibrate(
     rows = tuple(TrainingRow(*row) for row in zip(*(points[name] for name in _COLUMNS), strict=True))
     if run["val_log_loss"] is not None and not pd.isna(run["val_log_loss"]):
         return Calibration(domain, None, rows, {})
-    table = said.get(part)
-    if table is None or run["run_id"] not in table:
+    own = next((said[part] for part in ("oof", "val") if run["run_id"] in said.get(part, ())), None)
+    if own is None:
         raise StrataError(
             f"the store has no predictions of run {run['run_id']} for rows that it was not fitted on; run "
             f"strata fit {run['dataset']} again"
         )
-    predicted = table[run["run_id"]].reindex(known["entry_id"])
-    judged = np.flatnonzero(
-        predicted.notna().to_numpy() & there & (part == "oof" or (known["part"] == "val"))
-    )
+    predicted = own[run["run_id"]].reindex(known["entry_id"]).to_numpy()
+    judged = np.flatnonzero(np.isfinite(predicted) & there & (folded | (known["part"] == "val").to_numpy()))
+    predicted = predicted[judged]
+    of_members = said.get("oof" if folded else "val", own) if members else own
     spread = spread_of(
-        table.reindex(known["entry_id"].iloc[judged])[[key for key, _ in members]].to_numpy(),
-        predicted.to_numpy()[judged],
+        of_members.reindex(known["entry_id"].iloc[judged], columns=run_ids[1:]).to_numpy(),
+        predicted,
         np.array([weight for _, weight in members]),
     )
     at = np.full(len(known), -1)
     at[places] = np.arange(len(places))
     own_place = _place(domain, everything, known, judged, at)
     actual = known["value"].to_numpy()[judged]
-    log = store.facts(run["dataset"]).properties[run["property"]].transform is not None
+    transformed = store.facts(run["dataset"]).properties[run["property"]].transform is not None
+    log = transformed and run["head"] is not None  # a network of the target's own learns the values
     intervals = Intervals.learn(
         own_place,
-        predicted.to_numpy()[judged],
+        predicted,
         spread,
         actual,
         points["value"].to_numpy(),
@@ -118,8 +124,7 @@ def calibrate(
         groups[judged],
         log=log,
     )
-    errors = np.abs(actual - predicted.to_numpy()[judged])
-    return Calibration(domain, intervals, rows, seen_of(own_place, errors))
+    return Calibration(domain, intervals, rows, seen_of(own_place, np.abs(actual - predicted)))
 
 
 _COLUMNS = ("entry_id", "structure_id", "formula", "value")
@@ -158,10 +163,20 @@ def _place(
     if (at[judged] >= 0).all():
         rows = at[judged]
         own = domain.own
-        near = (own.distance[rows], own.percentile[rows], own.near[rows], own.far[rows])
+        near = (own.distance[rows], own.remoteness[rows], own.percentile[rows], own.near[rows], own.far[rows])
         return Place(*near, ((),) * len(rows))
     elements = known["elements"].iloc[judged].tolist()
     return domain.place({name: X[judged] for name, X in vectors.items()}, elements)
+
+
+def _refitted(store: FeatureStore, run_ids: Sequence[str]) -> bool:
+    """Tell whether any of the runs was fitted to train and validation in the end."""
+    query = (
+        "SELECT count(*) FROM runs WHERE contains(choice, 'refit') "
+        "AND run_id IN (SELECT unnest(?::VARCHAR[]))"
+    )
+    ((found,),) = store.sql(query, [list(run_ids)]).fetchall()
+    return bool(found)
 
 
 def _known_rows(store: FeatureStore, run: Mapping[str, Any], split: SplitKey) -> pd.DataFrame:

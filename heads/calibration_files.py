@@ -96,10 +96,11 @@ def _check_domain(domain: Domain, widths: Mapping[str, int], rows: int | None, p
     n, own = max(counts), domain.own
     demand(len(counts) == 1 and n > 0 and rows in (None, n), "it has not as many points as training rows")
     kept = len(own.distance)
-    demand(own.distance.shape == own.percentile.shape == (kept,), "its own distances do not fit")
+    own_shapes = {own.distance.shape, own.remoteness.shape, own.percentile.shape}
+    demand(own_shapes == {(kept,)}, "its own distances do not fit")
     demand(own.near.shape == own.far.shape and len(own.near) == kept, "its own neighbours do not fit")
     demand(rows in (None, kept), "it has not as many distances as training rows")
-    sound = not any(np.isnan(one).any() for one in (own.distance, own.percentile, own.far))
+    sound = not any(np.isnan(one).any() for one in (own.distance, own.remoteness, own.percentile, own.far))
     demand(sound, "its own distances hold NaN")
     whole_numbers = np.issubdtype(own.near.dtype, np.integer)
     demand(

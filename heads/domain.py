@@ -19,7 +19,7 @@ from core.errors import StrataError
 
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
 VERDICTS = (INSIDE, EDGE, OUTSIDE)
-# Percentiles among the training rows' own distances. Chosen by held-out chemical systems inside train and
+# Percentiles among the training rows' own remoteness. Chosen by held-out chemical systems inside train and
 # validation (bench/results/intervals.md).
 EDGE_FROM, OUTSIDE_FROM = 75.0, 95.0
 COMPONENTS = 32  # of each source model: what is left of a distance with more of them is noise
@@ -34,13 +34,15 @@ FILE = "domain"
 class Place:
     """Where m structures lie among n training rows.
 
-    distance (m,): mean distance from the five nearest, in units of the median of the training rows' own.
-    percentile (m,): how many in a hundred training rows lie nearer to the others than that. near (m, k), far
-    (m, k): places of the nearest training rows and their distances, nearest first. new: for each structure
-    the atomic numbers that no training row has.
+    Distances are in units of the median of the training rows' own. distance (m,): mean distance from the five
+    nearest, averaged over source models. remoteness (m,): the same by the source model that finds it largest.
+    percentile (m,): how many in a hundred training rows are less remote. near (m, k), far (m, k): places of
+    the nearest training rows and their distances, nearest first, averaged over source models. new: for each
+    structure the atomic numbers that no training row has.
     """
 
     distance: np.ndarray
+    remoteness: np.ndarray
     percentile: np.ndarray
     near: np.ndarray
     far: np.ndarray
@@ -49,7 +51,7 @@ class Place:
     @property
     def verdicts(self) -> np.ndarray:
         """Say of each whether it lies inside, at the edge or outside; an element that is new is outside."""
-        unknown = np.array([bool(new) for new in self.new])
+        unknown = np.array([bool(new) for new in self.new], bool)
         beyond = np.where(self.percentile >= EDGE_FROM, EDGE, INSIDE).astype(object)
         beyond[(self.percentile >= OUTSIDE_FROM) | unknown] = OUTSIDE
         return beyond
@@ -73,10 +75,16 @@ class Space:
     def learn(cls, X: np.ndarray, groups: np.ndarray) -> "Space":
         """Find the components of X (n, d); a row's neighbours are those of other `groups` (n,)."""
         there = np.isfinite(X).all(axis=1)
+        width = X.shape[1]
+        if not there.any():
+            nothing = np.full((len(X), 0), np.nan)
+            return cls(np.full(width, np.nan), np.full(width, np.inf), np.empty((0, width)), nothing, 1.0)
         mean, scale = X[there].mean(axis=0, dtype=np.float64), X[there].std(axis=0, dtype=np.float64)
         scale[scale <= 1e-6 * np.maximum(1, np.abs(mean))] = np.inf  # columns of one value say nothing
         Z = _standardised(X[there], mean, scale)
-        axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="full", random_state=0).fit(Z).components_
+        axes = np.eye(1, width)  # of rows that are all alike, which have no components
+        if np.isfinite(scale).any():
+            axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="randomized", random_state=0).fit(Z).components_
         space = cls(mean, scale, axes, np.full((len(X), len(axes)), np.nan), 1.0)
         space.points[there] = Z @ axes.T
         own = [
@@ -94,7 +102,7 @@ class Space:
     def distances(self, points: np.ndarray) -> np.ndarray:
         """Return (m, n) distances of points from the training rows, over `typical`; NaN: unknown."""
         found = np.full((len(points), len(self.points)), np.nan)
-        rows, known = (np.isfinite(side).all(axis=1) for side in (points, self.points))
+        rows, known = (np.isfinite(side).all(axis=1) & bool(len(self.axes)) for side in (points, self.points))
         if rows.any() and known.any():
             found[np.ix_(rows, known)] = euclidean_distances(points[rows], self.points[known]) / self.typical
         return found
@@ -119,34 +127,48 @@ class Domain:
         """Learn from n training rows.
 
         vectors: by source model (n, d), NaN where a row has none. groups (n,): rows of one group, such as one
-        structure, are no neighbours of each other. elements: each row's atomic numbers.
+        structure, are no neighbours of each other, unless there is one group alone. elements: each row's
+        atomic numbers. Raises `StrataError` where no row has a vector.
         """
+        if not any(np.isfinite(X).all(axis=1).any() for X in vectors.values()):
+            raise StrataError(
+                "no training row has vectors, so that nothing can be said of how far another lies"
+            )
+        if len(np.unique(groups)) == 1:
+            groups = np.arange(len(groups))
         spaces = {name: Space.learn(X, groups) for name, X in vectors.items()}
         points = {name: space.points for name, space in spaces.items()}
-        near, far = _nearest(spaces, points, groups)
+        near, far, remoteness = _nearest(spaces, points, groups)
         distance = _mean_of_finite(far[:, :NEAREST])
-        rank = _percentile(np.sort(distance), distance)
+        rank = _percentile(np.sort(remoteness), remoteness)
         nothing_new: tuple[tuple[int, ...], ...] = ((),) * len(groups)
         known = frozenset(int(z) for row in elements for z in row)
-        return cls(spaces, Place(distance, rank, near, far, nothing_new), known)
+        return cls(spaces, Place(distance, remoteness, rank, near, far, nothing_new), known)
 
-    def place(self, vectors: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]]) -> Place:
+    def place(
+        self, vectors: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]], kept: int = KEPT
+    ) -> Place:
         """Say where m structures lie; vectors as in `learn`, (m, d) by source model.
 
+        kept: how many neighbours are named, which does not change how far a structure is said to lie.
         Raises `StrataError` where vectors of a source model are missing altogether.
         """
         missing = [name for name in self.spaces if name not in vectors]
         if missing:
             raise StrataError(f"the domain of this model needs vectors by {', '.join(missing)}")
         points = {name: space.project(vectors[name]) for name, space in self.spaces.items()}
-        return self.at(points, elements)
+        return self.at(points, elements, kept)
 
-    def at(self, points: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]]) -> Place:
+    def at(
+        self, points: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]], kept: int = KEPT
+    ) -> Place:
         """Say where m projected points lie, (m, c) by source model; see `place`."""
-        near, far = _nearest(self.spaces, points)
+        near, far, remoteness = _nearest(self.spaces, points, kept=max(kept, NEAREST))
         distance = _mean_of_finite(far[:, :NEAREST])
+        near, far = near[:, :kept], far[:, :kept]
         new = tuple(tuple(sorted({int(z) for z in row} - self.elements)) for row in elements)
-        return Place(distance, _percentile(np.sort(self.own.distance), distance), near, far, new)
+        rank = _percentile(np.sort(self.own.remoteness), remoteness)
+        return Place(distance, remoteness, rank, near, far, new)
 
     def same(self, vectors: Mapping[str, np.ndarray], rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return for each structure those of given training rows that are the same crystal to a network.
@@ -161,6 +183,8 @@ class Domain:
         for i, places in enumerate(rows):
             near = np.full(len(places), np.inf)
             for name, space in spaces.items() if len(places) else ():
+                if not np.isfinite(space.scale).any():
+                    continue  # it has seen one crystal alone, and tells none apart
                 apart = np.linalg.norm(space.points[list(places)] - points[name][i], axis=1)
                 near = np.fmin(near, apart / space.typical)
             found.append([row for row, far in zip(places, near, strict=True) if far < _NOTHING])
@@ -201,27 +225,46 @@ class Domain:
 
 
 _ARRAYS = ("mean", "scale", "axes", "points")
-_OWN = ("distance", "percentile", "near", "far")
+_OWN = ("distance", "remoteness", "percentile", "near", "far")
 _NOTHING = 0.02  # of a typical distance: rounding, and the other cell's
 
 
 def _nearest(
-    spaces: Mapping[str, Space], points: Mapping[str, np.ndarray], groups: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest training rows' places and distances, (m, k) each; with groups, of other groups."""
+    spaces: Mapping[str, Space],
+    points: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    kept: int = KEPT,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the nearest training rows' places and distances, (m, k) each, and the remoteness (m,).
+
+    groups: rows of the same group are no neighbours.
+    """
     m, n = len(next(iter(points.values()))), len(next(iter(spaces.values())).points)
-    k = min(KEPT, n)
+    k = min(kept, n)
     near, far = np.zeros((m, k), np.int64), np.full((m, k), np.inf)
+    remoteness = np.full(m, -np.inf)
     for rows in _pieces(m):
-        apart = _mean_of_spaces([space.distances(points[name][rows]) for name, space in spaces.items()])
+        several = [space.distances(points[name][rows]) for name, space in spaces.items()]
         if groups is not None:
-            apart = _apart(apart, groups[rows], groups)
+            several = [_apart(one, groups[rows], groups) for one in several]
+        for one in several:
+            if np.isfinite(one).any():
+                remoteness[rows] = np.maximum(remoteness[rows], _far_from(one))
+        apart = _mean_of_spaces(several)
         apart = np.where(np.isfinite(apart), apart, np.inf)
         some = np.argpartition(apart, k - 1, axis=1)[:, :k]
         order = np.lexsort((some, np.take_along_axis(apart, some, 1)), axis=1)
         near[rows] = np.take_along_axis(some, order, 1)
         far[rows] = np.take_along_axis(apart, near[rows], 1)
-    return near, far
+    return near, far, np.where(remoteness == -np.inf, np.inf, remoteness)
+
+
+def _far_from(distances: np.ndarray) -> np.ndarray:
+    """Return each row's mean distance from the nearest five (m, n); −∞ where it has no vector."""
+    known = np.where(np.isfinite(distances), distances, np.inf)
+    few = min(NEAREST, known.shape[1])
+    far = _mean_of_finite(np.partition(known, few - 1, axis=1)[:, :few])
+    return np.where(np.isfinite(far), far, -np.inf)
 
 
 def _apart(distances: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -246,11 +289,16 @@ def _mean_of_finite(far: np.ndarray) -> np.ndarray:
 
 
 def _percentile(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return 100.0 * np.searchsorted(ordered, values) / max(len(ordered), 1)
+    """Return how many in a hundred of `ordered` lie below each value; 100 of what has no distance."""
+    known = ordered[np.isfinite(ordered)]
+    below = 100.0 * np.searchsorted(known, values) / max(len(known), 1)
+    return np.where(np.isfinite(values) & (len(known) > 0), below, 100.0)
 
 
 def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return np.clip((X - mean) / scale, -_CUT, _CUT)
+    Z = np.subtract(X, mean, dtype=np.float64)
+    Z /= scale
+    return np.clip(Z, -_CUT, _CUT, out=Z)
 
 
 def _pieces(m: int) -> list[Any]:

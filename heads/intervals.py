@@ -82,9 +82,8 @@ class Intervals:
         residuals = actual - predicted
         errors = np.full(len(values), np.nan)
         errors[rows[rows >= 0]] = np.abs(residuals)[rows >= 0]
-        usual = max(float(np.abs(residuals).mean()), np.finfo(float).tiny) if len(residuals) else 1.0
-        found = cls(residuals, np.full(len(residuals), usual), values, errors, log, None)
-        if len(residuals) < FEWEST_TO_TELL:
+        found = cls(residuals, np.ones(len(residuals)), values, errors, log, None)
+        if len(residuals) < FEWEST_TO_TELL or len(np.unique(groups)) < 2:
             return found
         Z, absolute = found._known(place, predicted, spread), np.abs(residuals)
         soft = _SOFT * float(np.median(absolute)) + np.finfo(float).tiny
@@ -103,17 +102,18 @@ class Intervals:
         middle = _scaled(predicted, self.log)
         expected = self.difficulty(place, predicted, spread)
         bins, edges = self._bins(), self._edges()
-        most = 1 - 2 / (np.bincount(bins).min() + 1)  # beyond it a tail has no residual left
+        fewest = np.bincount(bins).min() if len(bins) else 0
+        most = 1 - 2 / (fewest + 1)  # beyond it a tail has no residual left
         level = min(level, float(most))
         if level <= 0:
             nothing = np.full(len(middle), np.nan)
             return Interval(nothing, nothing, 0.0, nothing)
         low, high = self._quantiles(middle, expected, bins, np.searchsorted(edges, expected), level).T
-        error = expected
+        error = expected * (1.0 if self.forest is not None else float(np.abs(self.residuals).mean()))
         if self.log:
             with np.errstate(over="ignore"):
                 low, high = np.exp(low), np.exp(high)
-            error = predicted * expected
+            error = predicted * error
         return Interval(low, high, level, error)
 
     def chance(
@@ -121,17 +121,22 @@ class Intervals:
     ) -> np.ndarray:
         """Return (m,) shares of calibration rows whose error would put the value between `low` and `high`."""
         middle, expected = _scaled(predicted, self.log), self.difficulty(place, predicted, spread)
-        ordered = np.sort(self.residuals / self.expected)
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = [np.log(max(end, 0.0)) if self.log else end for end in (low, high)]
         below, above = ((end - middle) / expected for end in ends)
-        counted = np.searchsorted(ordered, above, "right") - np.searchsorted(ordered, below, "left")
-        return np.asarray(counted / len(ordered))
+        scaled, bins = self.residuals / self.expected, self._bins()
+        asked = np.searchsorted(self._edges(), expected) if len(np.unique(bins)) > 1 else bins[:1]
+        share = np.full(len(middle), np.nan)
+        for own in np.unique(asked):  # as in an interval: easy and hard rows have their own
+            ordered, here = np.sort(scaled[bins == own]), np.broadcast_to(asked == own, share.shape)
+            counted = np.searchsorted(ordered, above[here], "right")
+            share[here] = (counted - np.searchsorted(ordered, below[here], "left")) / len(ordered)
+        return share
 
     def difficulty(self, place: Place, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
         """Return (m,) expected absolute errors, of logarithms where these are learned."""
-        if self.forest is None:
-            return np.full(len(predicted), self.expected[0] if len(self.expected) else 1.0)
+        if self.forest is None or not len(predicted):
+            return np.full(len(predicted), 1.0)
         return self.forest.predict(self._known(place, _scaled(predicted, self.log), spread))
 
     def _known(self, place: Place, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -164,6 +169,8 @@ class Intervals:
         from crepes import ConformalPredictiveSystem
 
         binned = len(np.unique(own)) > 1
+        if not len(middle):
+            return np.empty((0, 2))
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"

@@ -34,15 +34,21 @@ def summarised_domain(domain: Domain) -> Domain:
         spaces[name] = replace(space, points=centres[:, at : at + width] * space.typical)
         at += width
     own = {name: domain.spaces[name].points[there] for name in names}
-    nearness = Domain(spaces, domain.own, domain.elements).at(own, [()] * len(points)).distance
-    return Domain(spaces, _without_neighbours(np.sort(nearness)), domain.elements)
+    place = Domain(spaces, domain.own, domain.elements).at(own, [()] * len(points))
+    return Domain(spaces, _without_neighbours(place), domain.elements)
 
 
-def _without_neighbours(distance: np.ndarray) -> Place:
-    """Return the place of n training rows of which only their distances in order are told."""
-    n = len(distance)
-    nothing = ((),) * n
-    return Place(distance, np.linspace(0, 100, n), np.empty((n, 0), np.int64), np.empty((n, 0)), nothing)
+def _without_neighbours(place: Place) -> Place:
+    """Leave of the place of n training rows how far they lie, in order of size, and not which lies where."""
+    n = len(place.distance)
+    return Place(
+        distance=np.sort(place.distance),
+        remoteness=np.sort(place.remoteness),
+        percentile=np.linspace(0, 100, n),
+        near=np.empty((n, 0), np.int64),
+        far=np.empty((n, 0)),
+        new=((),) * n,
+    )
 
 
 def summarised_intervals(intervals: Intervals) -> Intervals:

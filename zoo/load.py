@@ -10,7 +10,7 @@ import numpy as np
 from core.errors import StrataError
 from core.params import PARAMS_FILE, Params
 from core.params import load as load_params
-from featurestore.query.store import open_store
+from featurestore.query.store import FeatureStore, open_store
 from heads.intervals import LEVEL
 from heads.linear import Linear, combine, weights_of
 from zoo.bundle import load_bundle
@@ -19,6 +19,8 @@ from zoo.explain import Explanation, shares
 from zoo.extraction import make_engine
 from zoo.model import NETWORK, Model
 from zoo.predict import Read, Reader, Reading, predict_structures, read_columns, read_objects
+from zoo.screen import TOP, Wanted
+from zoo.screen import screen as ranked
 from zoo.stored import stored_model
 
 if TYPE_CHECKING:
@@ -43,6 +45,33 @@ class LoadedModel(Model):
         table of the structures' own columns, for a model that reads some.
         """
         return predict_structures(self, structures, names, level, columns)
+
+    def screen(
+        self,
+        store: str | Path | FeatureStore = "store",
+        *,
+        over: Sequence[str],
+        minimum: float | None = None,
+        maximum: float | None = None,
+        lowest: bool = False,
+        where: str | None = None,
+        inside_only: bool = False,
+        level: float = LEVEL,
+        top: int | None = TOP,
+        save: str | None = None,
+    ) -> "pd.DataFrame":
+        """Rank the structures of whole datasets, and return the best `top` (None: all), one row each.
+
+        Ranked by the chance that the value lies between `minimum` and `maximum`, in the unit; without a
+        window by the value, the highest first, or the `lowest`. over: datasets of the store. Columns and what
+        `where` may ask are those of docs/screening.md. save: the name under which the whole ranking is kept
+        in the view `screens`. Raises `StrataError` for unknown names and what cannot be asked or ranked.
+        """
+        wanted = Wanted(minimum, maximum, lowest, where, inside_only, level)
+        if isinstance(store, FeatureStore):
+            return ranked(self, store, over, wanted, top, save)
+        with open_store(store, files=False) as opened:
+            return ranked(self, opened, over, wanted, top, save)
 
     def near(self, structure: Any, k: int = 10) -> "pd.DataFrame":
         """Return the `k` training entries that are nearest to one structure: entry, formula, value, distance.
@@ -178,6 +207,11 @@ def predict(
 ) -> "pd.DataFrame":
     """Predict a property of one structure or many by the model of this project; see `LoadedModel.predict`."""
     return load(f"{dataset}/{property}", store=store).predict(structures, level=level)
+
+
+def screen(model: str | Path, *, store: str | Path = "store", **wanted: Any) -> "pd.DataFrame":
+    """Rank the structures of whole datasets by a model of this project, or a bundle: `LoadedModel.screen`."""
+    return load(model, store=store).screen(store, **wanted)
 
 
 def named(model: str | None, dataset: str | None, prop: str | None) -> str:

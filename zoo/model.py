@@ -276,7 +276,7 @@ def _frame(
     seen = [calibration.seen.get(str(verdict)) for verdict in verdicts]
     columns["error_seen"] = [np.nan if s is None or s.mae is None else s.mae for s in seen]
     columns["rows_seen"] = [0 if s is None else s.rows for s in seen]
-    columns["in_training"] = _known(model, asked, vectors)
+    columns["in_training"] = known_entries(model, asked, vectors)
     rows = calibration.rows
     known = min(place.near.shape[1], len(rows))  # none where the training data stayed at home
     for k in range(NEIGHBOURS):
@@ -300,23 +300,24 @@ def _frame(
     return frame
 
 
-def _known(model: Model, asked: Asked, vectors: Vectors) -> list[str]:
+def known_entries(model: Model, asked: Asked, vectors: Vectors) -> list[str]:
     """Name the training entries that a structure is: the same cell, or the same crystal to a network."""
     rows = model.calibration.rows
     by_formula: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         by_formula.setdefault(row.formula, []).append(i)
-    candidates = [by_formula.get(formula, []) for formula in asked.formulas]
+    found = [""] * len(asked.formulas)
+    some = [i for i, formula in enumerate(asked.formulas) if formula in by_formula]
+    candidates = [by_formula[asked.formulas[i]] for i in some]
     positions = [name for name, reads in model.sources.items() if reads.sees_positions]
     same = (
-        model.calibration.domain.same({name: vectors[name] for name in positions}, candidates)
-        if positions
+        model.calibration.domain.same({name: vectors[name][some] for name in positions}, candidates)
+        if positions and some
         else [[] for _ in candidates]
     )
-    found = []
-    for structure_id, places, near in zip(asked.structure_ids, candidates, same, strict=True):
-        itself = [row for row in places if rows[row].structure_id == structure_id]
-        found.append(", ".join(rows[row].entry_id for row in sorted({*itself, *near})))
+    for i, places, near in zip(some, candidates, same, strict=True):
+        itself = [row for row in places if rows[row].structure_id == asked.structure_ids[i]]
+        found[i] = ", ".join(rows[row].entry_id for row in sorted({*itself, *near}))
     return found
 
 
