@@ -242,8 +242,9 @@ def publish_(
     store: Path = STORE,
 ) -> None:
     """Write the model of a property as a bundle that can be used elsewhere: docs/bundles.md."""
+    from core.model_hub import is_address, parse_address
     from zoo.bundle import bundle_sha256, check_target, save_bundle
-    from zoo.bundle_hub import is_address, parse_address, upload
+    from zoo.bundle_hub import upload
     from zoo.load import load
 
     if is_address(to):
@@ -267,8 +268,9 @@ app.add_typer(bundle, name="bundle")
 @bundle.command("show")
 def show_bundle(path: str = typer.Argument(help="FOLDER, FILE.zip or hf://ORG/NAME.")) -> None:
     """Print a bundle's model card; its files are checked, its model is not loaded."""
+    from core.model_hub import is_address
     from zoo.bundle_files import README, opened
-    from zoo.bundle_hub import download, is_address
+    from zoo.bundle_hub import download
 
     folder = opened(download(path) if is_address(path) else Path(path))
     typer.echo((folder / README).read_text(encoding="utf-8", errors="replace"))
@@ -280,8 +282,9 @@ def verify_bundle(
     trust: list[str] = typer.Option([], help="Class of a head of your own that it may use."),
 ) -> None:
     """Check every file of a bundle, load it, and compare its golden predictions."""
+    from core.model_hub import is_address
     from zoo.bundle import bundle_sha256
-    from zoo.bundle_hub import download, is_address
+    from zoo.bundle_hub import download
     from zoo.load import load
 
     place = download(path) if is_address(path) else Path(path)

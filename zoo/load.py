@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import StrataError
+from core.model_hub import is_address
 from core.params import PARAMS_FILE, Params
 from core.params import load as load_params
 from featurestore.query.store import FeatureStore, open_store
 from heads.intervals import LEVEL
 from heads.linear import Linear, combine, weights_of
 from zoo.bundle import load_bundle
-from zoo.bundle_hub import download, is_address
+from zoo.bundle_hub import download
 from zoo.explain import Explanation, shares
 from zoo.extraction import make_engine
 from zoo.model import NETWORK, Model

@@ -11,9 +11,10 @@ import pytest
 
 import strata
 from core.errors import StrataError
+from core.model_hub import parse_address
 from tests.bundles import QUICK, made_model
 from zoo.bundle import load_bundle, save_bundle
-from zoo.bundle_hub import download, parse_address, upload
+from zoo.bundle_hub import download, upload
 
 
 class Hub:
