@@ -191,16 +191,16 @@ def predict(
     from zoo.show import Shown
 
     paths = expand(files)
+    file = TableFile(output) if output is not None else None  # before the model, which takes longer
     used = load(named(model, dataset, prop), store=store, trust=trust, check=not no_check)
     shown = Shown(used, level)
-    with Meter(f"predict {used.card.property}", len(paths) if len(paths) > 100 else 0, "structures") as meter:
-        file = TableFile(output) if output is not None else None
-        with file or nullcontext():
-            for frame in predict_files(used, paths, level, columns):
-                if file is not None:
-                    file.append(frame)
-                shown.add(frame)
-                meter.advance(frame["file"].nunique(), rejects=int((frame["error"] != "").sum()))
+    total = len(paths) if len(paths) > 100 else 0
+    with file or nullcontext(), Meter(f"predict {used.card.property}", total, "structures") as meter:
+        for frame in predict_files(used, paths, level, columns):
+            if file is not None:
+                file.append(frame)
+            shown.add(frame)
+            meter.advance(frame["file"].nunique(), rejects=int((frame["error"] != "").sum()))
     shown.print(output)
     if shown.rejects:
         raise typer.Exit(1)
@@ -222,10 +222,11 @@ def explain(
     from core.table_file import TableFile
     from zoo.load import load, named
 
+    table = TableFile(output) if output is not None else None
     found = load(named(model, dataset, prop), store=store).explain(file, columns=columns)
     typer.echo(str(found))
-    if output is not None:
-        with TableFile(output) as table:
+    if table is not None:
+        with table:
             table.append(found.frame())
         typer.echo(f"{output}: {len(found.atoms)} atoms")
 
