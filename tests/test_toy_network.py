@@ -152,7 +152,7 @@ def test_a_file_is_predicted_by_a_model_that_reads_both(root, reports, tmp_path_
     bulk("Cu").write(small, format="vasp")
     (bulk("Cu", cubic=True) * (2, 1, 1)).write(big, format="vasp")
     model = stored_model(featurestore.open(other), DATASET, PROPERTY, asked)
-    assert (model.card.head, model.card.reads) == ("ridge", SETS[2])
+    assert (model.card.head, model.card.reads) == ("ridge", f"{SOURCE}/atom_bond_angle_last+toy/all")
     assert set(model.sources) == {SOURCE, "toy"}
     found = predict_structures(model, [small, big])
     assert np.isfinite(found["value"]).tolist() == [True, False]

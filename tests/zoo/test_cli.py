@@ -51,7 +51,9 @@ def test_predict_prints_values_with_intervals_domain_and_neighbours(project, fil
     assert [row.split("│")[3].strip() for row in rows] == ["ClNa", "Al", "H2O"]
     assert "outside: no Na Cl in training" in rows[0]
     assert DOMAIN in done.stdout
-    assert re.search(r"ridge on synthetic/atom_bond_angle_last, \d+ training rows, model \w{12}", done.stdout)
+    assert re.search(
+        r"ridge \(refit\) on synthetic/atom_bond_angle_last, \d+ training rows, model \w{12}", done.stdout
+    )
     assert "fitted on split random-0-0; over the test parts of 2 repetitions MAE" in done.stdout
     assert done.stderr == ""
 

@@ -213,7 +213,9 @@ def test_a_network_of_the_targets_own_has_all_that_a_head_has(network):
     (row,) = predict_structures(model, structure).to_dict("records")
     expected, _ = model.network([structure])
     assert row["value"] == pytest.approx(expected[0, 0], rel=1e-4)
-    assert row["low"] < row["value"] < row["high"]
+    residuals = model.calibration.intervals.residuals
+    assert row["low"] == pytest.approx(row["value"] + residuals.min())
+    assert row["high"] == pytest.approx(row["value"] + residuals.max())
     assert row["level"] == pytest.approx(1 - 2 / (len(parts["val"]) + 1))
     assert row["domain"] in VERDICTS
     assert entry.entry_id in row["in_training"].split(", ")
