@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,12 +18,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def ordered(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]:
+def ordered(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Generator[R, None, None]:
     """Yield each task's result in the order of the tasks, by as many threads as `workers` says.
 
     Meanwhile the libraries of linear algebra have one thread for each of them; with one worker the tasks are
     done here, and these libraries do as they like. Tasks are taken as they are needed. A task's error is
-    raised in its place, and no more are begun.
+    raised in its place, and no more are begun. Whoever may leave early closes it (`contextlib.closing`).
 
     >>> list(ordered(abs, [-1, 2, -3], workers=2))
     [1, 2, 3]

@@ -217,11 +217,11 @@ def screen(
     from core.params import PARAMS_FILE, Params, load
     from core.table_file import TableFile
     from etl.plan import seconds_to_extract
+    from etl.show_screen import lacking, table
     from featurestore.query.store import open_store
     from zoo.candidates import Candidates
     from zoo.load import load as load_model
     from zoo.screen import Wanted, check_request, rank
-    from zoo.show_screen import lacking, table
 
     wanted = Wanted(minimum, maximum, lowest, where, inside_only, level)
     file = None if output is None else TableFile(output)  # what cannot be written stops it before any work

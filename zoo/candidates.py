@@ -120,12 +120,13 @@ class Candidates:
         found = {}
         for source, reads in self.model.sources.items():
             there = np.flatnonzero(self.there[source][rows])
-            read = self.store.vectors([ids[i] for i in there], f"{source}/{ALL}", reads.extraction_id)
-            if len(there) < len(ids):
-                whole = np.full((len(ids), reads.width), np.nan, np.float32)
-                whole[there] = read
-                read = whole
-            found[source] = read
+            if len(there) == len(ids):
+                found[source] = self.store.vectors(ids, f"{source}/{ALL}", reads.extraction_id)
+                continue
+            found[source] = np.full((len(ids), reads.width), np.nan, np.float32)
+            if len(there):
+                some = [ids[i] for i in there]
+                found[source][there] = self.store.vectors(some, f"{source}/{ALL}", reads.extraction_id)
         return found, None
 
 

@@ -1,6 +1,7 @@
 """What a model says of many structures of a store, in one pass over their vectors."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,24 +51,23 @@ def predict(
     model = candidates.model
     training, intervals = model.calibration.rows, model.calibration.intervals
     parts, reached = [PREDICTED.empty_table()], level
-    for value, spread, place, seen in ordered(
-        partial(_judge, model), _read(candidates, rows), _threads(model)
-    ):
-        columns = {"value": value, "percentile": place.percentile, "domain": place.verdicts}
-        sure = np.where(np.isfinite(value), value, 1.0)
-        if intervals is not None:
-            found = intervals(place, sure, spread, level)
-            reached = found.level
-            columns |= {"low": found.low, "high": found.high, "expected_error": found.error}
-            if window is not None:
-                columns["chance"] = intervals.chance(place, sure, spread, *window)
-        columns["in_training"] = np.array([bool(entries) for entries in seen])
-        columns["near"] = np.array([training[row].entry_id for row in place.near[:, 0]], object)
-        columns["near_distance"] = place.far[:, 0]
-        nothing = [None] * len(value)
-        arrays = [pa.array(columns.get(field.name, nothing), field.type) for field in PREDICTED]
-        parts.append(pa.Table.from_arrays(arrays, schema=PREDICTED))
-        advance(len(value))
+    with closing(ordered(partial(_judge, model), _read(candidates, rows), _threads(model))) as judged:
+        for value, spread, place, seen in judged:
+            columns = {"value": value, "percentile": place.percentile, "domain": place.verdicts}
+            sure = np.where(np.isfinite(value), value, 1.0)
+            if intervals is not None:
+                found = intervals(place, sure, spread, level)
+                reached = found.level
+                columns |= {"low": found.low, "high": found.high, "expected_error": found.error}
+                if window is not None:
+                    columns["chance"] = intervals.chance(place, sure, spread, *window)
+            columns["in_training"] = np.array([bool(entries) for entries in seen])
+            columns["near"] = np.array([training[row].entry_id for row in place.near[:, 0]], object)
+            columns["near_distance"] = place.far[:, 0]
+            nothing = [None] * len(value)
+            arrays = [pa.array(columns.get(field.name, nothing), field.type) for field in PREDICTED]
+            parts.append(pa.Table.from_arrays(arrays, schema=PREDICTED))
+            advance(len(value))
     return pa.concat_tables(parts).combine_chunks(), reached
 
 

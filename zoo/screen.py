@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from core.errors import StrataError, check_name
 from core.progress import Meter
+from featurestore.query.condition import Condition
 from featurestore.query.store import FeatureStore
 from featurestore.screens import keep
 from featurestore.tables.schema import SCREENS
 from heads.domain import INSIDE
 from heads.intervals import LEVEL
 from zoo.candidates import Candidates
-from zoo.condition import Condition
 from zoo.judge import PREDICTED, READ, cut, predict
 from zoo.model import Model
 

@@ -115,6 +115,13 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(made, words, message
     assert {path for path in made.rglob("*") if path.is_file()} == before
 
 
+def test_a_window_that_nothing_can_reach_says_so(made):
+    far = call("--over", "beta", "--minimum", "1e9").stdout
+    assert "no chance is above 0" in far
+    assert "no chance is above 0" not in call("--over", "beta", "--minimum", "0").stdout
+    assert "on other/" in far  # what the model reads
+
+
 def test_an_empty_answer_is_an_empty_table(made, tmp_path):
     told = call("--over", "beta", "--where", "n_atoms > 99", "-o", str(tmp_path / "none.csv"))
     assert "0 of 0 ranked" in told.stdout

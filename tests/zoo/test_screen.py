@@ -180,6 +180,13 @@ def test_what_is_missing_is_counted_and_the_others_go_on(model, store):
     assert not set(few["structure_id"]) & {structure_id(n) for n in REFUSED + UNSEEN}
 
 
+def test_a_source_model_that_the_store_has_never_seen(model, tmp_path):
+    with featurestore.open(small_store(tmp_path / "store")) as other:
+        candidates = Candidates.of(model, other, ["beta"])
+        assert [(one.reads.name, one.missing) for one in candidates.lacking] == [(OTHER, 20)]
+        assert np.isfinite(screen(model, other, ["beta"], Wanted())["value"]).all()
+
+
 def test_no_vectors_at_all(model, store, tmp_path):
     root = small_store(tmp_path / "store")
     add_dataset(root, "gamma", range(60, 63))

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from core.progress import duration
 from core.text import number
 from featurestore.query.output import show
 from zoo.candidates import Candidates, Lacking
 from zoo.screen import Screening
+from zoo.show import about
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +54,11 @@ def table(screening: Screening, frame: "pd.DataFrame") -> None:
         *("domain", "nearest", "in training"),
     )
     show(title, headers, [_cells(row) for row in frame.head(SHOWN).to_dict("records")])
+    if wanted.has_window and not (frame["chance"] > 0).any():
+        typer.echo("none of them lies in the window by any error that was seen: no chance is above 0")
+    what, _, *caution = about(model)
+    for line in (what, *caution):
+        typer.echo(line)
 
 
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
