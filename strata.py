@@ -20,13 +20,25 @@ if TYPE_CHECKING:
     import typer
 
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
+    from zoo.bundle import save_bundle
     from zoo.embed import embed
     from zoo.embedder import Embedder
-    from zoo.load import load, predict
+    from zoo.load import load, predict, screen
     from zoo.near import near
 
 __version__ = "0.1.0"
-__all__ = ["Embedder", "__version__", "embed", "load", "main", "near", "open", "predict"]
+__all__ = [
+    "Embedder",
+    "__version__",
+    "embed",
+    "load",
+    "main",
+    "near",
+    "open",
+    "predict",
+    "save_bundle",
+    "screen",
+]
 
 # Room → heading of its commands in `strata --help`, in the order in which data flows.
 ROOMS = {
@@ -44,6 +56,8 @@ _API = {
     "near": "zoo.near",
     "open": "featurestore",
     "predict": "zoo.load",
+    "screen": "zoo.load",
+    "save_bundle": "zoo.bundle",
 }
 
 
@@ -86,7 +100,8 @@ def command() -> "typer.Typer":
     for room, heading in ROOMS.items():
         commands = import_module(f"{room}.cli").app
         for entry in commands.registered_commands:
-            entry.rich_help_panel = heading
+            if not isinstance(entry.rich_help_panel, str):  # a command may say itself where it belongs
+                entry.rich_help_panel = heading
             app.registered_commands.append(entry)
         for entry in commands.registered_groups:
             if entry.name in groups:  # a later room's commands join those of the group's first room

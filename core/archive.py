@@ -149,6 +149,35 @@ def read_members(
     return found
 
 
+def unpack(
+    path: Path, folder: Path, named: Callable[[list[str]], dict[str, str]], max_bytes: int, max_members: int
+) -> None:
+    """Write the files of a zip into a folder, piece by piece, within the limits of `read_json`.
+
+    named: given the paths of all files in the zip, returns the path in the folder for each, or raises for a
+    zip that holds others than it should. Raises `StrataError` as `read_members` does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in _members(path, archive, max_members) if not one.is_dir()]
+            names = [member.filename for member in members]
+            for name in names:
+                if names.count(name) > 1:
+                    raise StrataError(f"{path}: two members are named {name}")
+            places, left = named(names), max_bytes
+            for member in members:
+                target = folder / places[member.filename]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as stream, target.open("xb") as file:
+                    for piece in _bounded(path, stream, left):
+                        left -= len(piece)
+                        file.write(piece)
+    except _DAMAGED as error:
+        raise StrataError(f"{path}: damaged archive ({error}); fetch it again") from None
+    except (OSError, NotImplementedError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
+
+
 def _members(path: Path, archive: zipfile.ZipFile, most: int = MAX_MEMBERS) -> list[zipfile.ZipInfo]:
     """The members of a zip; raises for too many, and for one that would leave the folder."""
     members = archive.infolist()

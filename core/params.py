@@ -162,6 +162,7 @@ class Evaluate(Section):
         1000, ge=0, le=1_000_000, description="resamples for the interval of a test MAE; 0: none"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="of the resamples")
+    level: float = Field(0.9, gt=0, lt=1, description="of intervals: the share of values that they hold")
 
 
 class Params(Section):

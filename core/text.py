@@ -1,6 +1,9 @@
 """Values as people read and write them."""
 
 import math
+import re
+
+_STRANGE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -27,3 +30,17 @@ def parse_number(text: str) -> float:
     if "_" in text:
         raise ValueError(f"{text!r} is no number")
     return float(text)
+
+
+def plain(text: str) -> str:
+    """Return text without control characters; raises `ValueError` for other text."""
+    if _STRANGE.search(text):
+        raise ValueError("holds control characters")
+    return text
+
+
+def word(text: str) -> str:
+    """Return text that could be a name, a unit or a formula; raises `ValueError` for other text."""
+    if "<" in text or ">" in text:
+        raise ValueError("holds < or >, which no name has")
+    return plain(text)

@@ -78,6 +78,16 @@ def plan(
     return [_plan(params, store, name, shards) for name in names]
 
 
+def seconds_to_extract(
+    params: Params, store_root: str | Path, source_models: Sequence[str], datasets: Sequence[str]
+) -> dict[str, float]:
+    """Estimate for each source model the seconds that it would take here to extract what datasets lack."""
+    if not source_models:
+        return {}
+    asked = params.model_copy(update={"datasets": list(datasets)})
+    return {one.source_model: one.seconds for one in plan(asked, store_root, source_models)}
+
+
 def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -> Planned:
     settings = params.extract
     card = load_card(source_model)

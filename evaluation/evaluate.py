@@ -13,6 +13,7 @@ import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
 from evaluation.classes import ClassScored, look_at_classes
+from evaluation.intervals import lacking, write_intervals
 from evaluation.metrics import write_summaries
 from evaluation.protocol import Scored, look
 from evaluation.rows import notes_of
@@ -76,8 +77,8 @@ def evaluate(
 ) -> list[Scored | ClassScored]:
     """Score the chosen run of every target of `params.datasets`, and those beside it, on the test part.
 
-    Replaces the table `store/scores`, and writes `metrics.json`, `plots/parity.csv` and
-    `plots/scores.csv` under `out`. The same runs give the same bytes.
+    Replaces the tables `store/scores` and `store/intervals`, and writes `metrics.json`,
+    `plots/parity.csv` and `plots/scores.csv` under `out`. The same runs give the same bytes.
 
     Raises `StrataError` where runs, predictions or targets are missing.
     """
@@ -88,6 +89,8 @@ def evaluate(
     scored: list[Scored | ClassScored] = [*look(store, runs, params.evaluate, "evaluate")]
     scored += look_at_classes(store, runs, params.evaluate, "evaluate")
     _write_scores(store_root, scored)
+    numbers = [one for one in scored if isinstance(one, Scored)]
+    write_intervals(store, numbers, params.evaluate.level)
     write_summaries(scored, Path(out))
     return scored
 
@@ -95,7 +98,8 @@ def evaluate(
 def notes(params: Params, store_root: str | Path = "store") -> list[str]:
     """Say which rows and methods are left out of the comparison of the current runs (see `rows.notes_of`)."""
     store = featurestore.open(store_root)
-    return notes_of(store, pd.concat([current_runs(store, store_root, name) for name in params.datasets]))
+    runs = pd.concat([current_runs(store, store_root, name) for name in params.datasets])
+    return [*notes_of(store, runs), *lacking(store, sorted(set(runs["run_id"])))]
 
 
 def _write_scores(store_root: str | Path, scored: Sequence[Scored | ClassScored]) -> None:

@@ -44,8 +44,8 @@ def sql(
     at: str | None = AT,
 ) -> None:
     """Ask the store in SQL. Views: structures, entries, targets, features, features_<source model>, vectors,
-    joined, checkpoints, splits, runs, predictions, scores, datasets, extractions, coverage, source_models,
-    rejects, shards, log.
+    joined, checkpoints, splits, runs, predictions, scores, intervals, screens, datasets, extractions,
+    coverage, source_models, rejects, shards, log.
     """
     import sys
 

@@ -164,20 +164,13 @@ def _place(
     elements = known["elements"].iloc[others].tolist()
     placed = domain.place({name: X[others] for name, X in vectors.items()}, elements)
     rows, fitted = at[judged], at[judged] >= 0
-
-    def joined(own: np.ndarray, new: np.ndarray) -> np.ndarray:
-        found = np.empty((len(judged), *own.shape[1:]), own.dtype)
-        found[fitted], found[~fitted] = own[rows[fitted]], new
-        return found
-
-    own, unknown = domain.own, iter(placed.new)
-    return Place(
-        distance=joined(own.distance, placed.distance),
-        percentile=joined(own.percentile, placed.percentile),
-        near=joined(own.near, placed.near),
-        far=joined(own.far, placed.far),
-        new=tuple(() if one else next(unknown) for one in fitted),
-    )
+    found = {}
+    for name in ("distance", "remoteness", "percentile", "near", "far"):
+        own, new = getattr(domain.own, name), getattr(placed, name)
+        found[name] = np.empty((len(judged), *own.shape[1:]), own.dtype)
+        found[name][fitted], found[name][~fitted] = own[rows[fitted]], new
+    unknown = iter(placed.new)
+    return Place(**found, new=tuple(() if one else next(unknown) for one in fitted))
 
 
 def _refitted(store: FeatureStore, run_ids: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ from core.errors import StrataError
 
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
 VERDICTS = (INSIDE, EDGE, OUTSIDE)
-# Percentiles among the training rows' own distances. Chosen by held-out chemical systems inside train and
+# Percentiles among the training rows' own remoteness. Chosen by held-out chemical systems inside train and
 # validation (bench/results/intervals.md).
 EDGE_FROM, OUTSIDE_FROM = 75.0, 95.0
 COMPONENTS = 32  # of each source model: what is left of a distance with more of them is noise
@@ -34,13 +34,15 @@ FILE = "domain"
 class Place:
     """Where m structures lie among n training rows.
 
-    distance (m,): mean distance from the five nearest, in units of the median of the training rows' own.
-    percentile (m,): how many in a hundred training rows lie nearer to the others than that. near (m, k), far
-    (m, k): places of the nearest training rows and their distances, nearest first. new: for each structure
-    the atomic numbers that no training row has.
+    Distances are in units of the median of the training rows' own. distance (m,): mean distance from the five
+    nearest, averaged over source models. remoteness (m,): the same by the source model that finds it largest.
+    percentile (m,): how many in a hundred training rows are less remote. near (m, k), far (m, k): places of
+    the nearest training rows and their distances, nearest first, averaged over source models. new: for each
+    structure the atomic numbers that no training row has.
     """
 
     distance: np.ndarray
+    remoteness: np.ndarray
     percentile: np.ndarray
     near: np.ndarray
     far: np.ndarray
@@ -82,7 +84,7 @@ class Space:
         Z = _standardised(X[there], mean, scale)
         axes = np.eye(1, width)  # of rows that are all alike, which have no components
         if np.isfinite(scale).any():
-            axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="full", random_state=0).fit(Z).components_
+            axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="randomized", random_state=0).fit(Z).components_
         space = cls(mean, scale, axes, np.full((len(X), len(axes)), np.nan), 1.0)
         space.points[there] = Z @ axes.T
         own = [
@@ -136,12 +138,12 @@ class Domain:
             groups = np.arange(len(groups))
         spaces = {name: Space.learn(X, groups) for name, X in vectors.items()}
         points = {name: space.points for name, space in spaces.items()}
-        near, far = _nearest(spaces, points, groups)
+        near, far, remoteness = _nearest(spaces, points, groups)
         distance = _mean_of_finite(far[:, :NEAREST])
-        rank = _percentile(np.sort(distance), distance)
+        rank = _percentile(np.sort(remoteness), remoteness)
         nothing_new: tuple[tuple[int, ...], ...] = ((),) * len(groups)
         known = frozenset(int(z) for row in elements for z in row)
-        return cls(spaces, Place(distance, rank, near, far, nothing_new), known)
+        return cls(spaces, Place(distance, remoteness, rank, near, far, nothing_new), known)
 
     def place(
         self, vectors: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]], kept: int = KEPT
@@ -155,11 +157,18 @@ class Domain:
         if missing:
             raise StrataError(f"the domain of this model needs vectors by {', '.join(missing)}")
         points = {name: space.project(vectors[name]) for name, space in self.spaces.items()}
-        near, far = _nearest(self.spaces, points, kept=max(kept, NEAREST))
+        return self.at(points, elements, kept)
+
+    def at(
+        self, points: Mapping[str, np.ndarray], elements: Sequence[Sequence[int]], kept: int = KEPT
+    ) -> Place:
+        """Say where m projected points lie, (m, c) by source model; see `place`."""
+        near, far, remoteness = _nearest(self.spaces, points, kept=max(kept, NEAREST))
         distance = _mean_of_finite(far[:, :NEAREST])
         near, far = near[:, :kept], far[:, :kept]
         new = tuple(tuple(sorted({int(z) for z in row} - self.elements)) for row in elements)
-        return Place(distance, _percentile(np.sort(self.own.distance), distance), near, far, new)
+        rank = _percentile(np.sort(self.own.remoteness), remoteness)
+        return Place(distance, remoteness, rank, near, far, new)
 
     def same(self, vectors: Mapping[str, np.ndarray], rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return for each structure those of given training rows that are the same crystal to a network.
@@ -216,7 +225,7 @@ class Domain:
 
 
 _ARRAYS = ("mean", "scale", "axes", "points")
-_OWN = ("distance", "percentile", "near", "far")
+_OWN = ("distance", "remoteness", "percentile", "near", "far")
 # Of a typical distance. Other cells have the same vectors, coordinates of four decimals lie within 0.001;
 # crystals strained by a hundredth lie beyond this also where training rows are as different as the elements.
 _NOTHING = 0.003
@@ -227,21 +236,37 @@ def _nearest(
     points: Mapping[str, np.ndarray],
     groups: np.ndarray | None = None,
     kept: int = KEPT,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest training rows' places and distances, (m, k) each; with groups, of other groups."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the nearest training rows' places and distances, (m, k) each, and the remoteness (m,).
+
+    groups: rows of the same group are no neighbours.
+    """
     m, n = len(next(iter(points.values()))), len(next(iter(spaces.values())).points)
     k = min(kept, n)
     near, far = np.zeros((m, k), np.int64), np.full((m, k), np.inf)
+    remoteness = np.full(m, -np.inf)
     for rows in _pieces(m):
-        apart = _mean_of_spaces([space.distances(points[name][rows]) for name, space in spaces.items()])
+        several = [space.distances(points[name][rows]) for name, space in spaces.items()]
         if groups is not None:
-            apart = _apart(apart, groups[rows], groups)
+            several = [_apart(one, groups[rows], groups) for one in several]
+        for one in several:
+            if np.isfinite(one).any():
+                remoteness[rows] = np.maximum(remoteness[rows], _far_from(one))
+        apart = _mean_of_spaces(several)
         apart = np.where(np.isfinite(apart), apart, np.inf)
         some = np.argpartition(apart, k - 1, axis=1)[:, :k]
         order = np.lexsort((some, np.take_along_axis(apart, some, 1)), axis=1)
         near[rows] = np.take_along_axis(some, order, 1)
         far[rows] = np.take_along_axis(apart, near[rows], 1)
-    return near, far
+    return near, far, np.where(remoteness == -np.inf, np.inf, remoteness)
+
+
+def _far_from(distances: np.ndarray) -> np.ndarray:
+    """Return each row's mean distance from the nearest five (m, n); −∞ where it has no vector."""
+    known = np.where(np.isfinite(distances), distances, np.inf)
+    few = min(NEAREST, known.shape[1])
+    far = _mean_of_finite(np.partition(known, few - 1, axis=1)[:, :few])
+    return np.where(np.isfinite(far), far, -np.inf)
 
 
 def _apart(distances: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """A random forest (Breiman 2001) by scikit-learn, kept as arrays."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
+from core.errors import StrataError
 from heads.base import Head
 
 ROWS_AT_A_TIME = 2048
@@ -65,6 +67,13 @@ class Forest(Head):
         thresholds = _rounded_down(np.concatenate([tree.threshold for tree in trees]))
         values = np.concatenate([tree.value[:, 0, 0] for tree in trees])
         self.number_ = np.where(is_leaf, values, thresholds).astype(np.float32)
+
+    def _load(self, folder: Path) -> None:
+        nodes = len(self.number_)
+        if not 0 <= self.depth_ <= nodes:
+            raise StrataError(
+                f"{folder}: trees {self.depth_} deep have more than {nodes} nodes; fit it again"
+            )
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         pieces = range(0, len(X), ROWS_AT_A_TIME)

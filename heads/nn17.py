@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
+from zipfile import ZipFile
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -141,7 +143,14 @@ class NN17(Head):
         path = folder / MODEL_FILE
         if not path.exists():
             raise StrataError(f"{path} is missing; fit the head again")
-        # The file also describes its layers, which could be anyone's: those of the settings are built.
+        # The file also describes its layers, which could be anyone's: those of the settings are built, once
+        # the file is known to hold as many weights.
+        widths = [self.n_features_in_, *self.layers, 1]
+        wanted = 4 * sum((a + 1) * b for a, b in pairwise(widths))
+        with ZipFile(path) as archive:
+            held = sum(member.file_size for member in archive.infolist())
+        if wanted > held:
+            raise StrataError(f"{path} holds {held:,} bytes, its layers need {wanted:,}; fit the head again")
         self.model_ = network(keras, self.n_features_in_, self.layers)
         self.model_.load_weights(path)
 

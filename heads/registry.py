@@ -54,7 +54,7 @@ class HeadSpec:
     @property
     def built_in(self) -> bool:
         """Tell whether the class is one of this project's."""
-        return class_path(self.cls) in {*_OURS, *built_in().values()}
+        return class_path(self.cls) in of_this_project()
 
 
 def built_in() -> dict[str, str]:
@@ -67,6 +67,11 @@ def built_in() -> dict[str, str]:
             if named is not None:
                 found[module.name] = f"{heads.__name__}.{module.name}.{named[1]}"
     return found
+
+
+def of_this_project() -> set[str]:
+    """Return the import paths of all head classes that are this project's."""
+    return {*_OURS, *built_in().values()}
 
 
 def resolve(name: str, sections: Sections | None = None, where: str = "params.yaml") -> HeadSpec:
@@ -122,7 +127,7 @@ def load_head(folder: str | Path, params: Params | None = None) -> Predictor:
     path = read_facts(Path(folder))["class"]
     asked = params or Params()
     named = {*asked.fit.heads, *(str(section.get(CLASS, name)) for name, section in asked.heads.items())}
-    if path not in {*_OURS, *built_in().values(), *named}:
+    if path not in of_this_project() | named:
         raise StrataError(
             f"{folder} was saved by the class {path}; if you trust it, name it under heads in params.yaml"
         )

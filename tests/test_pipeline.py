@@ -82,11 +82,20 @@ def run_examples(project, monkeypatch, document: str) -> str:
 
 def test_readme_examples_run(project, monkeypatch):
     printed = run_examples(project, monkeypatch, "README.md")
-    error, copper, *nearest = printed.splitlines()
+    error, copper, *more = printed.splitlines()
+    nearest, predicted = more[:4], more[4:]
     assert re.fullmatch(r"\(64, 768\) mean absolute error \d+\.\d GPa", error)
     assert copper == "Cu (1, 768)"
     assert nearest[1].split()[-1] == "Cu4"
-    assert len(nearest) == 4
+    assert [line.split()[1] for line in predicted[1:]] == ["copper", "brass"]
+    assert "in_training" in predicted[0]
+
+
+def test_examples_of_predictions_run(project, monkeypatch):
+    printed = run_examples(project, monkeypatch, "docs/predict.md")
+    assert "radon" in printed
+    assert "the information sits that the model uses, not what causes the property" in printed
+    assert printed.endswith("Å³/atom\n")
 
 
 def test_examples_of_python_run(project, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 import featurestore
 from featurestore import Reject
+from featurestore.screens import keep
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
@@ -39,6 +40,7 @@ def store(tmp_path_factory):
     stores.add_other_features(root, [n for n in range(40) if n not in (3, 4)], refused)
     split_dataset(root, "dielectric_constant", ["random"], [0])
     add_runs(root)
+    add_screen(root)
     return featurestore.open(root)
 
 
@@ -100,6 +102,18 @@ def add_runs(root):
         for run, role in (("r1", "chosen"), ("r0", "base"))
     ]
     stores.write(layout.scores, "scores", pa.Table.from_pylist(scores, SCHEMAS["scores"]))
+
+
+def add_screen(root):
+    """Keep a screening of three structures, the second of which is the nearest to its window."""
+    facts = {"screen": "glass", "model": "dielectric_constant/n", "model_sha256": "0", "unit": ""}
+    facts["made_at"] = datetime(2030, 1, 1, tzinfo=UTC)
+    facts |= {"value": 1.5, "domain": "inside", "percentile": 10.0}
+    rows = [
+        facts | {"rank": rank, "structure_id": stores.structure_id(number), "chance": 1 - rank / 10}
+        for rank, number in ((1, 2), (2, 1), (3, 35))
+    ]
+    keep(StoreLayout(root), "glass", pa.Table.from_pylist(rows, SCHEMAS["screens"]))
 
 
 def described(view):

@@ -166,7 +166,7 @@ def _show_runs(dataset: str, done: "list[Done]") -> None:
 def predict(
     files: list[str] = typer.Argument(help="Structures: CIF, POSCAR or XYZ files, folders, or patterns."),
     model: str | None = typer.Option(
-        None, "--model", help="DATASET/PROPERTY of this project, or the folder or zip of a bundle."
+        None, "--model", help="DATASET/PROPERTY of this project, or FOLDER, FILE.zip or hf://… of a bundle."
     ),
     dataset: str | None = typer.Option(None, help="The dataset whose model is used: strata info."),
     prop: str | None = typer.Option(None, "--property", help="The property to predict."),
@@ -178,6 +178,9 @@ def predict(
         None, help="A table of the structures' own columns, for a model that reads some."
     ),
     trust: list[str] = typer.Option([], help="Class of a head of your own that a bundle may use."),
+    no_check: bool = typer.Option(
+        False, "--no-check", help="Do not compare what a bundle predicts here and where it was saved."
+    ),
     store: Path = STORE,
 ) -> None:
     """Predict a property of your own structures, with intervals, domain and the nearest training entries."""
@@ -189,7 +192,7 @@ def predict(
 
     paths = expand(files)
     file = TableFile(output) if output is not None else None  # before the model, which takes longer
-    used = load(named(model, dataset, prop), store=store, trust=trust)
+    used = load(named(model, dataset, prop), store=store, trust=trust, check=not no_check)
     shown = Shown(used, level)
     total = len(paths) if len(paths) > 100 else 0
     with file or nullcontext(), Meter(f"predict {used.card.property}", total, "structures") as meter:
@@ -207,7 +210,7 @@ def predict(
 def explain(
     file: Path = typer.Argument(help="A CIF, POSCAR or XYZ with one structure."),
     model: str | None = typer.Option(
-        None, "--model", help="DATASET/PROPERTY of this project, or the folder or zip of a bundle."
+        None, "--model", help="DATASET/PROPERTY of this project, or FOLDER, FILE.zip or hf://… of a bundle."
     ),
     dataset: str | None = typer.Option(None, help="The dataset whose model is used: strata info."),
     prop: str | None = typer.Option(None, "--property", help="The property that is predicted."),
@@ -226,6 +229,68 @@ def explain(
         with table:
             table.append(found.frame())
         typer.echo(f"{output}: {len(found.atoms)} atoms")
+
+
+@app.command("publish")
+def publish_(
+    dataset: str = typer.Argument(help="A dataset of this project."),
+    prop: str = typer.Argument(metavar="PROPERTY", help="A property for which evaluate chose a model."),
+    to: str = typer.Option(..., help="FOLDER, FILE.zip, or hf://ORG/NAME of the Hugging Face hub."),
+    without_data: bool = typer.Option(
+        False, "--without-data", help="No ids, formulas, values or vectors of training rows."
+    ),
+    force: bool = typer.Option(False, "--force", help="Replace a bundle that is there."),
+    store: Path = STORE,
+) -> None:
+    """Write the model of a property as a bundle that can be used elsewhere: docs/bundles.md."""
+    from core.model_hub import is_address, parse_address
+    from zoo.bundle import bundle_sha256, check_target, save_bundle
+    from zoo.bundle_hub import upload
+    from zoo.load import load
+
+    if is_address(to):
+        parse_address(to)
+    else:
+        check_target(Path(to).absolute(), force)  # before the model is loaded
+    model = load(f"{dataset}/{prop}", store=store)
+    if is_address(to):
+        address = upload(model, to, without_data=without_data, force=force)
+        typer.echo(f"published as {address}. A new repository is private: open it on the hub's page.")
+        return
+    path = save_bundle(model, to, without_data=without_data, force=force)
+    typer.echo(f"{path}: {model!r}, SHA-256 {bundle_sha256(path)}")
+    typer.echo(f"Use it anywhere: strata predict FILES --model {to}")
+
+
+bundle = typer.Typer(no_args_is_help=True, help="Model bundles: show, verify.")
+app.add_typer(bundle, name="bundle")
+
+
+@bundle.command("show")
+def show_bundle(path: str = typer.Argument(help="FOLDER, FILE.zip or hf://ORG/NAME.")) -> None:
+    """Print a bundle's model card; its files are checked, its model is not loaded."""
+    from core.model_hub import is_address
+    from zoo.bundle_files import README, opened
+    from zoo.bundle_hub import download
+
+    folder = opened(download(path) if is_address(path) else Path(path))
+    typer.echo((folder / README).read_text(encoding="utf-8", errors="replace"))
+
+
+@bundle.command("verify")
+def verify_bundle(
+    path: str = typer.Argument(help="FOLDER, FILE.zip or hf://ORG/NAME."),
+    trust: list[str] = typer.Option([], help="Class of a head of your own that it may use."),
+) -> None:
+    """Check every file of a bundle, load it, and compare its golden predictions."""
+    from core.model_hub import is_address
+    from zoo.bundle import bundle_sha256
+    from zoo.bundle_hub import download
+    from zoo.load import load
+
+    place = download(path) if is_address(path) else Path(path)
+    model = load(place, trust=trust)
+    typer.echo(f"{path} is sound: {model!r}, SHA-256 {bundle_sha256(place)}")
 
 
 zoo = typer.Typer(no_args_is_help=True, help="Source models: list, show, fetch, verify.")

@@ -11,6 +11,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,9 @@ def environment(backbone: Backbone) -> dict[str, str]:
     return versions | {"numpy": np.__version__, "platform": platform.platform()}
 
 
-def make_engine(source_model: str, settings: Extract) -> Engine:
-    """Return an engine for a source model, with its weights read and checked."""
-    source = load_source(source_model)
+def make_engine(source_model: str, settings: Extract, folder: Path | None = None) -> Engine:
+    """Return an engine for a source model, with its weights read and checked; folder: see `hub.card_path`."""
+    source = load_source(source_model, folder)
     return Engine(backbone_of(source.card, settings.backbones), source.state, settings)
 
 

@@ -209,18 +209,28 @@ def list_models() -> list[str]:
     return sorted({path.stem for folder in (own_folder(), MODELS) for path in folder.glob("*.yaml")})
 
 
-def card_path(name: str) -> Path:
-    """Return where a model's card lies; raises `StrataError` naming the nearest for an unknown name."""
+def card_path(name: str, folder: Path | None = None) -> Path:
+    """Return where a model's card lies; raises `StrataError` naming the nearest for an unknown name.
+
+    folder: of a bundle, whose card is meant and no other; it cannot stand in for a built-in model.
+    """
     check_name(name, "source model")
-    for folder in (own_folder(), MODELS):
-        if (path := folder / f"{name}.yaml").is_file():
+    if folder is not None and (MODELS / f"{name}.yaml").exists():
+        raise StrataError(f"{folder}: {name} is a built-in source model, which a bundle cannot replace")
+    for place in (own_folder(), MODELS) if folder is None else (folder,):
+        if (path := place / f"{name}.yaml").is_file():
             return path
+    if folder is not None:
+        raise StrataError(f"{folder}: there is no card of the source model {name}, which the bundle names")
     raise unknown("source model", name, list_models())
 
 
-def load_card(name: str) -> SourceCard:
-    """Read a model's card; raises `StrataError` for an unknown name or a card that breaks the schema."""
-    path = card_path(name)
+def load_card(name: str, folder: Path | None = None) -> SourceCard:
+    """Read a model's card; raises `StrataError` for an unknown name or a card that breaks the schema.
+
+    folder: see `card_path`; a card in it brings its weights along.
+    """
+    path = card_path(name, folder)
     try:
         card = SourceCard.model_validate(read_yaml(path))
     except ValidationError as error:
@@ -229,6 +239,8 @@ def load_card(name: str) -> SourceCard:
         raise StrataError(f"{path}, {key}: {first['msg']}") from None
     if card.name != name:
         raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
+    if folder is not None and (card.is_fetched or card.installed is not None):
+        raise StrataError(f"{path}: the card of a bundle names no weights but its own")
     facts = _record(name) if card.is_fetched else None
     if facts is None:
         return card
@@ -254,8 +266,10 @@ def backbone_of(card: SourceCard, settings: Mapping[str, Mapping[str, Any]] | No
     return find(card.backbone)(card.architecture, card.graph, (settings or {}).get(card.backbone))
 
 
-def weights_path(card: SourceCard) -> Path:
+def weights_path(card: SourceCard, folder: Path | None = None) -> Path:
     """Return where a model's safetensors file lies; raises `StrataError` where it has to be fetched first."""
+    if card.weights is not None and folder is not None:
+        return folder / check_name(card.weights, "file of weights")
     if card.weights is not None:
         own = own_folder() / check_name(card.weights, "file of weights")
         return own if card_path(card.name).parent != MODELS else WEIGHTS / card.weights
@@ -266,27 +280,28 @@ def weights_path(card: SourceCard) -> Path:
     return fetched_folder(card.name) / FETCHED_WEIGHTS
 
 
-def load_source(name: str) -> SourceModel:
+def load_source(name: str, folder: Path | None = None) -> SourceModel:
     """Load a source model's weights, strictly; a network without weights has an empty state.
 
-    Read once as long as its card stays the same. Raises `StrataError` if the file is missing or changed (both
-    hashes are named), if a tensor is missing, unexpected or of another shape, or holds NaN.
+    folder: see `card_path`. Read once as long as its card stays the same. Raises `StrataError` if the file is
+    missing or changed (both hashes are named), if a tensor is missing, unexpected or of another shape, or
+    holds NaN.
     """
-    return _read_once(load_card(name).model_dump_json())
+    return _read_once(load_card(name, folder).model_dump_json(), folder)
 
 
 @cache
-def _read_once(text: str) -> SourceModel:
+def _read_once(text: str, folder: Path | None) -> SourceModel:
     card = SourceCard.model_validate_json(text)
-    return SourceModel(card, load_state(card))
+    return SourceModel(card, load_state(card, folder))
 
 
-def load_state(card: SourceCard) -> "Mapping[str, Tensor]":
+def load_state(card: SourceCard, folder: Path | None = None) -> "Mapping[str, Tensor]":
     """Read and verify the weights that a card names, wherever they come from (see `load_source`)."""
     if not find(card.backbone).has_weights:
         return {}
     if card.installed is None:
-        return read_weights(weights_path(card), card)
+        return read_weights(weights_path(card, folder), card)
     path = installed_path(card.installed)
     state, _ = runner_of(find(card.backbone)).read_published(path, card)
     return _believed(state, path, card)

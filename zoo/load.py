@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import StrataError
+from core.model_hub import is_address
 from core.params import PARAMS_FILE, Params
 from core.params import load as load_params
-from featurestore.query.store import open_store
+from featurestore.query.store import FeatureStore, open_store
 from heads.intervals import LEVEL
 from heads.linear import Linear, combine, weights_of
+from zoo.bundle import load_bundle
+from zoo.bundle_hub import download
 from zoo.explain import Explanation, shares
 from zoo.extraction import make_engine
 from zoo.model import NETWORK, Model
 from zoo.predict import Read, Reader, Reading, predict_structures, read_columns, read_objects
+from zoo.screen import TOP, Wanted
+from zoo.screen import screen as ranked
 from zoo.stored import stored_model
 
 if TYPE_CHECKING:
@@ -41,6 +46,33 @@ class LoadedModel(Model):
         table of the structures' own columns, for a model that reads some.
         """
         return predict_structures(self, structures, names, level, columns)
+
+    def screen(
+        self,
+        store: str | Path | FeatureStore = "store",
+        *,
+        over: Sequence[str],
+        minimum: float | None = None,
+        maximum: float | None = None,
+        lowest: bool = False,
+        where: str | None = None,
+        inside_only: bool = False,
+        level: float = LEVEL,
+        top: int | None = TOP,
+        save: str | None = None,
+    ) -> "pd.DataFrame":
+        """Rank the structures of whole datasets, and return the best `top` (None: all), one row each.
+
+        Ranked by the chance that the value lies between `minimum` and `maximum`, in the unit; without a
+        window by the value, the highest first, or the `lowest`. over: datasets of the store. Columns and what
+        `where` may ask are those of docs/screening.md. save: the name under which the whole ranking is kept
+        in the view `screens`. Raises `StrataError` for unknown names and what cannot be asked or ranked.
+        """
+        wanted = Wanted(minimum, maximum, lowest, where, inside_only, level)
+        if isinstance(store, FeatureStore):
+            return ranked(self, store, over, wanted, top, save)
+        with open_store(store, files=False) as opened:
+            return ranked(self, opened, over, wanted, top, save)
 
     def near(self, structure: Any, k: int = 10) -> "pd.DataFrame":
         """Return the `k` training entries that are nearest to one structure: entry, formula, value, distance.
@@ -118,7 +150,7 @@ class LoadedModel(Model):
         """Return the rows before pooling of one structure, where a source model offers them."""
         if source == NETWORK or self.sources[source].columns or read.structure is None:
             return {}
-        engine = make_engine(source, self.settings)
+        engine = make_engine(source, self.settings, self.sources[source].folder)
         return dict(engine.rows(read.structure, names)) if engine.backbone.offers_rows else {}
 
     def _linear(self, places: Sequence[np.ndarray], width: int) -> Linear | None:
@@ -143,20 +175,30 @@ def load(
     store: str | Path = "store",
     params: Params | None = None,
     trust: Sequence[str] = (),
+    check: bool = True,
 ) -> LoadedModel:
     """Load the model that answers for a property, or a bundle.
 
-    name: `DATASET/PROPERTY` of the project in this folder, or the folder or zip of a bundle. params: by
-    default those of params.yaml, where there is one. trust: import paths of head classes of one's own that a
-    bundle may use. Raises `StrataError` where there is no such model, and for a bundle that is damaged or was
-    changed.
+    name: `DATASET/PROPERTY` of the project in this folder, the folder or zip of a bundle, or its address on
+    the Hugging Face hub, `hf://ORG/NAME@REVISION`. params: by default those of params.yaml, where there is
+    one. trust: import paths of head classes of one's own that a bundle may use. check: compare a bundle's
+    golden predictions. Raises `StrataError` where there is no such model, and for a bundle that is damaged or
+    was changed.
     """
-    del trust
     settings = params or (load_params() if PARAMS_FILE.exists() else Params())
     dataset, slash, prop = str(name).partition("/")
-    if slash and "/" not in prop and not Path(name).exists():
-        return LoadedModel(**vars(stored_model(open_store(store), dataset, prop, settings)))
-    raise StrataError(f"{name} is neither DATASET/PROPERTY nor the folder or zip of a bundle")
+    if is_address(name):
+        found = load_bundle(download(str(name)), settings.extract, trust=trust, check=check)
+    elif Path(name).exists() or Path(name).suffix == ".zip":
+        found = load_bundle(name, settings.extract, trust=trust, check=check)
+    elif slash and "/" not in prop:
+        found = stored_model(open_store(store), dataset, prop, settings)
+    else:
+        raise StrataError(
+            f"{name} is neither DATASET/PROPERTY of this project nor the folder, the .zip or the address "
+            "hf://… of a bundle"
+        )
+    return LoadedModel(**vars(found))
 
 
 def predict(
@@ -169,6 +211,11 @@ def predict(
 ) -> "pd.DataFrame":
     """Predict a property of one structure or many by the model of this project; see `LoadedModel.predict`."""
     return load(f"{dataset}/{property}", store=store).predict(structures, level=level)
+
+
+def screen(model: str | Path, *, store: str | Path = "store", **wanted: Any) -> "pd.DataFrame":
+    """Rank the structures of whole datasets by a model of this project, or a bundle: `LoadedModel.screen`."""
+    return load(model, store=store).screen(store, **wanted)
 
 
 def named(model: str | None, dataset: str | None, prop: str | None) -> str:

@@ -5,6 +5,7 @@ It comes out of a store (zoo/stored.py) or out of a bundle (zoo/bundle.py), and 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -39,7 +40,7 @@ class Reads:
     """A source model as a model reads it: the extraction that it learned from, and all checkpoints.
 
     columns: of a user's own table in place of a network. sees_positions: tells crystals of one composition
-    apart.
+    apart. folder: of a bundle that brings the source model along; else it is the one of that name here.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Reads:
     checkpoints: tuple[Checkpoint, ...]
     columns: tuple[str, ...] = ()
     sees_positions: bool = True
+    folder: Path | None = None
 
     @property
     def width(self) -> int:
@@ -127,7 +129,11 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What predicts one property. `settings` and `limits`: how source models are run, what is refused."""
+    """What predicts one property.
+
+    settings, limits: how source models are run, what is refused. examples: some structures of the training
+    rows, for the golden predictions of a bundle.
+    """
 
     card: Card
     sources: Mapping[str, Reads]
@@ -136,6 +142,7 @@ class Model:
     network: TrainedModel | None = None
     settings: Extract = field(default_factory=Extract)
     limits: Ingest = field(default_factory=Ingest)
+    examples: tuple[Structure, ...] = ()
 
     def __repr__(self) -> str:
         what = f"{self.card.head} on {self.card.reads or 'a network of its own'}"
@@ -146,7 +153,7 @@ class Model:
         for name, reads in self.sources.items():
             if name == NETWORK or reads.columns:
                 continue
-            here = extraction_id(load_card(name), self.settings.tf32)
+            here = extraction_id(load_card(name, reads.folder), self.settings.tf32)
             if here != reads.extraction_id:
                 raise StrataError(
                     f"the model of {self.card.name} learned from extraction {reads.extraction_id}; {name} "
@@ -269,9 +276,17 @@ def _frame(
     seen = [calibration.seen.get(str(verdict)) for verdict in verdicts]
     columns["error_seen"] = np.array([np.nan if s is None or s.mae is None else s.mae for s in seen], float)
     columns["rows_seen"] = np.array([0 if s is None else s.rows for s in seen], np.int64)
-    columns["in_training"] = _texts(_known(model, asked, vectors))
+    columns["in_training"] = _texts(known_entries(model, asked, vectors))
     rows = calibration.rows
-    for k in range(min(NEIGHBOURS, place.near.shape[1], len(rows))):
+    known = min(place.near.shape[1], len(rows))  # none where the training data stayed at home
+    for k in range(NEIGHBOURS):
+        if k >= known:
+            columns |= {f"near_{k + 1}": "", f"near_{k + 1}_formula": ""}
+            columns |= {
+                f"near_{k + 1}_value": "" if card.classes else np.nan,
+                f"near_{k + 1}_distance": np.nan,
+            }
+            continue
         near = [rows[row] for row in place.near[:, k]]
         columns[f"near_{k + 1}"] = _texts(row.entry_id for row in near)
         columns[f"near_{k + 1}_formula"] = _texts(row.formula for row in near)
@@ -287,23 +302,24 @@ def _frame(
     return frame
 
 
-def _known(model: Model, asked: Asked, vectors: Vectors) -> list[str]:
+def known_entries(model: Model, asked: Asked, vectors: Vectors) -> list[str]:
     """Name the training entries that a structure is: the same cell, or the same crystal to a network."""
     rows = model.calibration.rows
     by_formula: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         by_formula.setdefault(row.formula, []).append(i)
-    candidates = [by_formula.get(formula, []) for formula in asked.formulas]
+    found = [""] * len(asked.formulas)
+    some = [i for i, formula in enumerate(asked.formulas) if formula in by_formula]
+    candidates = [by_formula[asked.formulas[i]] for i in some]
     positions = [name for name, reads in model.sources.items() if reads.sees_positions]
     same = (
-        model.calibration.domain.same({name: vectors[name] for name in positions}, candidates)
-        if positions
+        model.calibration.domain.same({name: vectors[name][some] for name in positions}, candidates)
+        if positions and some
         else [[] for _ in candidates]
     )
-    found = []
-    for structure_id, places, near in zip(asked.structure_ids, candidates, same, strict=True):
-        itself = [row for row in places if rows[row].structure_id == structure_id]
-        found.append(", ".join(rows[row].entry_id for row in sorted({*itself, *near})))
+    for i, places, near in zip(some, candidates, same, strict=True):
+        itself = [row for row in places if rows[row].structure_id == asked.structure_ids[i]]
+        found[i] = ", ".join(rows[row].entry_id for row in sorted({*itself, *near}))
     return found
 
 

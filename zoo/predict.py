@@ -82,7 +82,7 @@ class Reader:
         self._sources = reading.sources
         self._own = {name: reading.columns for name, reads in reading.sources.items() if reads.columns}
         self._engines: dict[str, Engine] = {
-            name: make_engine(name, reading.settings)
+            name: make_engine(name, reading.settings, reads.folder)
             for name, reads in reading.sources.items()
             if name != NETWORK and not reads.columns
         }

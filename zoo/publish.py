@@ -88,10 +88,11 @@ def publish(
         seen_labels=tuple(dict.fromkeys([*own, *(before_it.seen_labels if before_it else ())])),
         **{**facts, "training": _with_those_of(before_it, facts["training"])},
     )
-    text = yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH)
     try:
         write_whole(folder / weights, content)
-        write_whole(folder / f"{name}.yaml", text)  # with this one the model is another, at one stroke
+        write_whole(
+            folder / f"{name}.yaml", card_text(card)
+        )  # with this one the model is another, at one stroke
         if before not in (None, weights):
             _remove_older(folder, name, {before, weights})
     except OSError as error:
@@ -133,6 +134,11 @@ def _remove_older(folder: Path, name: str, kept: Container[str | None]) -> None:
         of_another = path.stem != name and path.with_suffix(".yaml").exists()
         if is_own and path.name not in kept and not of_another:
             remove(path)
+
+
+def card_text(card: SourceCard) -> str:
+    """Return a card as its YAML file says it."""
+    return str(yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH))
 
 
 def _as_written(card: SourceCard) -> dict[str, Any]:

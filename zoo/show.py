@@ -100,8 +100,8 @@ class Shown:
         if row["new_elements"]:
             domain = f"{row['domain']}: no {row['new_elements']} in training"
         seen = "" if card.classes else number(row["error_seen"], 3)
-        near = f"{row['near_1']} {row['near_1_formula']}"
-        if not card.classes:
+        near = f"{row['near_1']} {row['near_1_formula']}".strip()
+        if near and not card.classes:
             near += f" {number(row['near_1_value'], 3)}"
         return (row["file"], row["structure"], row["formula"], *value, domain, seen, near, row["in_training"])
 

@@ -1,6 +1,8 @@
 """Models out of a store: the run that was chosen for a property, and what its predictions are worth."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,7 @@ from core.params import Params
 from core.structure import Structure
 from featurestore.query.feature_sets import ALL, FeatureSet
 from featurestore.query.store import FeatureStore
-from heads.calibration import VectorsOf, calibrate
+from heads.calibration import Calibration, TrainingRow, VectorsOf, calibrate
 from heads.committee import METHOD as COMMITTEE
 from heads.committee import members_of
 from heads.registry import load_head
@@ -20,6 +22,7 @@ from zoo.chosen import HEADS, ChosenModel, chosen_model, models_where
 from zoo.model import NETWORK, Card, Member, Model, Reads
 from zoo.training.trained import TrainedModel
 
+EXAMPLES = 10  # structures that a model carries along (`Model.examples`)
 _AT_ONCE = 1024  # structures whose graphs a network of the target's own holds
 
 
@@ -39,44 +42,80 @@ def stored_model(
 
 def model_of(store: FeatureStore, chosen: ChosenModel, params: Params) -> Model:
     """Load a run's model with its domain and intervals."""
-    row = _row(store, chosen.run_id)
-    network: TrainedModel | None = None
-    members: tuple[Member, ...] = ()
-    weights: list[tuple[str, float]] = []
-    vectors: dict[str, VectorsOf]
-    if chosen.method in HEADS or chosen.method == COMMITTEE:
-        runs = _members(store, chosen)
-        members = tuple(
-            Member(
-                load_head(run.folder, params),
-                _set(store, run).blocks,
-                weight,
-                f"{run.head} on {_reads(run)}",
-            )
-            for run, weight in runs
-        )
-        weights = [(run.run_id, weight) for run, weight in runs] if chosen.method == COMMITTEE else []
-        sources = _sources(store, chosen)
-        vectors = {name: partial(_stored_vectors, store, reads) for name, reads in sources.items()}
-    else:
-        network = TrainedModel.load(chosen.folder)
-        if chosen.property not in network.names:
-            names = ", ".join(network.names)
-            raise StrataError(f"{chosen.folder} predicts {names}, not {chosen.property}")
-        sources = {NETWORK: Reads(NETWORK, chosen.sha256, network.checkpoints)}
-        vectors = {NETWORK: partial(_own_vectors, store, network)}
-    calibration = calibrate(store, row, weights, vectors)
+    basis = basis_of(store, chosen.run_id)
+    is_network = NETWORK in basis.sources
+    runs = [] if is_network else _members(store, chosen)
+    members = tuple(
+        Member(load_head(run.folder, params), _set(store, run).blocks, weight, f"{run.head} on {_reads(run)}")
+        for run, weight in runs
+    )
+    calibration = basis.calibrate(store)
     model = Model(
         card=_card(store, chosen, len(calibration.rows)),
-        sources=sources,
+        sources=basis.sources,
         members=members,
         calibration=calibration,
-        network=network,
+        network=_network(chosen) if is_network else None,
         settings=params.extract,
         limits=params.ingest,
     )
+    model = replace(model, examples=_examples(store, model.calibration.rows))
     model.check_sources()
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a run of the store stands on beside its model: its row, and the vectors that it reads.
+
+    members: ids and weights of the runs that it averages; none where it averages none. vectors: what looks
+    them up, by source model.
+    """
+
+    row: Mapping[str, Any]
+    members: tuple[tuple[str, float], ...]
+    sources: Mapping[str, Reads]
+    vectors: Mapping[str, VectorsOf]
+
+    def calibrate(self, store: FeatureStore) -> Calibration:
+        """Make its domain and intervals."""
+        return calibrate(store, self.row, self.members, self.vectors)
+
+
+def basis_of(store: FeatureStore, run_id: str) -> Basis:
+    """Find what a run stands on; only of a network of the target's own its model is read.
+
+    Raises `StrataError` where some of it is no longer in the store.
+    """
+    row = _row(store, run_id)
+    if row["method"] in HEADS or row["method"] == COMMITTEE:
+        told = json.loads(row["settings"])["members"] if row["method"] == COMMITTEE else []
+        members = tuple((str(one["run_id"]), float(one["weight"])) for one in told)
+        sources = _sources(store, row)
+        vectors = {name: partial(_stored_vectors, store, reads) for name, reads in sources.items()}
+        return Basis(row, members, sources, vectors)
+    (chosen,) = models_where(store, "run_id = ? LIMIT 1", [run_id])
+    network = _network(chosen)
+    sources = {NETWORK: Reads(NETWORK, chosen.sha256, network.checkpoints)}
+    return Basis(row, (), sources, {NETWORK: partial(_own_vectors, store, network)})
+
+
+def _network(chosen: ChosenModel) -> TrainedModel:
+    network = TrainedModel.load(chosen.folder)
+    if chosen.property not in network.names:
+        raise StrataError(f"{chosen.folder} predicts {', '.join(network.names)}, not {chosen.property}")
+    return network
+
+
+def _examples(store: FeatureStore, rows: Sequence[TrainingRow]) -> tuple[Structure, ...]:
+    """Return ten structures of training rows from the whole range of values, small ones before large."""
+    ordered = sorted({row.structure_id: row for row in rows}.values(), key=lambda row: row.value)
+    if not ordered:
+        return ()
+    spread = np.unique(np.linspace(0, len(ordered) - 1, 4 * EXAMPLES).astype(int))
+    found = store.structures([ordered[i].structure_id for i in spread])
+    crystals = [one for one in found if isinstance(one, Structure)]
+    return tuple(sorted(crystals, key=lambda one: one.n_atoms)[:EXAMPLES])
 
 
 def _row(store: FeatureStore, run_id: str) -> dict[str, Any]:
@@ -112,15 +151,14 @@ def _set(store: FeatureStore, run: ChosenModel) -> FeatureSet:
     return store.feature_set(name, sources[0])
 
 
-def _sources(store: FeatureStore, chosen: ChosenModel) -> dict[str, Reads]:
+def _sources(store: FeatureStore, row: Mapping[str, Any]) -> dict[str, Reads]:
     """Describe the source models that a run reads, each under the extraction that it learned from."""
-    extractions = zip(chosen.source_model.split("+"), str(chosen.extraction_id).split("+"), strict=True)
     found = {}
-    for name, extraction in extractions:
+    for name, extraction in zip(row["source_model"].split("+"), row["extraction_id"].split("+"), strict=True):
         source = store.need_source(name)
         if source.is_columns and source.extraction_id != extraction:
             raise StrataError(
-                f"the model of {chosen.dataset}/{chosen.property} learned from other columns of {name} than "
+                f"the model of {row['dataset']}/{row['property']} learned from other columns of {name} than "
                 "the store has now: run dvc repro, then predict again"
             )
         sees = not source.is_columns and find(source.backbone).needs_positions

@@ -24,6 +24,7 @@ from evaluation.protocol import CHOSEN, split_label
 from evaluation.report.blocks import Block, blocks
 from evaluation.report.classes import ClassTarget, class_targets
 from evaluation.report.data import DatasetFacts, data_report
+from evaluation.report.intervals import Held, held
 from evaluation.report.plots import Checkpoint, Point
 from evaluation.report.targets import Run, Target, first_seed, targets_of
 from evaluation.rows import notes_of
@@ -94,6 +95,7 @@ class Page:
     facts: tuple[DatasetFacts, ...] = ()  # what the datasets hold
     checkpoints: tuple[Checkpoint, ...] = ()  # of the source model
     classes: tuple[ClassTarget, ...] = ()  # the properties of classes
+    held: tuple[Held, ...] = ()  # what became of the intervals on the test parts
 
     @property
     def targets(self) -> list[Target]:
@@ -130,7 +132,9 @@ def gather(
     Raises `StrataError` where runs or scores are missing, naming the command that makes them.
     """
     for name in params.datasets:
-        require_sound(store_root, ("entries", "targets", "runs", "predictions", "scores", "looks"), name)
+        require_sound(
+            store_root, ("entries", "targets", "runs", "predictions", "scores", "looks", "intervals"), name
+        )
     store = featurestore.open(store_root)
     frames = {name: current_runs(store, store_root, name) for name in params.datasets}
     fitted = pd.concat(frames.values())
@@ -175,6 +179,7 @@ def gather(
         facts=tuple(data_report(store_root, params.datasets, params.extract.default)),
         checkpoints=_checkpoints(store, fitted),
         classes=class_targets(store, fitted),
+        held=held(store, sorted(set(fitted["run_id"]))),
     )
 
 

@@ -31,10 +31,25 @@ SELECT run_id, dataset, property, part, role, mae, mae_low, mae_high, r2, spearm
     balanced_accuracy_low, balanced_accuracy_high, accuracy, roc_auc, log_loss, calibration_error, calibration
 FROM stored_scores;
 
+-- Where the chosen runs expected the values of the test part, in the target's unit: the share `level` of them
+-- between low and high, with the absolute error expected_error. domain: inside, edge or outside; percentile: of
+-- the training rows, in %, that lie nearer to the others than the entry does.
+CREATE VIEW intervals AS
+SELECT run_id, dataset, property, entry_id, part, low, high, level, expected_error, percentile, domain
+FROM stored_intervals;
+
 -- Every look at a test part: which run, in which role, chosen among what, by which stage. looked_at in UTC.
 CREATE VIEW looks AS
 SELECT run_id, dataset, property, scheme, seed, fold, role, among, stage, n, looked_at::TIMESTAMP AS looked_at
 FROM stored_looks;
+
+-- Screenings that were kept by name: structures of whole datasets as a model ranks them. value, low and high in
+-- the unit beside them; chance: that the value lies between minimum and maximum. domain: inside, edge or outside;
+-- percentile: of the training rows, in %, that lie nearer to the others than the structure does. made_at in UTC.
+CREATE VIEW screens AS
+SELECT screen, model, model_sha256, rank, structure_id, value, unit, low, high, level, chance, minimum, maximum,
+    domain, percentile, made_at::TIMESTAMP AS made_at
+FROM stored_screens;
 
 -- Fitted models. …_mae in the target's unit; test_… only where `evaluate` looked, base_test_mae beside
 -- it from Base on the same split; role: chosen, scratch, composition or base. created_at in UTC.

@@ -10,7 +10,7 @@ PER_DATASET = (
     "structures", "entries", "targets", "datasets", "published", "splits", "runs", "predictions"
 )  # fmt: skip
 PER_SOURCE = ("features", "extractions")
-WHOLE_STORE = ("scores", "looks", "duplicates")
+WHOLE_STORE = ("scores", "intervals", "looks", "screens", "duplicates")
 _RUNS = ("runs", "predictions")
 
 
@@ -93,9 +93,19 @@ class StoreLayout:
         return self.table("scores")
 
     @property
+    def intervals(self) -> Path:
+        """Return the folder of the intervals of test parts, which `evaluate` writes beside the scores."""
+        return self.table("intervals")
+
+    @property
     def looks(self) -> Path:
         """Return the folder of the audit: a row for each look at a test part."""
         return self.table("looks")
+
+    @property
+    def screens(self) -> Path:
+        """Return the folder of the screenings that were kept."""
+        return self.table("screens")
 
     @property
     def duplicates(self) -> Path:

@@ -167,6 +167,39 @@ LOOKS = _schema(
     pa.field("n", _int64),
     pa.field("looked_at", pa.timestamp("us", tz="UTC")),
 )
+INTERVALS = _schema(  # of the chosen runs: where the values of the test part were expected
+    pa.field("run_id", _text),
+    pa.field("dataset", _text),
+    pa.field("property", _text),
+    pa.field("entry_id", _text),
+    pa.field("part", _text),
+    pa.field("low", _float),
+    pa.field("high", _float),
+    pa.field("level", _float),
+    pa.field("expected_error", _float),
+    pa.field("percentile", _float),
+    pa.field("domain", _text),  # inside, edge or outside
+)
+SCREENS = _schema(  # screenings that were kept: a row for each structure that was ranked
+    pa.field("screen", _text),
+    pa.field("model", _text),  # dataset/property
+    pa.field("model_sha256", _text),
+    pa.field("rank", _int64),  # from 1
+    pa.field("structure_id", _text),
+    pa.field("value", _float),
+    pa.field("unit", _text),
+    pa.field("domain", _text),  # inside, edge or outside
+    pa.field("percentile", _float),
+    pa.field("made_at", pa.timestamp("us", tz="UTC")),
+    optional=(
+        pa.field("low", _float),  # of the interval, as is high
+        pa.field("high", _float),
+        pa.field("level", _float),
+        pa.field("chance", _float),  # that the value lies between minimum and maximum; null without a window
+        pa.field("minimum", _float),
+        pa.field("maximum", _float),
+    ),
+)
 DUPLICATES = _schema(
     pa.field("structure_id", _text),
     pa.field("duplicate_group", _text),  # the smallest structure_id of the group
@@ -211,6 +244,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "predictions": PREDICTIONS,
     "scores": SCORES,
     "looks": LOOKS,
+    "intervals": INTERVALS,
+    "screens": SCREENS,
     "duplicates": DUPLICATES,
 }
 

@@ -10,7 +10,7 @@ from core.errors import StrataError
 from etl.cli import app
 from etl.extract import extract
 from etl.parts import Part, number_of
-from etl.plan import SAMPLE, plan
+from etl.plan import SAMPLE, plan, seconds_to_extract
 from tests.etl.test_parts import LARGEST, REJECTED, STRUCTURES, TOY, params, store, toy  # noqa: F401 - fixtures
 
 
@@ -76,3 +76,11 @@ def test_the_command(store, monkeypatch):  # noqa: F811
     ):
         with pytest.raises(StrataError, match=message):
             call(*words)
+
+
+def test_seconds_of_datasets_that_are_not_in_the_params(store):  # noqa: F811
+    nothing = params().model_copy(update={"datasets": []})
+    found = seconds_to_extract(nothing, store, [TOY], ["some"])
+    assert list(found) == [TOY]
+    assert found[TOY] > 0
+    assert seconds_to_extract(nothing, store, [], ["some"]) == {}

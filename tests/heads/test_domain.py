@@ -97,7 +97,7 @@ def test_new_rows_of_the_same_kind_have_percentiles_of_all_sizes():
 
 def test_verdicts_change_where_they_are_said_to():
     at = np.array([0, EDGE_FROM - 0.1, EDGE_FROM, OUTSIDE_FROM - 0.1, OUTSIDE_FROM, 100])
-    place = Place(at, at, np.zeros((6, 1), int), np.zeros((6, 1)), ((),) * 6)
+    place = Place(at, at, at, np.zeros((6, 1), int), np.zeros((6, 1)), ((),) * 6)
     assert place.verdicts.tolist() == [INSIDE, INSIDE, EDGE, EDGE, OUTSIDE, OUTSIDE]
 
 

@@ -185,9 +185,8 @@ def test_the_chance_of_a_window_agrees_with_the_interval(domain, n, log):
     for level in (0.5, 0.8):
         found = new.ask(intervals, level)
         for i in range(0, 40, 8):
-            one = Place(
-                *(getattr(new.place, name)[[i]] for name in ("distance", "percentile", "near", "far")), ((),)
-            )
+            names = ("distance", "remoteness", "percentile", "near", "far")
+            one = Place(**{name: getattr(new.place, name)[[i]] for name in names}, new=((),))
             given = (one, new.predicted[[i]], new.spread[[i]])
             (share,) = intervals.chance(*given, found.low[i], found.high[i])
             assert share == pytest.approx(level, abs=3.5 / (n // 2 if n >= BINNED_FROM else n))
