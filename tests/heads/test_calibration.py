@@ -247,10 +247,12 @@ def test_in_a_grouped_split_neighbours_are_of_other_chemical_systems(store_root,
 
 def test_errors_are_averaged_by_verdict():
     percentile = np.array([10.0, 50, 80, 97, 99])
-    place = Place(percentile, percentile, np.zeros((5, 1), int), np.zeros((5, 1)), ((), (), (), (), ()))
+    place = Place(
+        percentile, percentile, percentile, np.zeros((5, 1), int), np.zeros((5, 1)), ((), (), (), (), ())
+    )
     found = seen_of(place, np.array([1.0, 3, 5, 7, 9]))
     assert found == {INSIDE: Seen(2, 2.0), EDGE: Seen(1, 5.0), OUTSIDE: Seen(2, 8.0)}
-    few = Place(percentile[:1], percentile[:1], np.zeros((1, 1), int), np.zeros((1, 1)), ((),))
+    few = Place(*[percentile[:1]] * 3, np.zeros((1, 1), int), np.zeros((1, 1)), ((),))
     assert seen_of(few, np.ones(1)) == {INSIDE: Seen(1, 1.0), EDGE: Seen(0, None), OUTSIDE: Seen(0, None)}
 
 
