@@ -6,7 +6,7 @@ read in `core.structure_files`.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -166,18 +166,18 @@ class Structure:
         Oxidation states are dropped. Raises `InvalidStructure`: `disordered` where a site holds several
         species or less than one atom, `no_cell` for a molecule, `no_features`, `unreadable`.
         """
-        record = record if isinstance(record, Mapping) else record.as_dict()
+        if not isinstance(record, Mapping):
+            if not hasattr(record, "lattice"):
+                raise InvalidStructure("no_cell", "a pymatgen molecule, without a lattice")
+            species = [[(one.symbol, amount) for one, amount in site.species.items()] for site in record]
+            symbols = _one_each(species)
+            return cls(record.lattice.matrix, numbers_of(symbols, aliases), record.frac_coords)
         if "lattice" not in record and "sites" in record:
             raise InvalidStructure("no_cell", "a pymatgen molecule, without a lattice")
         try:
             lattice = record["lattice"]["matrix"]
             sites = record["sites"]
-            for index, site in enumerate(sites):
-                species = site["species"]
-                if len(species) != 1 or species[0]["occu"] != 1:
-                    shown = ", ".join(f"{s['element']} {s['occu']:g}" for s in species)
-                    raise InvalidStructure("disordered", f"site {index} is occupied by {shown or 'nothing'}")
-            symbols = [site["species"][0]["element"] for site in sites]
+            symbols = _one_each([[(s["element"], s["occu"]) for s in site["species"]] for site in sites])
             coords = [site["abc"] for site in sites]
         except (KeyError, TypeError, IndexError) as error:
             raise InvalidStructure("unreadable", f"not a pymatgen structure: {error!r}") from None
@@ -224,6 +224,17 @@ class Structure:
             "cartesian": False,
             "props": [""] * self.n_atoms,
         }
+
+
+def _one_each(sites: Iterable[Sequence[tuple[str, float]]]) -> list[str]:
+    """Return the symbol of each site; raises `InvalidStructure` where one is not one whole atom."""
+    symbols = []
+    for index, species in enumerate(sites):
+        if len(species) != 1 or species[0][1] != 1:
+            shown = ", ".join(f"{symbol} {amount:g}" for symbol, amount in species)
+            raise InvalidStructure("disordered", f"site {index} is occupied by {shown or 'nothing'}")
+        symbols.append(species[0][0])
+    return symbols
 
 
 def hill_formula(numbers: NDArray[np.uint8]) -> str:

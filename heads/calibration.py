@@ -75,7 +75,7 @@ def calibrate(
     # out-of-fold ones: its members have none.
     folded = "oof" in said and set(run_ids) <= set(said["oof"])
     known = _known_rows(store, run, split)
-    fitted = (known["part"] == "train").to_numpy() | (folded or _refitted(store, run_ids))
+    fitted = (known["part"] == "train").to_numpy() | _refitted(store, run_ids)
     groups = Groups(store).of(split.scheme, known["structure_id"].tolist())
     everything = {name: of(known["structure_id"].tolist()) for name, of in vectors.items()}
     has = [np.isfinite(X).all(axis=1) for X in everything.values()]
@@ -160,13 +160,17 @@ def _place(
     domain: Domain, vectors: Mapping[str, np.ndarray], known: pd.DataFrame, judged: np.ndarray, at: np.ndarray
 ) -> Place:
     """Say where the judged rows lie: training rows among those of other groups, others as new ones."""
-    if (at[judged] >= 0).all():
-        rows = at[judged]
-        own = domain.own
-        near = (own.distance[rows], own.remoteness[rows], own.percentile[rows], own.near[rows], own.far[rows])
-        return Place(*near, ((),) * len(rows))
-    elements = known["elements"].iloc[judged].tolist()
-    return domain.place({name: X[judged] for name, X in vectors.items()}, elements)
+    others = judged[at[judged] < 0]
+    elements = known["elements"].iloc[others].tolist()
+    placed = domain.place({name: X[others] for name, X in vectors.items()}, elements)
+    rows, fitted = at[judged], at[judged] >= 0
+    found = {}
+    for name in ("distance", "remoteness", "percentile", "near", "far"):
+        own, new = getattr(domain.own, name), getattr(placed, name)
+        found[name] = np.empty((len(judged), *own.shape[1:]), own.dtype)
+        found[name][fitted], found[name][~fitted] = own[rows[fitted]], new
+    unknown = iter(placed.new)
+    return Place(**found, new=tuple(() if one else next(unknown) for one in fitted))
 
 
 def _refitted(store: FeatureStore, run_ids: Sequence[str]) -> bool:

@@ -86,7 +86,8 @@ def _check_domain(domain: Domain, widths: Mapping[str, int], rows: int | None, p
         width, axes = widths[name], len(space.axes)
         shapes = (space.mean.shape, space.scale.shape, space.axes.shape, space.points.shape[1:])
         demand(shapes == ((width,), (width,), (axes, width), (axes,)), f"the arrays of {name} do not fit")
-        numbers = (space.mean, space.axes, np.array(space.typical))
+        numbers = [np.array(space.typical), space.axes]
+        numbers += [space.mean] if axes else []  # no row has a vector of a source model without
         demand(all(np.isfinite(one).all() for one in numbers), f"the arrays of {name} hold NaN or infinity")
         demand(bool((space.scale > 0).all()) and space.typical > 0, f"a scale of {name} is not positive")
         known = np.isfinite(space.points)

@@ -8,6 +8,7 @@ import numpy as np
 from core.errors import StrataError
 from core.lazy import need
 from heads.base import Head
+from heads.lightgbm_text import checked
 
 MODEL_FILE = "model.txt"
 NUMBERS_TO_SHARE = 500_000  # rows × columns
@@ -109,16 +110,10 @@ class LightGBM(Head):
         if not path.exists():
             raise StrataError(f"{path} is missing; fit the head again")
         text = path.read_text(encoding="utf-8")
-        if not text.rstrip().endswith(
-            _END
-        ):  # LightGBM ends the process where a text is cut; the hash holds else
+        if not text.rstrip().endswith(_END):
             raise StrataError(f"{path} does not end as LightGBM ends a model: it is cut; fit the head again")
         library = need("lightgbm", "lightgbm")
-        self.booster_ = library.Booster(model_str=text)
-        if self.booster_.num_feature() != self.n_features_in_:
-            raise StrataError(
-                f"{path} is for {self.booster_.num_feature()} columns, not {self.n_features_in_}"
-            )
+        self.booster_ = library.Booster(model_str=checked(text, self.n_features_in_, str(path)))
 
 
 HEAD = LightGBM

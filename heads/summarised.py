@@ -57,6 +57,5 @@ def summarised_intervals(intervals: Intervals) -> Intervals:
     What makes some rows harder than others is learned from values of training rows, and left out with them.
     """
     residuals = np.sort(intervals.residuals)
-    usual = max(float(np.abs(residuals).mean()), np.finfo(float).tiny) if len(residuals) else 1.0
     nothing = np.empty(0)
-    return Intervals(residuals, np.full(len(residuals), usual), nothing, nothing, intervals.log, None)
+    return Intervals(residuals, np.ones(len(residuals)), nothing, nothing, intervals.log, None)

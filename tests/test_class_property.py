@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pyarrow as pa
 import pytest
+from ase.build import bulk
 
 import featurestore
 from core.errors import StrataError
@@ -22,8 +23,10 @@ from featurestore import StoreLayout, TableWriter
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.schema import GROWN, SCHEMAS
 from heads.fit import fit
+from tests import models
 from tests.stores import SOURCE, add_dataset, add_features, write
-from zoo import predict as prediction
+from zoo.predict import predict_structures
+from zoo.stored import stored_model
 from zoo.training.data import read as read_rows
 
 LABELS = ["metal", "semiconductor", "insulator"]
@@ -175,18 +178,24 @@ def test_the_page_shows_classes_apart_with_their_reliability(made):
 
 def test_predict_gives_labels_with_their_probabilities(made, tmp_path, monkeypatch):
     folder, params, _, _ = made
-    vector = featurestore.open(folder / "store").inputs(NAME, "kind").X[:1]
-    monkeypatch.setattr(prediction, "_embed", lambda *_: (vector, [None]))
-    path = tmp_path / "POSCAR"
-    path.write_text("Al\n1.0\n4.05 0 0\n0 4.05 0\n0 0 4.05\nAl\n1\ndirect\n0 0 0\n")
-    model, (found,) = prediction.predict([path], NAME, "kind", params, folder / "store")
-    assert found.value is None
-    assert {label for label, _ in found.chances} == set(LABELS)
-    chances = [chance for _, chance in found.chances]
-    assert chances == sorted(chances, reverse=True)
-    assert sum(chances) == pytest.approx(1)
-    assert 0 < model.balanced_accuracy <= 1
-    assert model.test_mae is None
+    models.stand_in(monkeypatch)
+    model = stored_model(featurestore.open(folder / "store"), NAME, "kind", params)
+    seen = int(model.calibration.rows[0].entry_id.rpartition("-")[2])
+    structures = [models.of_store(seen), bulk("Al"), bulk("Al", cubic=True) * (3, 1, 1)]
+    found = predict_structures(model, structures)
+    chances = found[[f"p_{label}" for label in LABELS]].to_numpy()[:2]
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert found["value"].tolist() == [*(LABELS[i] for i in chances.argmax(axis=1)), ""]
+    np.testing.assert_allclose(found["probability"][:2], chances.max(axis=1))
+    assert found["near_1"][0] in found["in_training"][0].split(", ")
+    assert found["near_1_value"][0] in LABELS
+    assert found["new_elements"].tolist() == ["", "Al", ""]
+    assert found["error"].tolist() == ["", "", "too_large: ten atoms"]
+    assert np.isnan(found["probability"][2])
+    assert "low" not in found  # classes have probabilities in place of intervals
+    assert model.calibration.intervals is None
+    assert 0 < model.card.balanced_accuracy <= 1
+    assert model.card.test_mae is None
 
 
 def test_networks_of_a_targets_own_refuse_classes(made):

@@ -21,7 +21,8 @@ from featurestore.splits.schemes import split_dataset
 from heads.fit import fit
 from tests import toys
 from tests.conftest import ROOT
-from zoo.predict import predict
+from zoo.predict import predict_structures
+from zoo.stored import stored_model
 
 SOURCE = "alignn_mp_eform"
 DATASET, PROPERTY = "ase_elements", "bulk_modulus"
@@ -150,11 +151,13 @@ def test_a_file_is_predicted_by_a_model_that_reads_both(root, reports, tmp_path_
     small, big = other.parent / "small.vasp", other.parent / "big.vasp"
     bulk("Cu").write(small, format="vasp")
     (bulk("Cu", cubic=True) * (2, 1, 1)).write(big, format="vasp")
-    model, (one, refused) = predict([small, big], DATASET, PROPERTY, asked, other)
-    assert (model.head, model.source_model) == ("ridge", f"{SOURCE}+toy")
-    assert np.isfinite(one.value)
-    assert refused.value is None
-    assert refused.error == "too_large: 8 atoms, the toy takes 4 at most"
+    model = stored_model(featurestore.open(other), DATASET, PROPERTY, asked)
+    assert (model.card.head, model.card.reads) == ("ridge", f"{SOURCE}/atom_bond_angle_last+toy/all")
+    assert set(model.sources) == {SOURCE, "toy"}
+    found = predict_structures(model, [small, big])
+    assert np.isfinite(found["value"]).tolist() == [True, False]
+    assert found["error"].tolist() == ["", "too_large: 8 atoms, the toy takes 4 at most"]
+    assert {row.structure_id for row in model.calibration.rows}.isdisjoint(large(other))
 
 
 def test_neighbours_by_the_toy(root, reports):

@@ -184,7 +184,8 @@ def _check_keeps_nothing(member: Member) -> None:
         raise StrataError(
             f"{member.name or path} may keep vectors or values of training rows in itself (support vectors, "
             "leaves, neighbours), so that it cannot leave without data. Fit with heads that keep none, such "
-            "as fit.heads: [mean, ridge, mlp, lightgbm], or publish it with its data"
+            "as fit.heads: [mean, ridge, mlp, lightgbm] with fit.composition: null, or publish it with its "
+            "data"
         )
 
 

@@ -191,16 +191,16 @@ def predict(
     from zoo.show import Shown
 
     paths = expand(files)
+    file = TableFile(output) if output is not None else None  # before the model, which takes longer
     used = load(named(model, dataset, prop), store=store, trust=trust, check=not no_check)
     shown = Shown(used, level)
-    with Meter(f"predict {used.card.property}", len(paths) if len(paths) > 100 else 0, "structures") as meter:
-        file = TableFile(output) if output is not None else None
-        with file or nullcontext():
-            for frame in predict_files(used, paths, level, columns):
-                if file is not None:
-                    file.append(frame)
-                shown.add(frame)
-                meter.advance(frame["file"].nunique(), rejects=int((frame["error"] != "").sum()))
+    total = len(paths) if len(paths) > 100 else 0
+    with file or nullcontext(), Meter(f"predict {used.card.property}", total, "structures") as meter:
+        for frame in predict_files(used, paths, level, columns):
+            if file is not None:
+                file.append(frame)
+            shown.add(frame)
+            meter.advance(frame["file"].nunique(), rejects=int((frame["error"] != "").sum()))
     shown.print(output)
     if shown.rejects:
         raise typer.Exit(1)
@@ -222,10 +222,11 @@ def explain(
     from core.table_file import TableFile
     from zoo.load import load, named
 
+    table = TableFile(output) if output is not None else None
     found = load(named(model, dataset, prop), store=store).explain(file, columns=columns)
     typer.echo(str(found))
-    if output is not None:
-        with TableFile(output) as table:
+    if table is not None:
+        with table:
             table.append(found.frame())
         typer.echo(f"{output}: {len(found.atoms)} atoms")
 
@@ -242,8 +243,9 @@ def publish_(
     store: Path = STORE,
 ) -> None:
     """Write the model of a property as a bundle that can be used elsewhere: docs/bundles.md."""
+    from core.model_hub import is_address, parse_address
     from zoo.bundle import bundle_sha256, check_target, save_bundle
-    from zoo.bundle_hub import is_address, parse_address, upload
+    from zoo.bundle_hub import upload
     from zoo.load import load
 
     if is_address(to):
@@ -267,8 +269,9 @@ app.add_typer(bundle, name="bundle")
 @bundle.command("show")
 def show_bundle(path: str = typer.Argument(help="FOLDER, FILE.zip or hf://ORG/NAME.")) -> None:
     """Print a bundle's model card; its files are checked, its model is not loaded."""
+    from core.model_hub import is_address
     from zoo.bundle_files import README, opened
-    from zoo.bundle_hub import download, is_address
+    from zoo.bundle_hub import download
 
     folder = opened(download(path) if is_address(path) else Path(path))
     typer.echo((folder / README).read_text(encoding="utf-8", errors="replace"))
@@ -280,8 +283,9 @@ def verify_bundle(
     trust: list[str] = typer.Option([], help="Class of a head of your own that it may use."),
 ) -> None:
     """Check every file of a bundle, load it, and compare its golden predictions."""
+    from core.model_hub import is_address
     from zoo.bundle import bundle_sha256
-    from zoo.bundle_hub import download, is_address
+    from zoo.bundle_hub import download
     from zoo.load import load
 
     place = download(path) if is_address(path) else Path(path)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import StrataError
+from core.model_hub import is_address
 from core.params import PARAMS_FILE, Params
 from core.params import load as load_params
 from featurestore.query.store import FeatureStore, open_store
 from heads.intervals import LEVEL
 from heads.linear import Linear, combine, weights_of
 from zoo.bundle import load_bundle
-from zoo.bundle_hub import download, is_address
+from zoo.bundle_hub import download
 from zoo.explain import Explanation, shares
 from zoo.extraction import make_engine
 from zoo.model import NETWORK, Model
@@ -77,14 +78,17 @@ class LoadedModel(Model):
         """Return the `k` training entries that are nearest to one structure: entry, formula, value, distance.
 
         Distances are in units of the median distance that training rows have from their nearest five.
+        Raises `StrataError` for a structure that cannot be used, and for a `k` below 1.
         """
         import pandas as pd
 
+        if k < 1:
+            raise StrataError(f"at least one entry is asked for; k is {k}")
         batch = Reader(Reading.of(self)).run([self._one(structure)])
         if batch.errors and all(not np.isfinite(X).all() for X in batch.vectors.values()):
             raise StrataError(batch.errors[0])
-        place = self.calibration.domain.place(batch.vectors, batch.asked.elements)
-        rows = [self.calibration.rows[i] for i in place.near[0][:k]] if self.calibration.rows else []
+        place = self.calibration.domain.place(batch.vectors, batch.asked.elements, k)
+        rows = [self.calibration.rows[i] for i in place.near[0]] if self.calibration.rows else []
         return pd.DataFrame(
             {
                 "entry_id": [row.entry_id for row in rows],

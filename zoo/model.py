@@ -3,7 +3,7 @@
 It comes out of a store (zoo/stored.py) or out of a bundle (zoo/bundle.py), and answers the same either way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -254,10 +254,10 @@ def _frame(
 
     card, calibration = model.card, model.calibration
     n = len(asked.names)
-    columns: dict[str, Any] = {"structure": asked.names, "formula": asked.formulas}
+    columns: dict[str, Any] = {"structure": _texts(asked.names), "formula": _texts(asked.formulas)}
     if card.classes:
         order = np.argsort(-np.nan_to_num(predicted, nan=-1), axis=1, kind="stable")[:, 0]
-        columns["value"] = [card.classes[i] for i in order]
+        columns["value"] = _texts(card.classes[i] for i in order)
         columns["probability"] = np.take_along_axis(predicted, order[:, None], 1)[:, 0]
         columns |= {f"p_{name}": predicted[:, i] for i, name in enumerate(card.classes)}
     else:
@@ -272,11 +272,11 @@ def _frame(
     verdicts = place.verdicts
     columns["domain"] = verdicts
     columns["percentile"] = place.percentile.round(1)
-    columns["new_elements"] = [_symbols(new) for new in place.new]
+    columns["new_elements"] = _texts(map(_symbols, place.new))
     seen = [calibration.seen.get(str(verdict)) for verdict in verdicts]
-    columns["error_seen"] = [np.nan if s is None or s.mae is None else s.mae for s in seen]
-    columns["rows_seen"] = [0 if s is None else s.rows for s in seen]
-    columns["in_training"] = known_entries(model, asked, vectors)
+    columns["error_seen"] = np.array([np.nan if s is None or s.mae is None else s.mae for s in seen], float)
+    columns["rows_seen"] = np.array([0 if s is None else s.rows for s in seen], np.int64)
+    columns["in_training"] = _texts(known_entries(model, asked, vectors))
     rows = calibration.rows
     known = min(place.near.shape[1], len(rows))  # none where the training data stayed at home
     for k in range(NEIGHBOURS):
@@ -288,11 +288,13 @@ def _frame(
             }
             continue
         near = [rows[row] for row in place.near[:, k]]
-        columns[f"near_{k + 1}"] = [row.entry_id for row in near]
-        columns[f"near_{k + 1}_formula"] = [row.formula for row in near]
-        columns[f"near_{k + 1}_value"] = [
-            card.classes[int(row.value)] if card.classes else row.value for row in near
-        ]
+        columns[f"near_{k + 1}"] = _texts(row.entry_id for row in near)
+        columns[f"near_{k + 1}_formula"] = _texts(row.formula for row in near)
+        columns[f"near_{k + 1}_value"] = (
+            _texts(card.classes[int(row.value)] for row in near)
+            if card.classes
+            else np.array([row.value for row in near], float)
+        )
         columns[f"near_{k + 1}_distance"] = place.far[:, k]
     columns |= {"training_rows": card.rows, "model": card.name, "model_sha256": card.sha256}
     frame = pd.DataFrame(columns, index=range(n))
@@ -319,6 +321,11 @@ def known_entries(model: Model, asked: Asked, vectors: Vectors) -> list[str]:
         itself = [row for row in places if rows[row].structure_id == asked.structure_ids[i]]
         found[i] = ", ".join(rows[row].entry_id for row in sorted({*itself, *near}))
     return found
+
+
+def _texts(values: Iterable[str]) -> np.ndarray:
+    """Return texts as a column that stays one of texts where there are none."""
+    return np.array(list(values), object)
 
 
 def _symbols(numbers: Sequence[int]) -> str:

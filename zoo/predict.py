@@ -158,6 +158,8 @@ def predict_files(
     Raises `StrataError` where that table is missing.
     """
     own = read_columns(model, columns)
+    if own is not None:
+        _check_names([(str(file), file.stem) for file in files])
     tasks = [list(files[i : i + FILES_AT_ONCE]) for i in range(0, len(files), FILES_AT_ONCE)]
     workers = count(model.settings.workers, len(files), WORTH_WORKERS)
     if workers == 0:
@@ -183,9 +185,10 @@ def predict_structures(
     names: of the structures, as many; by default their places, and a file's own. See `predict_files`.
     """
     own = read_columns(model, None if columns is None else Path(columns))
-    return answered(
-        model, Reader(Reading.of(model, own)).run(read_objects(structures, model.limits, names)), level
-    )
+    read = read_objects(structures, model.limits, names)
+    if own is not None:
+        _check_names([(one.file or f"structure {place}", one.name) for place, one in enumerate(read)])
+    return answered(model, Reader(Reading.of(model, own)).run(read), level)
 
 
 def answered(model: Model, batch: Batch, level: float = LEVEL) -> "pd.DataFrame":
@@ -238,8 +241,24 @@ def read_columns(model: Model, columns: Path | None) -> OwnColumns | None:
     return read_own_columns(columns, reads.columns)
 
 
+def _check_names(named: Sequence[tuple[str, str]]) -> None:
+    """Raise `StrataError` where two structures have one name, and one row of a table would be both's."""
+    first: dict[str, str] = {}
+    for where, name in named:
+        if name in first:
+            raise StrataError(
+                f"{first[name]} and {where} are both called {name}, and the table of columns has one row for "
+                "that name: rename one of them"
+            )
+        first[name] = where
+
+
 def read_objects(structures: Any, limits: Ingest, names: Sequence[str] | None = None) -> list[Read]:
-    """Read structures of the field's libraries and paths; a single one is a list of one."""
+    """Read structures of the field's libraries and paths; a single one is a list of one.
+
+    Raises `StrataError` for objects of another kind, for another number of names, and for a file that holds
+    several structures where it is given one name.
+    """
     items = items_of(structures)
     if names is not None and len(names) != len(items):
         raise StrataError(f"{len(names)} names for {len(items)} structures")
@@ -247,7 +266,10 @@ def read_objects(structures: Any, limits: Ingest, names: Sequence[str] | None = 
     for i, item in enumerate(items):
         name = str(i) if names is None else str(names[i])
         if isinstance(item, str | PathLike):
-            found += _read(Path(item), limits)
+            several = _read(Path(item), limits)
+            if names is not None and len(several) > 1:
+                raise StrataError(f"{item} holds {len(several)} structures, and one name was given: {name!r}")
+            found += several if names is None else [replace(several[0], name=name)]
             continue
         try:
             structure = as_structure(item, limits.vacuum)

@@ -76,10 +76,8 @@ class Shown:
                     if self._model.calibration.intervals
                     else 0
                 )
-                typer.echo(
-                    f"{rows} rows are too few for intervals of {self._asked:.0%}: these hold "
-                    f"{self._level:.0%}"
-                )
+                reached = f"these hold {_percent(self._level)}" if self._level > 0 else "there are none"
+                typer.echo(f"{rows} rows are too few for intervals of {_percent(self._asked)}: {reached}")
         if output is not None:
             typer.echo(f"{output}: {self._answered + self.rejects:,} rows")
         for line in self._complaints:
@@ -89,14 +87,15 @@ class Shown:
             typer.echo(f"{self.rejects:,} rejected" + (f", {more:,} more of them" if more else ""), err=True)
 
     def _name(self) -> str:
-        return f"{self._level:.0%} interval"
+        return f"{_percent(self._level if self._level > 0 else self._asked)} interval"
 
     def _cells(self, row: dict[str, Any]) -> tuple[str, ...]:
         card = self._model.card
         if card.classes:
             value = (str(row["value"]), number(row["probability"], 3))
         else:
-            value = (number(row["value"]), f"{number(row['low'], 3)} to {number(row['high'], 3)}")
+            ends = f"{number(row['low'], 3)} to {number(row['high'], 3)}" if row["level"] > 0 else "none"
+            value = (number(row["value"]), ends)
         domain = f"{row['domain']} ({row['percentile']:.0f})"
         if row["new_elements"]:
             domain = f"{row['domain']}: no {row['new_elements']} in training"
@@ -105,6 +104,11 @@ class Shown:
         if near and not card.classes:
             near += f" {number(row['near_1_value'], 3)}"
         return (row["file"], row["structure"], row["formula"], *value, domain, seen, near, row["in_training"])
+
+
+def _percent(level: float) -> str:
+    """Say a level so that it is not rounded up to all: 99.9%, where 100% would be read."""
+    return f"{100 * level:.3g}%" if level < 0.999 else f"{100 * level:g}%"
 
 
 def about(model: Model) -> list[str]:

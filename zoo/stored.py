@@ -23,6 +23,7 @@ from zoo.model import NETWORK, Card, Member, Model, Reads
 from zoo.training.trained import TrainedModel
 
 EXAMPLES = 10  # structures that a model carries along (`Model.examples`)
+_AT_ONCE = 1024  # structures whose graphs a network of the target's own holds
 
 
 def stored_model(
@@ -45,16 +46,15 @@ def model_of(store: FeatureStore, chosen: ChosenModel, params: Params) -> Model:
     is_network = NETWORK in basis.sources
     runs = [] if is_network else _members(store, chosen)
     members = tuple(
-        Member(
-            load_head(run.folder, params), _set(store, run).blocks, weight, f"{run.head} on {run.feature_set}"
-        )
+        Member(load_head(run.folder, params), _set(store, run).blocks, weight, f"{run.head} on {_reads(run)}")
         for run, weight in runs
     )
+    calibration = basis.calibrate(store)
     model = Model(
-        card=_card(store, chosen, basis.row),
+        card=_card(store, chosen, len(calibration.rows)),
         sources=basis.sources,
         members=members,
-        calibration=basis.calibrate(store),
+        calibration=calibration,
         network=_network(chosen) if is_network else None,
         settings=params.extract,
         limits=params.ingest,
@@ -183,26 +183,24 @@ def _stored_vectors(store: FeatureStore, reads: Reads, ids: Sequence[str]) -> np
 def _own_vectors(store: FeatureStore, network: TrainedModel, ids: Sequence[str]) -> np.ndarray:
     """Run a network of the target's own over structures of the store, for its deepest pooled vectors."""
     names = list(dict.fromkeys(ids))
-    structures = store.structures(names)
-    usable = {i: one for i, one in enumerate(structures) if isinstance(one, Structure)}
     vectors = np.full((len(names), sum(c.width for c in network.checkpoints)), np.nan, np.float32)
-    vectors[list(usable)] = network.described(list(usable.values())).vectors
+    for start in range(0, len(names), _AT_ONCE):  # graphs are larger than their vectors
+        structures = store.structures(names[start : start + _AT_ONCE])
+        usable = {start + i: one for i, one in enumerate(structures) if isinstance(one, Structure)}
+        vectors[list(usable)] = network.described(list(usable.values())).vectors
     place = {name: i for i, name in enumerate(names)}
     return vectors[[place[name] for name in ids]]
 
 
-def _card(store: FeatureStore, chosen: ChosenModel, row: Mapping[str, Any]) -> Card:
+def _reads(run: ChosenModel) -> str:
+    """Name what a run reads; nothing is a network of the target's own."""
+    if run.method not in HEADS:
+        return run.source_model if run.method == COMMITTEE else ""
+    return run.feature_set if "+" in run.source_model else f"{run.source_model}/{run.feature_set}"
+
+
+def _card(store: FeatureStore, chosen: ChosenModel, rows: int) -> Card:
     facts = store.facts(chosen.dataset)
-    refitted = row["cv_mae"] is not None or "refit" in str(row["choice"] or "")
-    reads = ""
-    if chosen.method == COMMITTEE:
-        reads = chosen.source_model
-    elif chosen.method in HEADS:
-        reads = (
-            chosen.feature_set
-            if "+" in chosen.source_model
-            else f"{chosen.source_model}/{chosen.feature_set}"
-        )
     return Card(
         dataset=chosen.dataset,
         property=chosen.property,
@@ -211,9 +209,9 @@ def _card(store: FeatureStore, chosen: ChosenModel, row: Mapping[str, Any]) -> C
         sha256=chosen.sha256,
         head=chosen.head,
         label=chosen.label or "",
-        reads=reads,
+        reads=_reads(chosen),
         split=chosen.split,
-        rows=row["n_train"] + (row["n_val"] if refitted else 0),
+        rows=rows,
         classes=facts.properties[chosen.property].classes,
         method=chosen.method,
         test_mae=chosen.test_mae,

@@ -17,7 +17,8 @@ from featurestore.query.store import open_store
 from featurestore.tables.maintenance import compact, verify
 from heads.fit import fit
 from tests.stores import SOURCE, small_store, structure_id, vectors_of
-from zoo import predict as module
+from zoo.predict import predict_structures
+from zoo.stored import stored_model
 
 N = 36  # of alpha's 40 entries have a row; one of these lacks a value
 
@@ -181,17 +182,16 @@ def test_new_structures_bring_their_columns(tmp_path, root, chosen):
     params, files = chosen
     table = tmp_path / "new.csv"
     table.write_text("name,more,one,signal\none,9,1,2.5\ntwo,9,1,\n", encoding="utf-8")
-    model, found = module.predict(files, "alpha", "energy", params, root, table)
-    assert model.head == "ridge"
-    assert found[0].value == pytest.approx(2.5, abs=0.5)
-    assert "missing_value: two has no signal" in found[1].error
-    assert "no_columns: three has no row" in found[2].error
+    model = stored_model(open_store(root), "alpha", "energy", params)
+    found = predict_structures(model, files, columns=table)
+    assert model.card.head == "ridge"
+    assert found["value"][0] == pytest.approx(2.5, abs=0.5)
+    assert "missing_value: two has no signal" in found["error"][1]
+    assert "no_columns: three has no row" in found["error"][2]
 
 
-def test_without_their_columns_an_error_says_which(tmp_path, root, chosen):
-    params, files = chosen
-    with pytest.raises(StrataError, match=r"reads the columns signal, one of own.*--columns FILE"):
-        module.predict(files, "alpha", "energy", params, root)
-    (tmp_path / "new.csv").write_text("name,one\none,1\n", encoding="utf-8")
-    with pytest.raises(StrataError, match="unknown column 'signal'"):
-        module.predict(files, "alpha", "energy", params, root, tmp_path / "new.csv")
+def test_columns_that_changed_in_the_store_are_refused(tmp_path, root, chosen):
+    params, _ = chosen
+    keep_columns("own", asked(tmp_path, columns=["one"]), root)
+    with pytest.raises(StrataError, match="learned from other columns of own than the store has now"):
+        stored_model(open_store(root), "alpha", "energy", params)

@@ -19,8 +19,9 @@ from featurestore.splits.schemes import split_dataset
 from featurestore.tables.log import snapshot
 from tests.stores import flip
 from zoo.hub import load_card, load_source
-from zoo.predict import predict
+from zoo.predict import predict_structures
 from zoo.publish import publish_run
+from zoo.stored import stored_model
 from zoo.training import workers
 from zoo.training.data import read
 from zoo.training.finetune import finetune, train_one
@@ -222,11 +223,14 @@ def test_the_chosen_network_is_scored_beside_scratch_and_predicts_files(store, t
     assert {(s.role, s.head) for s in scored} == {("chosen", "finetune"), ("scratch", "scratch")}
     copper = bulk("Cu")
     copper.write(tmp_path / "Cu.cif")
-    model, (found,) = predict([tmp_path / "Cu.cif"], DATASET, "volume", PARAMS, store)
-    assert (model.method, model.unit, found.error) == ("finetune", "Å³/atom", None)
-    network = TrainedModel.load(store / "finetune" / DATASET / "models" / model.run_id)
+    model = stored_model(featurestore.open(store), DATASET, "volume", PARAMS)
+    assert (model.card.method, model.card.unit) == ("finetune", "Å³/atom")
+    (found,) = predict_structures(model, tmp_path / "Cu.cif").to_dict("records")
+    assert found["error"] == ""
+    network = TrainedModel.load(store / "finetune" / DATASET / "models" / model.card.run_id)
     expected, _ = network([Structure.from_ase(copper)])
-    assert found.value == pytest.approx(expected[0, 0], rel=1e-3)
+    assert found["value"] == pytest.approx(expected[0, 0], rel=1e-3)
+    assert found["low"] < found["high"]  # around the value less the error that two epochs leave
 
 
 def test_published_network_is_a_source_model(made, tmp_path, monkeypatch):
