@@ -62,7 +62,7 @@ def table(screening: Screening, frame: "pd.DataFrame") -> None:
 
 
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
-    interval = f"{number(row.get('low'), 3)} to {number(row.get('high'), 3)}"
+    interval = f"{number(row.get('low'))} to {number(row.get('high'))}"
     domain = f"{row['domain']} ({row['percentile']:.0f})"
     if row["new_elements"]:
         domain = f"{row['domain']}: no {row['new_elements']} in training"

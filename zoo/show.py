@@ -94,7 +94,7 @@ class Shown:
         if card.classes:
             value = (str(row["value"]), number(row["probability"], 3))
         else:
-            ends = f"{number(row['low'], 3)} to {number(row['high'], 3)}" if row["level"] > 0 else "none"
+            ends = f"{number(row['low'])} to {number(row['high'])}" if row["level"] > 0 else "none"
             value = (number(row["value"]), ends)
         domain = f"{row['domain']} ({row['percentile']:.0f})"
         if row["new_elements"]:
