@@ -189,13 +189,13 @@ def load(
     dataset, slash, prop = str(name).partition("/")
     if is_address(name):
         found = load_bundle(download(str(name)), settings.extract, trust=trust, check=check)
-    elif Path(name).exists() or Path(name).suffix == ".zip":
+    elif str(name) and (Path(name).exists() or Path(name).suffix == ".zip"):
         found = load_bundle(name, settings.extract, trust=trust, check=check)
     elif slash and "/" not in prop:
         found = stored_model(open_store(store), dataset, prop, settings)
     else:
         raise StrataError(
-            f"{name} is neither DATASET/PROPERTY of this project nor the folder, the .zip or the address "
+            f"{str(name)!r} is neither DATASET/PROPERTY of this project nor the folder, the .zip or the address "
             "hf://… of a bundle"
         )
     return LoadedModel(**vars(found))

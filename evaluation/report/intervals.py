@@ -48,6 +48,7 @@ def held(store: FeatureStore, run_ids: Sequence[str]) -> tuple[Held, ...]:
         "WHERE i.part = 'test' AND i.run_id IN (SELECT unnest(?::VARCHAR[]))",
         [list(run_ids)],
     ).df()
+    rows = rows[rows["low"].notna()].copy()  # of too few training rows there is no interval
     if rows.empty:
         return ()
     rows["inside"] = (rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])

@@ -309,16 +309,16 @@ def test_what_rounding_moves_is_no_difference(tmp_path):
 
 
 def test_a_class_of_ones_own_needs_trust(tmp_path, monkeypatch):
-    (tmp_path / "my_heads.py").write_text(
+    (tmp_path / "heads_of_theirs.py").write_text(
         "from heads.ridge import Ridge\nclass Nearest(Ridge):\n    pass\n", encoding="utf-8"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    from my_heads import Nearest
+    from heads_of_theirs import Nearest
 
     folder = save_bundle(made_model("magpie", heads=(Nearest(),)), tmp_path / "volume")
-    with pytest.raises(StrataError, match=r"trust=\['my_heads.Nearest'\]"):
+    with pytest.raises(StrataError, match=r"trust=\['heads_of_theirs.Nearest'\]"):
         load_bundle(folder, QUICK)
-    assert load_bundle(folder, QUICK, trust=["my_heads.Nearest"]).card.rows == 72
+    assert load_bundle(folder, QUICK, trust=["heads_of_theirs.Nearest"]).card.rows == 72
 
 
 def test_python_has_it_by_one_word(tmp_path):

@@ -68,9 +68,17 @@ def test_without_params_their_defaults_are_meant(elements, tmp_path, monkeypatch
     assert np.isfinite(model.predict(bulk("Cu"))["value"][0])
 
 
-@pytest.mark.parametrize("name", ["alpha", "alpha/energy/more", "", "gone.zip"])
-def test_a_name_of_nothing_is_refused(folded, name):
-    with pytest.raises(StrataError, match="is neither DATASET/PROPERTY nor the folder or zip of a bundle"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("alpha", "'alpha' is neither DATASET/PROPERTY of this project nor the folder"),
+        ("alpha/energy/more", "is neither DATASET/PROPERTY of this project nor the folder"),
+        ("", "'' is neither DATASET/PROPERTY of this project nor the folder"),
+        ("gone.zip", "gone.zip is not there: name the folder or the .zip of a bundle"),
+    ],
+)
+def test_a_name_of_nothing_is_refused(folded, name, message):
+    with pytest.raises(StrataError, match=message):
         load(name, store=folded, params=PARAMS)
 
 
