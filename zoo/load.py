@@ -195,8 +195,8 @@ def load(
         found = stored_model(open_store(store), dataset, prop, settings)
     else:
         raise StrataError(
-            f"{str(name)!r} is neither DATASET/PROPERTY of this project nor the folder, the .zip or the address "
-            "hf://… of a bundle"
+            f"{str(name)!r} is neither DATASET/PROPERTY of this project nor the folder, the .zip or the "
+            "address hf://… of a bundle"
         )
     return LoadedModel(**vars(found))
 

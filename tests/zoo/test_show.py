@@ -38,7 +38,7 @@ def test_a_row_has_value_interval_domain_and_neighbour(model, capsys):
     out, err, rejects = shown(model, frame, capsys)
     (line,) = [line for line in out.splitlines() if "mine" in line]
     row = frame.iloc[0]
-    assert f"{number(row['low'], 3)} to {number(row['high'], 3)}" in line
+    assert f"{number(row['low'])} to {number(row['high'])}" in line
     assert f"{row['domain']} ({row['percentile']:.0f})" in line
     assert line.count(model.calibration.rows[0].entry_id) == 2  # it is its own neighbour, and in training
     assert (err, rejects) == ("", 0)
