@@ -175,7 +175,9 @@ class MLP(Head):
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         # In float64, so that a row's value does not depend on the rows beside it.
-        return (self._standardised(X).astype(np.float64) - self.centre_) @ self.axes_
+        Z = self._standardised(X).astype(np.float64)
+        Z -= self.centre_
+        return Z @ self.axes_
 
     def _standardised(self, X: np.ndarray) -> np.ndarray:
         Z = np.subtract(X, self.mean_, dtype=np.float32)

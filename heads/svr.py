@@ -209,7 +209,11 @@ class SVR(Head):
             squares += (b**2).sum(axis=1)
             np.maximum(squares, 0, out=squares)
             for k, gamma in enumerate(gammas):
-                kernels[k] += share * np.exp(squares * (-gamma / (stop - start)))
+                last = squares if k == len(gammas) - 1 else squares.copy()  # fresh memory is expensive
+                last *= -gamma / (stop - start)
+                np.exp(last, out=last)
+                last *= share
+                kernels[k] += last
         return kernels
 
     def _check_settings(self) -> None:
