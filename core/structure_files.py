@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from core.cif import plain_structure
 from core.errors import StrataError
 from core.lazy import need
 from core.params import Ingest
@@ -52,7 +53,9 @@ def read_structures(
     structures = []
     for name, item in zip(names, found, strict=True):
         try:
-            if parse in (_parse_xyz, _parse_pdb):
+            if isinstance(item, Structure):
+                structure = item
+            elif parse in (_parse_xyz, _parse_pdb):
                 structure = Structure.from_ase(item, box)
             else:
                 structure = Structure.from_pymatgen(item, aliases)
@@ -106,7 +109,11 @@ def _parse_cif(text: str, aliases: Mapping[str, str]) -> list[Any]:
         _refuse_isotopes(block.data.get("_atom_site_type_symbol", []), aliases)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen warns of every rounded coordinate
-        return list(CifParser.from_str(text).parse_structures(primitive=False, on_error="raise"))
+        parser = CifParser.from_str(text)
+        plain = plain_structure(parser)
+        if plain is not None:
+            return [plain]
+        return list(parser.parse_structures(primitive=False, on_error="raise"))
 
 
 def _parse_poscar(text: str, aliases: Mapping[str, str]) -> list[Any]:
