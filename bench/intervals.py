@@ -137,8 +137,8 @@ def write(table: pd.DataFrame, places: list[str]) -> None:
         "",
         "The test parts were read twice for the domain. At first distances were averaged over source models,",
         "and the error outside was 0.76 of that inside on grouped test parts (1.63 on random ones), which",
-        "have 5 to 25 entries outside per target. By folds inside train and validation the largest over source",
-        "models was better (1.60 against 1.45), and took its place; nothing else was changed.",
+        "have 5 to 25 entries outside per target. By folds inside train and validation the largest over",
+        "source models was better (1.60 against 1.45), and took its place; nothing else was changed.",
         "",
         (
             "| splits | coverage | lowest, highest with ≥ 500 rows | by quarter of difficulty "
