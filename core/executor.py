@@ -10,8 +10,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Executor as PoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -55,6 +56,26 @@ class Executor(Protocol):
         ...
 
 
+def in_order(
+    pool: PoolExecutor, function: Callable[[T], R], tasks: Iterable[T], ahead: int
+) -> Generator[R, None, None]:
+    """Yield each task's result in the order of the tasks, of which `ahead` are with the pool at a time.
+
+    Whatever ends it early cancels those that were not begun.
+    """
+    waiting: deque[Future[R]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
 class Processes:
     """Spawned processes of this machine; with 0 workers this process does the tasks.
 
@@ -79,18 +100,8 @@ class Processes:
             self._begin_here()
             yield from map(function, tasks)
             return
-        waiting: deque[Future[R]] = deque()
         with self._pool() as pool:
-            try:
-                for task in tasks:
-                    waiting.append(pool.submit(function, task))
-                    if len(waiting) >= self._workers * ahead:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+            yield from in_order(pool, function, tasks, self._workers * ahead)
 
     def completed(
         self,

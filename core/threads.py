@@ -1,12 +1,13 @@
 """Tasks in threads of this process: for arithmetic on arrays, which are shared and not copied."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from core.executor import in_order
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,15 +32,5 @@ def ordered(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Gen
     if workers < 2:
         yield from map(function, tasks)
         return
-    waiting: deque[Future[R]] = deque()
     with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(function, task))
-                if len(waiting) >= workers * AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from in_order(pool, function, tasks, workers * AHEAD)

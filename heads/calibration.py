@@ -44,8 +44,8 @@ class Seen:
 class Calibration:
     """Domain and intervals of one model, and the rows that it learned from.
 
-    rows (n,) of the `domain`, in its order. seen: by verdict. predicted, actual, place: of the rows that
-    calibrated the intervals. intervals: None where the property is one of classes.
+    rows (n,) of the `domain`, in its order. seen: by verdict. intervals: None where the property is one of
+    classes.
     """
 
     domain: Domain

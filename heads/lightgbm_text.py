@@ -98,7 +98,7 @@ def _numbers(text: str, count: int, name: str, *, whole: bool) -> list[str]:
 
 
 def _check_splits(found: dict[str, list[str]], leaves: int, width: int) -> None:
-    """Raise `ValueError` unless every split and leaf hangs on exactly one split that comes before it."""
+    """Raise `ValueError` unless every split and leaf depends on exactly one split that comes before it."""
     if not all(0 <= int(column) < width for column in found["split_feature"]):
         raise ValueError("a split by a column that is none")
     if any(int(kind) not in range(0, 16, 2) for kind in found["decision_type"]):

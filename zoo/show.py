@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOMAIN = (
-    "domain: the share of training rows, in %, that lie nearer to the others than this structure does; "
+    "domain: the share of training rows, in %, that are less remote from the others than this structure; "
     f"outside from {OUTSIDE_FROM:.0f} on, or with a new element, where an interval promises nothing. error "
     "there: mean absolute error of such rows, which the model was not fitted on"
 )
