@@ -33,7 +33,7 @@ FROM stored_scores;
 
 -- Where the chosen runs expected the values of the test part, in the target's unit: the share `level` of them
 -- between low and high, with the absolute error expected_error. domain: inside, edge or outside; percentile: of
--- the training rows, in %, that lie nearer to the others than the entry does.
+-- the training rows, in %, that are less remote from the others than the entry.
 CREATE VIEW intervals AS
 SELECT run_id, dataset, property, entry_id, part, low, high, level, expected_error, percentile, domain
 FROM stored_intervals;
@@ -45,7 +45,7 @@ FROM stored_looks;
 
 -- Screenings that were kept by name: structures of whole datasets as a model ranks them. value, low and high in
 -- the unit beside them; chance: that the value lies between minimum and maximum. domain: inside, edge or outside;
--- percentile: of the training rows, in %, that lie nearer to the others than the structure does. made_at in UTC.
+-- percentile: of the training rows, in %, that are less remote from the others than the structure. made_at in UTC.
 CREATE VIEW screens AS
 SELECT screen, model, model_sha256, rank, structure_id, value, unit, low, high, level, chance, minimum, maximum,
     domain, percentile, made_at::TIMESTAMP AS made_at

@@ -64,7 +64,7 @@ class StoreLayout:
         return self.table("predictions", dataset)
 
     def models(self, dataset: str) -> Path:
-        """Return the folder that holds a dataset's fitted models, a folder a run."""
+        """Return the folder that holds a dataset's fitted models, one folder per run."""
         return self.runs(dataset).parent / "models"
 
     def trained(self, kind: str, dataset: str) -> Path:
