@@ -16,6 +16,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from core.arrays import read_arrays, write_arrays
 from core.errors import StrataError
+from heads.tiles import by_tiles
 
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
 VERDICTS = (INSIDE, EDGE, OUTSIDE)
@@ -86,7 +87,7 @@ class Space:
         if np.isfinite(scale).any():
             axes = PCA(min(COMPONENTS, *Z.shape), svd_solver="randomized", random_state=0).fit(Z).components_
         space = cls(mean, scale, axes, np.full((len(X), len(axes)), np.nan), 1.0)
-        space.points[there] = Z @ axes.T
+        space.points[there] = space.project(X[there])
         own = [
             np.sort(_apart(space.distances(space.points[rows]), groups[rows], groups))[:, :NEAREST]
             for rows in _pieces(len(X))
@@ -97,7 +98,12 @@ class Space:
 
     def project(self, X: np.ndarray) -> np.ndarray:
         """Return (m, c) for vectors X (m, d)."""
-        return _standardised(X, self.mean, self.scale) @ self.axes.T
+        axes = self.axes.T.astype(np.float32)
+
+        def projected(rows: np.ndarray) -> np.ndarray:
+            return np.asarray(_standardised(rows, self.mean, self.scale) @ axes)
+
+        return by_tiles(projected, X.astype(np.float32, copy=False)).astype(np.float64)
 
     def distances(self, points: np.ndarray) -> np.ndarray:
         """Return (m, n) distances of points from the training rows, over `typical`; NaN: unknown."""
@@ -298,8 +304,8 @@ def _percentile(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    Z = np.subtract(X, mean, dtype=np.float64)
-    Z /= scale
+    Z = np.subtract(X, mean, dtype=np.float32)
+    Z /= scale.astype(np.float32)
     return np.clip(Z, -_CUT, _CUT, out=Z)
 
 

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from core.errors import StrataError
 from heads.base import Head
 from heads.svr import CUT, shares
+from heads.tiles import by_tiles
 
 WARM_UP = 0.1  # of the steps, in which the learning rate rises; then it falls as a cosine to 0
 LEAST_STEPS = 100
@@ -17,7 +18,6 @@ _BETAS = (0.9, 0.999)  # of Adam
 _TINY = 1e-8
 _LAST_GAIN = 0.1  # of the last layer's initial weights: networks begin near the median
 _LEAST = 1e-10  # of the largest variance: a component below it is rounding
-ROWS_AT_ONCE = 4096  # of a prediction, which bounds the memory
 
 Layers = list[np.ndarray]  # weights (k, p, q) and biases (k, 1, q), in turn
 
@@ -85,7 +85,7 @@ class MLP(Head):
         self.low_, self.high_ = float(y.min()), float(y.max())
         self.y_centre_ = float(np.median(y))
         self.y_scale_ = float(np.abs(y - self.y_centre_).mean())
-        inputs = self._inputs(X).astype(np.float32)
+        inputs = self._inputs(X, np.float64).astype(np.float32)
         layers = self._learn(inputs, (y - self.y_centre_) / self.y_scale_, weights)
         for i in range(3):
             setattr(self, f"weights_{i}_", layers[2 * i])
@@ -93,12 +93,12 @@ class MLP(Head):
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         layers = [getattr(self, f"{kind}_{i}_") for i in range(3) for kind in ("weights", "biases")]
-        values = []
-        for start in range(0, len(X), ROWS_AT_ONCE):
-            inputs = self._inputs(X[start : start + ROWS_AT_ONCE])[None]
-            outputs = _forward(inputs, [part.astype(np.float64) for part in layers])
-            values.append(outputs[-1][..., 0].mean(axis=0))
-        return np.clip(np.concatenate(values) * self.y_scale_ + self.y_centre_, self.low_, self.high_)
+
+        def values(rows: np.ndarray) -> np.ndarray:
+            outputs = _forward(self._inputs(rows)[None], layers)
+            return np.asarray(outputs[-1][..., 0].mean(axis=0, dtype=np.float64))
+
+        return np.clip(by_tiles(values, X) * self.y_scale_ + self.y_centre_, self.low_, self.high_)
 
     def _set_axes(self, X: np.ndarray) -> None:
         """Find the principal components, scaled so that their mean variance is 1."""
@@ -173,11 +173,10 @@ class MLP(Head):
                 back *= outputs[2 * i - 2]
         return found
 
-    def _inputs(self, X: np.ndarray) -> np.ndarray:
-        # In float64, so that a row's value does not depend on the rows beside it.
-        Z = self._standardised(X).astype(np.float64)
+    def _inputs(self, X: np.ndarray, kind: type = np.float32) -> np.ndarray:
+        Z: np.ndarray = self._standardised(X).astype(kind, copy=False)
         Z -= self.centre_
-        return Z @ self.axes_
+        return np.asarray(Z @ self.axes_)
 
     def _standardised(self, X: np.ndarray) -> np.ndarray:
         Z = np.subtract(X, self.mean_, dtype=np.float32)

@@ -1,7 +1,8 @@
 """Support vector regression with one kernel per block of columns."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn import svm
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from core.errors import StrataError
 from featurestore.query.feature_sets import Block
 from heads.base import Head
+from heads.tiles import by_tiles
 
 CUT = 8.0  # deviations; a column far outside of what it was in the training part says no more than this
 FOLDS = 5
@@ -88,13 +90,14 @@ class SVR(Head):
             self._fit_nystroem(Z, t, Z_val, t_val)
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
-        # In float64, so that a row's value does not depend on the rows beside it.
-        support = self.support_.astype(np.float64)
-        values = [
-            self._kernel(self._standardised(X[rows]).astype(np.float64), support, self.gamma_) @ self.dual_
-            for rows in _pieces(np.arange(len(X)))
-        ]
-        return (np.concatenate(values) + self.intercept_) * self.y_scale_ + self.y_mean_
+        kernels = [_BlockKernel.of(self.support_, self.gamma_, *group) for group in self.groups_]
+
+        def values(rows: np.ndarray) -> np.ndarray:
+            Z = self._standardised(rows)
+            room = np.empty((len(Z), len(self.support_)), np.float32)
+            return np.sum([kernel.weighed(Z, self.dual_, room) for kernel in kernels], axis=0)
+
+        return (by_tiles(values, X) + self.intercept_) * self.y_scale_ + self.y_mean_
 
     def _fit_exact(
         self, Z: np.ndarray, t: np.ndarray, Z_val: np.ndarray | None, t_val: np.ndarray | None
@@ -221,6 +224,38 @@ class SVR(Head):
             numbers = np.asarray(values, dtype=np.float64)
             if numbers.ndim != 1 or not numbers.size or not (np.isfinite(numbers) & (numbers > 0)).all():
                 raise StrataError(f"svr: {name} must be a list of positive numbers, got {values!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockKernel:
+    """The kernel of one block of w columns with the m rows that a fit has kept.
+
+    gamma: γ/w. into (w + 2, m): 2γ/w times their columns, a row of ones, and −γ/w times their squares.
+    share: of the whole kernel.
+    """
+
+    start: int
+    stop: int
+    share: float
+    gamma: np.float32
+    into: np.ndarray
+
+    @classmethod
+    def of(cls, support: np.ndarray, gamma: float, start: int, stop: int, share: float) -> Self:
+        """Prepare it for rows `support` (m, d), standardised."""
+        columns, gamma = support[:, start:stop].astype(np.float64), gamma / (stop - start)
+        rows = [2 * gamma * columns.T, np.ones((1, len(columns))), -gamma * (columns**2).sum(axis=1)[None]]
+        return cls(start, stop, share, np.float32(gamma), np.concatenate(rows).astype(np.float32))
+
+    def weighed(self, Z: np.ndarray, dual: np.ndarray, room: np.ndarray) -> np.ndarray:
+        """Return (n,) sums over the kernel of Z (n, d) times `dual` (m,), by its share; room: for (n, m)."""
+        z = Z[:, self.start : self.stop]
+        squares = np.einsum("ij,ij->i", z, z) * -self.gamma
+        # One product gives −γ d²/w whole: passes over its memory cost as much as its arithmetic.
+        np.matmul(np.column_stack([z, squares, np.ones_like(squares)]), self.into, out=room)
+        np.exp(room, out=room)
+        # The sum is over weights of both signs that cancel, which float32 would not survive.
+        return np.asarray(self.share * (room.astype(np.float64) @ dual))
 
 
 def shares(blocks: Sequence[Block], width: int) -> list[list[Any]]:

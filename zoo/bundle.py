@@ -28,7 +28,7 @@ from zoo.bundle_sources import check_here, licences, with_own_inside
 from zoo.golden import check_golden, textbook_crystals, write_golden
 from zoo.model import NETWORK as OWN_NETWORK
 from zoo.model import Member, Model
-from zoo.training.trained import TrainedModel
+from zoo.own_network import load_network
 
 # Heads of this project that keep no row of the training part, neither as a vector nor as a value.
 _KEEP_NOTHING = (
@@ -95,7 +95,7 @@ def load_bundle(
     sources = config.reads(folder / MODELS)
     _check_folders(folder, config)
     check_here(config, sources, settings)
-    network = TrainedModel.load(folder / NETWORK) if OWN_NETWORK in sources else None
+    network = load_network(folder / NETWORK) if OWN_NETWORK in sources else None
     if network is not None and (
         config.card.property not in network.names
         or tuple(network.checkpoints) != sources[OWN_NETWORK].checkpoints

@@ -11,10 +11,10 @@ from core.params import Extract
 from zoo import hub
 from zoo.backbones.registry import find
 from zoo.bundle_config import Config, environment
+from zoo.card_text import card_text
 from zoo.extraction import extraction_id
 from zoo.hub import card_path, load_card, load_source
 from zoo.model import NETWORK, Model, Reads
-from zoo.publish import card_text
 
 
 def with_own_inside(model: Model, folder: Path) -> tuple[Model, dict[str, str]]:

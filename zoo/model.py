@@ -24,10 +24,11 @@ from heads.intervals import LEVEL
 from heads.on_log import Predictor
 from zoo.extraction import extraction_id
 from zoo.hub import load_card
-from zoo.training.trained import TrainedModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zoo.training.trained import TrainedModel
 
 _property = property  # a card has a field of that name
 NETWORK = "network"  # the source of the vectors of a network of the target's own
@@ -139,7 +140,7 @@ class Model:
     sources: Mapping[str, Reads]
     members: tuple[Member, ...]
     calibration: Calibration
-    network: TrainedModel | None = None
+    network: "TrainedModel | None" = None
     settings: Extract = field(default_factory=Extract)
     limits: Ingest = field(default_factory=Ingest)
     examples: tuple[Structure, ...] = ()
@@ -167,7 +168,11 @@ class Model:
         """
         if self.card.classes:
             return self._probabilities(vectors), np.zeros(len(next(iter(vectors.values()))))
-        table = np.column_stack([self._of_member(member, vectors) for member in self.members])
+        read: dict[tuple[Block, ...], np.ndarray] = {}  # several members read the same columns
+        for member in self.members:
+            if member.blocks not in read:
+                read[member.blocks] = self.columns_of(member.blocks, vectors)
+        table = np.column_stack([_of_member(member, read[member.blocks]) for member in self.members])
         weights = np.array([member.weight for member in self.members])
         if table.shape[1] == 1:
             return table[:, 0], np.zeros(len(table))
@@ -181,14 +186,6 @@ class Model:
             start = self.sources[block.source].start(block.checkpoint)
             parts.append(vectors[block.source][:, start : start + block.stop - block.start])
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
-
-    def _of_member(self, member: Member, vectors: Vectors) -> np.ndarray:
-        X = self.columns_of(member.blocks, vectors)
-        usable = np.isfinite(X).all(axis=1)
-        values = np.full(len(X), np.nan)
-        if usable.any():
-            values[usable] = member.head.predict(X if usable.all() else X[usable])
-        return values
 
     def _probabilities(self, vectors: Vectors) -> np.ndarray:
         (member,) = self.members
@@ -224,6 +221,15 @@ class Model:
             "members": [[member.name, round(member.weight, 4)] for member in self.members],
             "seen": {name: asdict(seen) for name, seen in self.calibration.seen.items()},
         }
+
+
+def _of_member(member: Member, X: np.ndarray) -> np.ndarray:
+    """Return what a member says of each row (n,); NaN of those without a vector."""
+    usable = np.isfinite(X).all(axis=1)
+    values = np.full(len(X), np.nan)
+    if usable.any():
+        values[usable] = member.head.predict(X if usable.all() else X[usable])
+    return values
 
 
 def own_vectors(own: OwnColumns, names: Sequence[str]) -> tuple[np.ndarray, list[str | None]]:

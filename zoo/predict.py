@@ -21,10 +21,11 @@ from zoo.backbones.engine import Engine
 from zoo.extraction import make_engine
 from zoo.given import as_structure, items_of
 from zoo.model import NETWORK, Asked, Model, Reads, own_vectors
-from zoo.training.trained import TrainedModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zoo.training.trained import TrainedModel
 
 FILES_AT_ONCE = 32  # a task of a worker
 WORTH_WORKERS = 500  # files; fewer are done before workers would be up
@@ -63,7 +64,7 @@ class Reading:
     sources: Mapping[str, Reads]
     settings: Extract
     limits: Ingest
-    network: TrainedModel | None = None
+    network: "TrainedModel | None" = None
     output: int = 0  # of the network: which of its properties
     columns: OwnColumns | None = None
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import save
 from torch import Tensor
 
@@ -21,12 +20,11 @@ from featurestore.tables.models import model_folder
 from zoo import hub
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.backbones.alignn.inference import Architecture
+from zoo.card_text import card_text
 from zoo.hub import Label, LearnedFrom, SourceCard, Target, Training, weights_hash
 from zoo.training.trained import TrainedModel
 
 MAX_BYTES = 20_000_000
-_WIDTH = 110
-_IN_FULL = ("architecture", "graph")
 
 
 def check_free(name: str, force: bool = False) -> None:
@@ -134,21 +132,6 @@ def _remove_older(folder: Path, name: str, kept: Container[str | None]) -> None:
         of_another = path.stem != name and path.with_suffix(".yaml").exists()
         if is_own and path.name not in kept and not of_another:
             remove(path)
-
-
-def card_text(card: SourceCard) -> str:
-    """Return a card as its YAML file says it."""
-    return str(yaml.safe_dump(_as_written(card), sort_keys=False, allow_unicode=True, width=_WIDTH))
-
-
-def _as_written(card: SourceCard) -> dict[str, Any]:
-    """What a card's file says: all of architecture and graph, so that no default can change under a model."""
-    told, everything = (card.model_dump(mode="json", exclude_defaults=short) for short in (True, False))
-    return {
-        name: value if name in _IN_FULL else told[name]
-        for name, value in everything.items()
-        if name in told or name in _IN_FULL
-    }
 
 
 def publish_run(store_root: str | Path, run_id: str, name: str, force: bool = False) -> Path:

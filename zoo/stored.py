@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,10 @@ from heads.registry import load_head
 from zoo.backbones.registry import find
 from zoo.chosen import HEADS, ChosenModel, chosen_model, models_where
 from zoo.model import NETWORK, Card, Member, Model, Reads
-from zoo.training.trained import TrainedModel
+from zoo.own_network import load_network
+
+if TYPE_CHECKING:
+    from zoo.training.trained import TrainedModel
 
 EXAMPLES = 10  # structures that a model carries along (`Model.examples`)
 _AT_ONCE = 1024  # structures whose graphs a network of the target's own holds
@@ -100,8 +103,8 @@ def basis_of(store: FeatureStore, run_id: str) -> Basis:
     return Basis(row, (), sources, {NETWORK: partial(_own_vectors, store, network)})
 
 
-def _network(chosen: ChosenModel) -> TrainedModel:
-    network = TrainedModel.load(chosen.folder)
+def _network(chosen: ChosenModel) -> "TrainedModel":
+    network = load_network(chosen.folder)
     if chosen.property not in network.names:
         raise StrataError(f"{chosen.folder} predicts {', '.join(network.names)}, not {chosen.property}")
     return network
@@ -180,7 +183,7 @@ def _stored_vectors(store: FeatureStore, reads: Reads, ids: Sequence[str]) -> np
     return found
 
 
-def _own_vectors(store: FeatureStore, network: TrainedModel, ids: Sequence[str]) -> np.ndarray:
+def _own_vectors(store: FeatureStore, network: "TrainedModel", ids: Sequence[str]) -> np.ndarray:
     """Run a network of the target's own over structures of the store, for its deepest pooled vectors."""
     names = list(dict.fromkeys(ids))
     vectors = np.full((len(names), sum(c.width for c in network.checkpoints)), np.nan, np.float32)
