@@ -243,11 +243,9 @@ def hill_formula(numbers: NDArray[np.uint8]) -> str:
     >>> hill_formula(np.array([8, 1, 6, 8], np.uint8))
     'CHO2'
     """
-    found, counts = np.unique(numbers, return_counts=True)
-    amounts = {_symbol(number): int(count) for number, count in zip(found, counts, strict=True)}
-    rank = {"C": 0, "H": 1} if "C" in amounts else {}
-    order = sorted(amounts, key=lambda symbol: (rank.get(symbol, 2), symbol))
-    return "".join(symbol if amounts[symbol] == 1 else f"{symbol}{amounts[symbol]}" for symbol in order)
+    counts = np.bincount(numbers)
+    found = np.flatnonzero(counts)
+    return _hill(found, counts[found])
 
 
 def reduced_formula(numbers: ArrayLike) -> str:
@@ -256,8 +254,16 @@ def reduced_formula(numbers: ArrayLike) -> str:
     >>> reduced_formula([11, 17, 11, 17])
     'ClNa'
     """
-    found, counts = np.unique(np.asarray(numbers, np.uint8), return_counts=True)
-    return hill_formula(np.repeat(found, counts // np.gcd.reduce(counts)) if len(counts) else found)
+    counts = np.bincount(np.asarray(numbers, np.uint8))
+    found = np.flatnonzero(counts)
+    return _hill(found, counts[found] // np.gcd.reduce(counts))
+
+
+def _hill(found: NDArray[np.int64], counts: NDArray[np.int64]) -> str:
+    amounts = {_symbol(number): count for number, count in zip(found.tolist(), counts.tolist(), strict=True)}
+    rank = {"C": 0, "H": 1} if "C" in amounts else {}
+    order = sorted(amounts, key=lambda symbol: (rank.get(symbol, 2), symbol))
+    return "".join(symbol if amounts[symbol] == 1 else f"{symbol}{amounts[symbol]}" for symbol in order)
 
 
 def _symbol(number: int) -> str:

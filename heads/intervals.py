@@ -94,13 +94,21 @@ class Intervals:
         return cls(residuals, expected, values, errors, log, forest)
 
     def __call__(
-        self, place: Place, predicted: np.ndarray, spread: np.ndarray, level: float = LEVEL
+        self,
+        place: Place,
+        predicted: np.ndarray,
+        spread: np.ndarray,
+        level: float = LEVEL,
+        difficulty: np.ndarray | None = None,
     ) -> Interval:
-        """Return the intervals of m structures; predicted (m,) in the unit, spread as in `learn`."""
+        """Return the intervals of m structures; predicted (m,) in the unit, spread as in `learn`.
+
+        difficulty (m,): what the method of that name gives, where it is known already.
+        """
         if not 0 < level < 1:
             raise StrataError(f"the level of an interval lies between 0 and 1, such as 0.9; it is {level:g}")
         middle = _scaled(predicted, self.log)
-        expected = self.difficulty(place, predicted, spread)
+        expected = self.difficulty(place, predicted, spread) if difficulty is None else difficulty
         bins, edges = self._bins(), self._edges()
         fewest = np.bincount(bins).min() if len(bins) else 0
         most = 1 - 2 / (fewest + 1)  # beyond it a tail has no residual left
@@ -116,11 +124,9 @@ class Intervals:
             error = predicted * error
         return Interval(low, high, level, error)
 
-    def chance(
-        self, place: Place, predicted: np.ndarray, spread: np.ndarray, low: float, high: float
-    ) -> np.ndarray:
+    def chance(self, predicted: np.ndarray, difficulty: np.ndarray, low: float, high: float) -> np.ndarray:
         """Return (m,) shares of calibration rows whose error would put the value between `low` and `high`."""
-        middle, expected = _scaled(predicted, self.log), self.difficulty(place, predicted, spread)
+        middle, expected = _scaled(predicted, self.log), difficulty
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = [np.log(max(end, 0.0)) if self.log else end for end in (low, high)]
         below, above = ((end - middle) / expected for end in ends)

@@ -56,11 +56,12 @@ def predict(
             columns = {"value": value, "percentile": place.percentile, "domain": place.verdicts}
             sure = np.where(np.isfinite(value), value, 1.0)
             if intervals is not None:
-                found = intervals(place, sure, spread, level)
+                hard = intervals.difficulty(place, sure, spread)
+                found = intervals(place, sure, spread, level, hard)
                 reached = found.level
                 columns |= {"low": found.low, "high": found.high, "expected_error": found.error}
                 if window is not None:
-                    columns["chance"] = intervals.chance(place, sure, spread, *window)
+                    columns["chance"] = intervals.chance(sure, hard, *window)
             columns["in_training"] = np.array([bool(entries) for entries in seen])
             columns["near"] = np.array([training[row].entry_id for row in place.near[:, 0]], object)
             columns["near_distance"] = place.far[:, 0]

@@ -187,7 +187,7 @@ def test_the_chance_of_a_window_agrees_with_the_interval(domain, n, log):
         for i in range(0, 40, 8):
             names = ("distance", "remoteness", "percentile", "near", "far")
             one = Place(**{name: getattr(new.place, name)[[i]] for name in names}, new=((),))
-            given = (one, new.predicted[[i]], new.spread[[i]])
+            given = (new.predicted[[i]], intervals.difficulty(one, new.predicted[[i]], new.spread[[i]]))
             (share,) = intervals.chance(*given, found.low[i], found.high[i])
             assert share == pytest.approx(level, abs=3.5 / (n // 2 if n >= BINNED_FROM else n))
             (below,) = intervals.chance(*given, -np.inf, found.low[i])
@@ -197,20 +197,20 @@ def test_the_chance_of_a_window_agrees_with_the_interval(domain, n, log):
 
 def test_the_chance_of_everything_is_one_and_of_nothing_none(domain):
     world = World(domain, 100, 0)
-    given = (world.place, world.predicted, world.spread)
     intervals = world.learn()
+    given = (world.predicted, intervals.difficulty(world.place, world.predicted, world.spread))
     assert (intervals.chance(*given, -np.inf, np.inf) == 1).all()
     assert (intervals.chance(*given, 1e6, 1e7) == 0).all()
     positive = World(domain, 100, 0, log=True)
-    given = (positive.place, positive.predicted, positive.spread)
     found = positive.learn(log=True)
+    given = (positive.predicted, found.difficulty(positive.place, positive.predicted, positive.spread))
     assert (found.chance(*given, -5, np.inf) == 1).all()  # below zero there is no positive value
     assert (found.chance(*given, -5, -1) == 0).all()
 
 
 def test_where_nothing_was_seen_there_is_no_chance(domain):
     new = World(domain, 3, 1)
-    assert np.isnan(World(domain, 0, 0).learn().chance(new.place, new.predicted, new.spread, 0, 1)).all()
+    assert np.isnan(World(domain, 0, 0).learn().chance(new.predicted, np.ones(3), 0, 1)).all()
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.1, 1.5, 90, float("nan")])
@@ -256,7 +256,9 @@ def test_what_is_saved_answers_to_the_last_bit(domain, tmp_path, n, log):
         assert (
             np.asarray(getattr(one, field.name)).tobytes() == np.asarray(getattr(other, field.name)).tobytes()
         )
-    given = (new.place, new.predicted, new.spread, 0.5, 2.0)
+    hard = [one.difficulty(new.place, new.predicted, new.spread) for one in (found, intervals)]
+    assert hard[0].tobytes() == hard[1].tobytes()
+    given = (new.predicted, hard[0], 0.5, 2.0)
     assert found.chance(*given).tobytes() == intervals.chance(*given).tobytes()
 
 

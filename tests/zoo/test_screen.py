@@ -128,7 +128,8 @@ def test_a_window_ranks_by_the_chance_to_lie_in_it(model, store):
     vectors, _ = candidates.vectors(rows)
     value, spread = model.values(vectors)
     place = model.calibration.domain.place(vectors, candidates.asked(rows).elements)
-    chance = model.calibration.intervals.chance(place, value, spread, -5.0, 5.0)
+    intervals = model.calibration.intervals
+    chance = intervals.chance(value, intervals.difficulty(place, value, spread), -5.0, 5.0)
     by_id = dict(zip(candidates.known["structure_id"].to_pylist(), chance, strict=True))
     assert frame["chance"].tolist() == pytest.approx([by_id[name] for name in frame["structure_id"]])
 
