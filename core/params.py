@@ -108,6 +108,9 @@ class Train(Section):
     learning_rate: float = Field(1e-3, gt=0, description="peak of the one-cycle schedule")
     warmup: float = Field(0.3, gt=0, lt=1, description="share of the training at which the peak is reached")
     weight_decay: float = Field(1e-5, ge=0, description="of AdamW; biases and normalisations have none")
+    moving_average: float = Field(
+        0.0, ge=0, lt=1, description="of weights, whose network is the one that is kept; 0: the last step's"
+    )
     patience: int = Field(0, ge=0, description="epochs without a better validation MAE; 0: never stop early")
     seed: int = Field(0, ge=0, description="of initial weights and of the order of structures")
     angles_per_step: int = Field(
@@ -126,6 +129,12 @@ class Finetune(Train):
         default_factory=dict, description="dataset → properties; a dataset not named here: none"
     )
     methods: tuple[Literal["scratch", "finetune"], ...] = ("scratch", "finetune")
+    source_models: tuple[str, ...] = Field(
+        (), description="ALIGNNs whose weights fine-tuning starts from; none: the default source model"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="learning rate of a layer over that of the next one, in fine-tuning"
+    )
     freeze: Literal["none", "embeddings", "all_but_last", "head"] = Field(
         "none", description="what fine-tuning leaves as the source model has it; head: all but the head"
     )

@@ -50,10 +50,10 @@ def examples(folder: Path, properties: int = 1) -> Examples:
     )
 
 
-def network(outputs: int = 1, seed: int = 0) -> Alignn:
-    """A network with random weights."""
+def network(outputs: int = 1, seed: int = 0, kind: str = "alignn") -> Alignn:
+    """A network with random weights, normalised over batches, or (alignn_atomwise) row by row."""
     from zoo.backbones.alignn.inference import Architecture
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Alignn(torch.from_numpy(atom_features()), Architecture(output_features=outputs))
+        return Alignn(torch.from_numpy(atom_features()), Architecture(name=kind, output_features=outputs))

@@ -41,13 +41,19 @@ class Position:
 
 
 def save(
-    folder: Path, position: Position, network: Alignn, optimizer: Optimizer, best: Mapping[str, Tensor] | None
+    folder: Path,
+    position: Position,
+    network: Alignn,
+    optimizer: Optimizer,
+    best: Mapping[str, Tensor] | None,
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint; the one before it stays in place until this one is whole on the disk."""
     from safetensors.torch import save as serialise
 
     tensors = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in (average or {}).items()}
     for name, parameter in network.named_parameters():
         for moment in _MOMENTS:
             if moment in optimizer.state.get(parameter, {}):
@@ -69,8 +75,12 @@ def save(
     failpoint("checkpoint_written")
 
 
-def load(folder: Path, key: str, network: Alignn, optimizer: Optimizer) -> tuple[Position, dict[str, Tensor]]:
-    """Restore network and optimizer; returns the position and the best weights so far (empty at first).
+def load(
+    folder: Path, key: str, network: Alignn, optimizer: Optimizer
+) -> tuple[Position, dict[str, Tensor], dict[str, Tensor]]:
+    """Restore network and optimizer; returns the position, the best weights so far and the moving average.
+
+    The last two are empty at first; the average where there is none, too.
 
     Without a checkpoint the position is the beginning. Raises `StrataError` for a damaged file, and for one
     that another training (data or settings) wrote.
@@ -79,7 +89,7 @@ def load(folder: Path, key: str, network: Alignn, optimizer: Optimizer) -> tuple
 
     path = folder / FILE
     if not path.exists():
-        return Position(key), {}
+        return Position(key), {}, {}
     try:
         with safe_open(path, "pt") as file:
             position = Position(**json.loads(file.metadata()["position"]))
@@ -98,7 +108,7 @@ def load(folder: Path, key: str, network: Alignn, optimizer: Optimizer) -> tuple
         if f"adam.{_MOMENTS[0]}.{name}" in tensors:
             moments = {m: tensors[f"adam.{m}.{name}"].to(parameter.device) for m in _MOMENTS}
             optimizer.state[parameter] = {"step": torch.tensor(float(position.updates)), **moments}
-    return position, _under("best.", tensors)
+    return position, _under("best.", tensors), _under("average.", tensors)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

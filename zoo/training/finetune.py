@@ -47,6 +47,7 @@ class Done:
     val_mae: float
     seconds: float
     is_new: bool
+    source: str | None = None
 
 
 def finetune(
@@ -134,7 +135,8 @@ def _ids(job: Job) -> list[str]:
 
 
 def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
-    section, source = params.finetune, params.extract.default
+    section, default = params.finetune, params.extract.default
+    sources = section.source_models or (default,)
     names = section.properties.get(dataset, ())
     known = store.properties(dataset)
     for name in names:
@@ -145,7 +147,11 @@ def _asked(store: FeatureStore, dataset: str, params: Params) -> Iterable[Ask]:
             raise StrataError(f"{dataset}/{name} has no split yet; run: strata split {dataset}")
         for split in splits:
             for method in section.methods:
-                yield Ask(dataset, (name,), split, source if method == "finetune" else None, source, section)
+                if method == "scratch":
+                    yield Ask(dataset, (name,), split, None, default, section)
+                    continue
+                for source in sources:
+                    yield Ask(dataset, (name,), split, source, source, section)
 
 
 def _commit(
@@ -171,9 +177,11 @@ def _run(ask: Ask, learned: Learned, run_id: str, k: int) -> tuple[Done, dict]:
     train_mae, val_mae = float(error[is_train].mean()), float(error[is_val].mean())
     run = Done(
         run_id, ask.method, rows.names[k], rows.units[k], ask.split, learned.epochs, learned.best_epoch,
-        train_mae, val_mae, learned.seconds, True,
+        train_mae, val_mae, learned.seconds, True, ask.source,
     )  # fmt: skip
-    settings = ask.settings.model_dump(mode="json", exclude={"properties", "methods", "label"})
+    settings = ask.settings.model_dump(
+        mode="json", exclude={"properties", "methods", "source_models", "label"}
+    )
     facts = {"epochs_run": run.epochs, "best_epoch": run.best_epoch, "properties": list(rows.names)}
     return run, {
         "run_id": run_id,
@@ -198,7 +206,7 @@ def _run(ask: Ask, learned: Learned, run_id: str, k: int) -> tuple[Done, dict]:
 
 _DONE = (
     "run_id", "method", "property", "unit", "scheme", "seed", "fold", "settings", "train_mae", "val_mae",
-    "fit_seconds",
+    "fit_seconds", "source_model",
 )  # fmt: skip
 
 
@@ -213,11 +221,11 @@ def _stored(store: FeatureStore, dataset: str) -> dict[str, Done]:
 
 def _done(row: Sequence[Any]) -> Done:
     """Build a run that is there already from the values of `_DONE`."""
-    run_id, method, name, unit, scheme, seed, fold, settings, train_mae, val_mae, seconds = row
+    run_id, method, name, unit, scheme, seed, fold, settings, train_mae, val_mae, seconds, source = row
     facts = json.loads(settings)
     epochs = facts["epochs_run"], facts["best_epoch"]
     split = SplitKey(scheme, seed, fold)
-    return Done(run_id, method, name, unit, split, *epochs, train_mae, val_mae, seconds, False)
+    return Done(run_id, method, name, unit, split, *epochs, train_mae, val_mae, seconds, False, source)
 
 
 def _predictions(rows: Rows, run_id: str, k: int, values: np.ndarray) -> pa.Table:
@@ -248,5 +256,6 @@ def _write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder
     folder.mkdir(parents=True)
     for run in done:
         source = layout.trained("models", dataset) / run.run_id / f"{run.property}.csv"
-        name = "-".join(map(str, (run.property, run.method, *run.split)))
+        several = [run.source] if len({other.source for other in done if other.source}) > 1 else []
+        name = "-".join(map(str, (run.property, run.method, *filter(None, several), *run.split)))
         shutil.copyfile(source, folder / f"{name}.csv")

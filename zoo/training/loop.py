@@ -9,9 +9,10 @@ import ctypes
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ from zoo.backbones.engine import pick_device
 from zoo.training import checkpoint
 from zoo.training.checkpoint import Position
 from zoo.training.examples import Examples, Scale, to_units
+from zoo.training.optimizer import MovingAverage, adamw, set_rate
 from zoo.training.schedule import Plan, one_cycle
 from zoo.training.trained import validate
 from zoo.training.watch import Show, Watch, leave, shown_on, stoppable
 
 _SAVE_EVERY = 180.0  # seconds, inside long epochs
-_BETA2 = 0.999
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _LARGE = 1 << 30
 
@@ -69,13 +70,15 @@ def train(
     seconds: float | None = None,
     show: Show | None = None,
     asked: Callable[[], bool] = lambda: False,
+    layer_decay: float = 1.0,
 ) -> Trained:
     """Train a network, whose weights are the initial ones and whose frozen layers stay, to its end.
 
     network: predicts standardised values: see `standardise`. folder: holds the checkpoint; one that is there
     is gone on from, if `key` (a name for data and settings) is its own. seconds: of wall clock, then the
     training is saved and `Paused` raised. show: is told where the training stands; by default a bar of its
-    own. asked: whether another process wants it to save and end, as by SIGINT.
+    own. asked: whether another process wants it to save and end, as by SIGINT. layer_decay: see
+    `optimizer.adamw`.
 
     Raises `StrataError` where the loss is not finite. SIGINT and SIGTERM save, then end the process.
     """
@@ -83,11 +86,11 @@ def train(
     lock = WriterLock(folder, "train")
     lock.acquire()
     try:
+        loop = partial(_loop, network, examples, settings, folder, key, title, curriculum, seconds)
         if show is not None:
-            return _loop(network, examples, settings, folder, key, title, curriculum, seconds, show, asked)
+            return loop(show, asked, layer_decay)
         with Bars() as bars:
-            shown = shown_on(bars)
-            return _loop(network, examples, settings, folder, key, title, curriculum, seconds, shown, asked)
+            return loop(shown_on(bars), asked, layer_decay)
     finally:
         lock.release()
 
@@ -103,6 +106,7 @@ def _loop(
     seconds: float | None,
     show: Show,
     asked: Callable[[], bool],
+    layer_decay: float,
 ) -> Trained:
     device = _prepare_machine(settings)
     scale = Scale.of(examples)
@@ -110,15 +114,16 @@ def _loop(
         np.flatnonzero(examples.train.any(axis=1)), examples.costs[examples.graph], settings, curriculum
     )
     network.to(device)
-    optimizer = _optimizer(network, settings)
-    position, best = checkpoint.load(folder, key, network, optimizer)
+    optimizer, average = adamw(network, settings, layer_decay), MovingAverage(settings.moving_average)
+    position, best, kept = checkpoint.load(folder, key, network, optimizer)
+    average.restore(kept, network)
     started = time.monotonic() - position.seconds
     saved = time.monotonic()
 
     def save() -> None:
         nonlocal saved
         position.seconds = time.monotonic() - started
-        checkpoint.save(folder, position, network, optimizer, best)
+        checkpoint.save(folder, position, network, optimizer, best, average.kept)
         saved = time.monotonic()
 
     ends = math.inf if seconds is None else time.monotonic() + seconds
@@ -132,6 +137,7 @@ def _loop(
                 way = plan.progress(position.epoch, position.seen)
                 rate, beta = one_cycle(way, settings.learning_rate, settings.warmup)
                 _update(network, optimizer, batch, target, rate, beta, position)
+                average.update(network, position.updates)
                 watch.step(len(rows))
                 position.step, position.seen = position.step + 1, position.seen + len(rows)
                 if signalled() or time.monotonic() > ends or time.monotonic() - saved > _SAVE_EVERY:
@@ -142,7 +148,7 @@ def _loop(
                         raise Paused
             way = plan.progress(position.epoch, position.seen)
             rate, _ = one_cycle(way, settings.learning_rate, settings.warmup)
-            best = _close_epoch(network, examples, scale, position, best, rate)
+            best = _close_epoch(network, average.of(network), examples, scale, position, best, rate)
             watch.epoch(position.history[-1])
             last = position.epoch == settings.epochs or _stale(position, settings)
             if last or signalled() or time.monotonic() - saved >= settings.checkpoint_seconds:
@@ -186,16 +192,6 @@ def keep_pages() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
-def _optimizer(network: Alignn, settings: Train) -> torch.optim.AdamW:
-    """AdamW over what learns; weights decay, biases and normalisations (one dimension) do not."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
-
-
 def _ahead(
     examples: Examples, scale: Scale, steps: Iterable[np.ndarray], device: torch.device
 ) -> Iterator[tuple[np.ndarray, Batch, Tensor]]:
@@ -231,8 +227,7 @@ def _update(
     position: Position,
 ) -> None:
     """One step: mean absolute error over the values that there are."""
-    for group in optimizer.param_groups:
-        group["lr"], group["betas"] = rate, (beta, _BETA2)
+    set_rate(optimizer, rate, beta)
     network.train()
     known = ~torch.isnan(target)
     error = torch.where(known, network(batch) - target.nan_to_num(), 0).abs()
@@ -250,6 +245,7 @@ def _update(
 
 def _close_epoch(
     network: Alignn,
+    state: Mapping[str, Tensor],
     examples: Examples,
     scale: Scale,
     position: Position,
@@ -257,7 +253,7 @@ def _close_epoch(
     rate: float,
 ) -> dict[str, Tensor]:
     """Score the validation part, keep the weights if they are the best so far, and begin the next epoch."""
-    mae = validate(network.state_dict(), network.architecture, network.features, examples, scale)
+    mae = validate(state, network.architecture, network.features, examples, scale)
     score = float((mae / scale.deviation).mean())
     if not math.isfinite(score):
         raise _diverged(f"the validation MAE is {score}", position, rate)
@@ -274,7 +270,7 @@ def _close_epoch(
     )
     if position.best_score is None or score < position.best_score:
         position.best_score, position.best_epoch = score, position.epoch
-        best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        best = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
     position.epoch, position.step, position.seen = position.epoch + 1, 0, 0
     position.error, position.rows = [], []
     return best

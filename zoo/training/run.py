@@ -20,10 +20,12 @@ from zoo.training.loop import train
 from zoo.training.trained import TrainedModel, predict, write_history
 from zoo.training.watch import Show
 
+# What `freeze` and `layer_decay` are matters where there are weights to go on from: see `_key`.
 CODE = 1  # raised by hand when a training with the same settings comes out otherwise
 TRAINING = ".training"  # in the store: checkpoints of trainings that are not done
 _DECIDE_NOTHING = {
-    "device", "threads", "workers", "checkpoint_seconds", "properties", "methods", "label", "freeze"
+    "device", "threads", "workers", "checkpoint_seconds", "properties", "methods", "source_models", "label",
+    "freeze", "layer_decay"
 }  # fmt: skip
 
 
@@ -49,7 +51,8 @@ class Ask:
     @property
     def title(self) -> str:
         """Say in a bar and in errors which training this is."""
-        return f"{self.method} {self.dataset}/{'+'.join(self.properties)} {'-'.join(map(str, self.split))}"
+        what = f"{self.method} {self.source}" if self.source else self.method
+        return f"{what} {self.dataset}/{'+'.join(self.properties)} {'-'.join(map(str, self.split))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ def learn(
     trained = train(
         network, examples, ask.settings, checkpoint_of(store, job), job.key,
         title=ask.title, seconds=seconds, show=show, asked=asked,
+        layer_decay=ask.settings.layer_decay if source else 1.0,
     )  # fmt: skip
     graphs = [examples.graphs[i] for i in examples.graph]
     values = predict(trained.state, trained.architecture, network.features.cpu(), graphs)
@@ -128,14 +132,22 @@ def _key(ask: Ask, rows: Rows, graph: GraphSettings, source: SourceModel | None)
         "rows": rows.sha256,
         "graph": graph.model_dump(mode="json"),
         "settings": keyed(ask.settings),
-        "source": [source.card.weights_sha256, ask.settings.freeze] if source else None,
+        "source": [source.card.weights_sha256, *_of_finetuning(ask.settings)] if source else None,
     }
     return sha(facts)
 
 
+def _of_finetuning(settings: Finetune) -> list[str | float]:
+    """Return what decides where a training goes on from weights; nothing of what keeps the paper's recipe."""
+    return [settings.freeze, *([settings.layer_decay] if settings.layer_decay < 1 else [])]
+
+
 def keyed(settings: Train) -> dict:
     """Return the settings that decide what a training ends with."""
-    return settings.model_dump(mode="json", exclude=_DECIDE_NOTHING)
+    kept = settings.model_dump(mode="json", exclude=_DECIDE_NOTHING)
+    if not settings.moving_average:
+        del kept["moving_average"]  # a setting that came later, and changes no training without it
+    return kept
 
 
 def sha(*facts: object) -> str:

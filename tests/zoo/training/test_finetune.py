@@ -26,7 +26,7 @@ from zoo.training import workers
 from zoo.training.data import read
 from zoo.training.finetune import finetune, train_one
 from zoo.training.loop import Paused
-from zoo.training.run import Ask
+from zoo.training.run import Ask, key_of, keyed
 from zoo.training.trained import TrainedModel
 
 DATASET = "ase_elements"
@@ -163,6 +163,65 @@ def test_a_changed_setting_is_another_run(store, monkeypatch):
         with pytest.raises(StrataError, match="not here"):
             finetune(DATASET, params, store)
     assert asked == ["scratch", "finetune", "finetune"]  # nothing is frozen that begins at random
+
+
+def test_several_source_models_are_fine_tuned_each_from_its_own_graphs(store, monkeypatch):
+    asked = []
+
+    def no_learn(_store, job, _show, **_more):
+        asked.append((job.ask.method, job.ask.source, job.ask.graph_of))
+        raise StrataError("not here")
+
+    monkeypatch.setattr(workers, "learn", no_learn)
+    if not load_card("alignn_ff").is_here:
+        pytest.skip("the weights of alignn_ff are not on this machine: strata zoo fetch alignn_ff")
+    change = {"source_models": (SOURCE, "alignn_ff"), "epochs": 3}
+    for method in ("scratch", "finetune"):
+        params = SECTION.model_copy(update=change | {"methods": (method,)})
+        with pytest.raises(StrataError, match="not here"):
+            finetune(DATASET, PARAMS.model_copy(update={"finetune": params}), store)
+    params = SECTION.model_copy(update=change | {"source_models": ("alignn_ff",), "methods": ("finetune",)})
+    with pytest.raises(StrataError, match="not here"):
+        finetune(DATASET, PARAMS.model_copy(update={"finetune": params}), store)
+    assert asked == [
+        ("scratch", None, SOURCE),
+        ("finetune", SOURCE, SOURCE),
+        ("finetune", "alignn_ff", "alignn_ff"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("alignn_mp_efrom", "did you mean 'alignn_mp_eform'"),
+        ("chgnet", "is a chgnet, and networks are trained"),
+    ],
+)
+def test_a_source_model_that_cannot_be_trained_on_is_refused(bare, source, message):
+    change = {"source_models": (source,), "methods": ("finetune",)}
+    params = PARAMS.model_copy(update={"finetune": SECTION.model_copy(update=change)})
+    with pytest.raises(StrataError, match=message):
+        finetune(DATASET, params, bare)
+
+
+def test_settings_that_came_later_leave_the_ids_of_other_trainings_as_they_were():
+    assert "moving_average" not in keyed(SECTION)
+    assert keyed(SECTION) == keyed(SECTION.model_copy(update={"layer_decay": 0.5, "source_models": ("a",)}))
+    assert keyed(SECTION.model_copy(update={"moving_average": 0.99}))["moving_average"] == 0.99
+
+
+def test_a_layer_decay_is_another_fine_tuning_and_no_other_training_from_scratch(store):
+    opened = featurestore.open(store)
+    slower = SECTION.model_copy(update={"layer_decay": 0.8})
+
+    def key(source, settings):
+        return key_of(opened, Ask(DATASET, ("volume",), SplitKey.of("random:0"), source, SOURCE, settings))
+
+    assert key(None, SECTION) == key(None, slower)
+    assert key(SOURCE, SECTION) != key(SOURCE, slower)
+    assert {key(None, SECTION), key(SOURCE, SECTION)} == current.read(
+        StoreLayout(store).trained("runs", DATASET)
+    )
 
 
 def test_off_leaves_empty_tables(bare, tmp_path):

@@ -80,7 +80,7 @@ def test_a_signal_saves_the_step_it_finds_and_ends(tmp_path, number, code, whole
     assert stopped.returncode == code, stopped.stderr
     assert "Traceback" not in stopped.stderr
     data = examples(tmp_path)
-    position, _ = checkpoint.load(tmp_path / "run", "key", network(), optimizer())
+    position, _, _ = checkpoint.load(tmp_path / "run", "key", network(), optimizer())
     assert (position.epoch, position.updates) in {(1, 4), (2, 4)}
     resumed = train(network(seed=5), data, QUICK, tmp_path / "run", "key")
     assert_same(resumed.state, whole.state)

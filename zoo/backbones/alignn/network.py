@@ -2,6 +2,7 @@
 
 Batches are quotient graphs; every batch normalisation and every mean weighs a class by its size, so that
 mean, variance and gradients are those of the uncompressed graph (Choudhary & DeCost 2021 for the network).
+Layer normalisation (`alignn_atomwise`) looks at one row alone, whose class size therefore says nothing to it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.errors import StrataError
 from zoo.backbones.alignn.batch import Batch
 from zoo.backbones.alignn.inference import Architecture, check_state
 from zoo.backbones.alignn.layers import Edges, Kinds, aggregate, edges, gate, kinds, norm_silu, spread
@@ -63,12 +63,29 @@ class Norm(nn.Module):
         return y
 
 
-class Mlp(nn.Module):
-    """Linear, batch norm, SiLU."""
+class RowNorm(nn.Module):
+    """silu(layer norm): each row by its own mean and variance, in training as afterwards."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.layer = nn.ModuleList([nn.Linear(inputs, outputs), Norm(outputs)])
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor, size: Tensor) -> Tensor:
+        """Normalise rows (r, width); sizes do not matter."""
+        del size
+        return F.silu(F.layer_norm(x, self.bias.shape, self.weight, self.bias))
+
+
+_NORMS: dict[str, type[Norm] | type[RowNorm]] = {"alignn": Norm, "alignn_atomwise": RowNorm}
+
+
+class Mlp(nn.Module):
+    """Linear, normalisation, SiLU."""
+
+    def __init__(self, inputs: int, outputs: int, norm: type[Norm] | type[RowNorm]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList([nn.Linear(inputs, outputs), norm(outputs)])
 
     def forward(self, x: Tensor, size: Tensor) -> Tensor:
         """(r, inputs) to (r, outputs)."""
@@ -93,11 +110,11 @@ class Basis(nn.Module):
 class GatedConv(nn.Module):
     """Edge-gated graph convolution (see `zoo.backbones.alignn.inference`), with its gradients."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, norm: type[Norm] | type[RowNorm]) -> None:
         super().__init__()
         self.src_gate, self.dst_gate, self.edge_gate = (nn.Linear(width, width) for _ in range(3))
         self.src_update, self.dst_update = nn.Linear(width, width), nn.Linear(width, width)
-        self.bn_edges, self.bn_nodes = Norm(width), Norm(width)
+        self.bn_edges, self.bn_nodes = norm(width), norm(width)
 
     def forward(
         self,
@@ -124,9 +141,9 @@ class GatedConv(nn.Module):
 class AlignnConv(nn.Module):
     """One ALIGNN layer: atoms from bonds, then bonds from angles."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, norm: type[Norm] | type[RowNorm]) -> None:
         super().__init__()
-        self.node_update, self.edge_update = GatedConv(width), GatedConv(width)
+        self.node_update, self.edge_update = GatedConv(width, norm), GatedConv(width, norm)
 
 
 class Alignn(nn.Module):
@@ -140,26 +157,25 @@ class Alignn(nn.Module):
     def __init__(self, features: Tensor, architecture: Architecture | None = None) -> None:
         super().__init__()
         a = self.architecture = architecture or Architecture()
-        if a.name != "alignn":
-            raise StrataError(
-                f"a network of the kind {a.name} (layer norm) cannot be trained yet; start from scratch, "
-                "or from a source model of the kind alignn, such as alignn_mp_eform"
-            )
-        wide, narrow = a.hidden_features, a.embedding_features
+        wide, narrow, norm = a.hidden_features, a.embedding_features, _NORMS[a.name]
         self.register_buffer("features", features.float(), persistent=False)
-        self.atom_embedding = Mlp(a.atom_input_features, wide)
+        self.atom_embedding = Mlp(a.atom_input_features, wide, norm)
         self.edge_embedding = nn.ModuleList(
-            [Basis(0.0, 8.0, a.edge_input_features), Mlp(a.edge_input_features, narrow), Mlp(narrow, wide)]
+            [
+                Basis(0.0, 8.0, a.edge_input_features),
+                Mlp(a.edge_input_features, narrow, norm),
+                Mlp(narrow, wide, norm),
+            ]
         )
         self.angle_embedding = nn.ModuleList(
             [
                 Basis(-1.0, 1.0, a.triplet_input_features),
-                Mlp(a.triplet_input_features, narrow),
-                Mlp(narrow, wide),
+                Mlp(a.triplet_input_features, narrow, norm),
+                Mlp(narrow, wide, norm),
             ]
         )
-        self.alignn_layers = nn.ModuleList(AlignnConv(wide) for _ in range(a.alignn_layers))
-        self.gcn_layers = nn.ModuleList(GatedConv(wide) for _ in range(a.gcn_layers))
+        self.alignn_layers = nn.ModuleList(AlignnConv(wide, norm) for _ in range(a.alignn_layers))
+        self.gcn_layers = nn.ModuleList(GatedConv(wide, norm) for _ in range(a.gcn_layers))
         self.fc = nn.Linear(wide, a.output_features)
 
     def load(self, state: Mapping[str, Tensor], where: str) -> None:

@@ -19,7 +19,6 @@ from zoo.backbones.alignn.backbone import ALIGNN
 from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import PUBLISHED, GraphSettings, build, line_graph
 from zoo.backbones.alignn.inference import check_state
-from zoo.backbones.alignn.network import Alignn
 from zoo.backbones.check import check_backbone
 from zoo.backbones.engine import Engine, Extracted
 from zoo.hub import SourceModel, backbone_of
@@ -217,10 +216,3 @@ def test_the_two_kinds_are_told_apart_by_their_tensors(architecture, other):
     state = {name: torch.zeros(shape) for name, shape in other.shapes().items()}
     with pytest.raises(StrataError, match=rf"here: not the state of a plain {architecture.name}: "):
         check_state(state, architecture, "here")
-
-
-def test_training_it_is_refused_until_it_can_be_done():
-    with pytest.raises(
-        StrataError, match=r"alignn_atomwise \(layer norm\) cannot be trained yet; start from"
-    ):
-        Alignn(torch.from_numpy(atom_features()), ATOMWISE)

@@ -17,6 +17,7 @@ from zoo.backbones.alignn.elements import atom_features
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
 from zoo.training.trained import predict
 
+KINDS = ["alignn", "alignn_atomwise"]
 TARGET = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0])
 
 
@@ -37,15 +38,15 @@ def quotients(settings: GraphSettings, compression: bool):
     return [prepare(s, settings, compression, 10**7) for s in structures()]
 
 
-def plain(state: dict, batch, epsilon: float = 1e-5):
-    """ALIGNN in a few lines of torch: index, index_add and batch norm over all rows; returns (s,)."""
+def plain(state: dict, batch, over: int, epsilon: float = 1e-5):
+    """ALIGNN in a few lines of torch: index, index_add, norms over all rows (0) or each (1); returns (s,)."""
 
     def linear(name, x):
         return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
 
     def norm(name, x):
-        centred = x - x.mean(0)
-        normed = centred / torch.sqrt(centred.square().mean(0) + epsilon)
+        centred = x - x.mean(over, keepdim=True)
+        normed = centred / torch.sqrt(centred.square().mean(over, keepdim=True) + epsilon)
         return F.silu(normed * state[f"{name}.weight"] + state[f"{name}.bias"])
 
     def mlp(name, x):
@@ -94,9 +95,13 @@ def assert_close(ours: dict, theirs: dict, relative: float) -> None:
         assert difference <= relative * max(grad.norm(), 1e-3 * largest), name
 
 
-@pytest.mark.parametrize("settings", [INVARIANT, PUBLISHED], ids=["invariant", "published"])
-def test_gradients_of_every_parameter_on_classes_are_those_on_all_rows(settings):
-    model = network().double().train()
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("alignn", INVARIANT), ("alignn", PUBLISHED), ("alignn_atomwise", PUBLISHED)],
+    ids=["invariant", "published", "layer norm"],
+)
+def test_gradients_of_every_parameter_on_classes_are_those_on_all_rows(kind, settings):
+    model = network(kind=kind).double().train()
     packed, unpacked = (collate([p.quotient for p in quotients(settings, on)]) for on in (True, False))
     assert len(packed.angle_cosine) < len(unpacked.angle_cosine) / 2
     ours = gradients(model, as_double(model, packed))
@@ -104,7 +109,7 @@ def test_gradients_of_every_parameter_on_classes_are_those_on_all_rows(settings)
         name: tensor.detach().clone().requires_grad_(name in ours)
         for name, tensor in model.state_dict().items()
     }
-    loss = (plain(state, unpacked) - TARGET.double()).abs().mean()
+    loss = (plain(state, unpacked, KINDS.index(kind)) - TARGET.double()).abs().mean()
     loss.backward()
     theirs = {name: tensor.grad for name, tensor in state.items() if tensor.grad is not None}
     assert theirs.keys() == {name for name in ours if ours[name].any() or name in theirs}
@@ -132,10 +137,11 @@ def as_double(model, batch):
     return model(whole)
 
 
-def test_a_training_step_is_alignns_own():
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_step_is_alignns_own(kind):
     pytest.importorskip("dgl", reason="needs the extra dgl")
     dgl = pytest.importorskip("dgl")
-    ours = network().train()
+    ours = network(kind=kind).train()
     state = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
     reference = DglNetwork(state, ours.architecture, PUBLISHED)
     theirs = reference.model.train()
@@ -145,7 +151,8 @@ def test_a_training_step_is_alignns_own():
         dgl.batch([lg for _, lg in pairs]),
         torch.zeros(len(pairs), 3, 3),
     )
-    expected = gradients(theirs, theirs(batch)[:, None])
+    said = theirs(batch)
+    expected = gradients(theirs, (said["out"] if isinstance(said, dict) else said).reshape(-1, 1))
     found = gradients(ours, ours(collate([p.quotient for p in quotients(PUBLISHED, True)])))
     assert_close(found, expected, 2e-3)  # float32
     for name, tensor in theirs.state_dict().items():
@@ -153,8 +160,9 @@ def test_a_training_step_is_alignns_own():
             torch.testing.assert_close(ours.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
-def test_inference_is_the_network_in_eval_mode():
-    model = network().train()
+@pytest.mark.parametrize("kind", KINDS)
+def test_inference_is_the_network_in_eval_mode(kind):
+    model = network(kind=kind).train()
     graphs = [p.quotient for p in quotients(INVARIANT, True)]
     model(collate(graphs))  # moves the running statistics
     with torch.no_grad():
