@@ -19,6 +19,7 @@ from core.errors import StrataError
 if TYPE_CHECKING:
     import typer
 
+    from etl.own_data import ingest
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
     from zoo.bundle import save_bundle
     from zoo.embed import embed
@@ -31,6 +32,7 @@ __all__ = [
     "Embedder",
     "__version__",
     "embed",
+    "ingest",
     "load",
     "main",
     "near",
@@ -52,6 +54,7 @@ _NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno
 _API = {
     "Embedder": "zoo.embedder",
     "embed": "zoo.embed",
+    "ingest": "etl.own_data",
     "load": "zoo.load",
     "near": "zoo.near",
     "open": "featurestore",

@@ -112,6 +112,10 @@ class DatasetCard(Section):
     composition_column: str | None = Field(
         default=None, description="with a formula, which stands in where a record has no structure"
     )
+    split_column: str | None = Field(
+        default=None,
+        description="train, val or test of each record, or the number of its fold",
+    )
     library: tuple[Library, ...] = Field(
         default=(), description="the first that has an id gives its structure"
     )

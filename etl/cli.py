@@ -17,6 +17,9 @@ app = typer.Typer()
 datasets = typer.Typer(help="The datasets that Strata knows; without a word more: their list.")
 app.add_typer(datasets, name="datasets")
 
+STORE = typer.Option("--store", help="The store's folder.")
+PARAMS = typer.Option("--params", help="The settings.")
+
 
 @app.command()
 def ingest(
@@ -26,10 +29,12 @@ def ingest(
         list[str] | None,
         typer.Option("--property", help="Of your own data: NAME or NAME=COLUMN; repeatable."),
     ] = None,
-    unit: Annotated[list[str] | None, typer.Option(help="Of your own data: one for each property.")] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(help="Of your own data: one for all properties, or one for each.")
+    ] = None,
     origin: Annotated[
-        str, typer.Option(help="Of your own data: measured, computed, estimated.")
-    ] = "measured",
+        str | None, typer.Option(help="Of your own data, needed: measured, computed or estimated.")
+    ] = None,
     material_class: Annotated[str, typer.Option(help="Of your own data: 3D, 2D or molecule.")] = "3D",
     id_column: Annotated[str | None, typer.Option(help="Of your own data: where the ids stand.")] = None,
     log: Annotated[
@@ -37,39 +42,36 @@ def ingest(
         typer.Option(help="Of your own data: a property that is positive and learned as its logarithm."),
     ] = None,
     version: Annotated[str | None, typer.Option(help="Of a dataset that has several.")] = None,
+    folder: Annotated[Path, STORE] = Path("store"),
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
 ) -> None:
     """Read a dataset's records into the store: entries, targets, structures.
 
     With --name the first argument is a path: a folder with id_prop.csv and structure files, an extended
-    XYZ, an ASE database, a data frame, or a CSV with a column of formulas where there are no structures. Its
-    card is written, and its name added to params.yaml.
+    XYZ, an ASE database, a data frame, or a CSV or Excel file with a column of formulas where there are no
+    structures. Its card is written, and its name added to params.yaml.
     """
     from rich.console import Console
 
     from core.params import load
     from etl.ingest import ingest as run
+    from etl.own_data import add, check_request
 
-    console = Console(soft_wrap=True)
-    load()  # before anything is written: a params.yaml that cannot be read stops the command
-    if name is not None:
-        from etl.own_cards import add_to_params, write_card
-
-        card = write_card(
-            Path(dataset),
-            name,
-            property_ or [],
-            unit or [],
-            origin=_one_of(origin, ("measured", "computed", "estimated"), "origin"),  # type: ignore[arg-type]
-            material_class=_one_of(material_class, ("3D", "2D", "molecule"), "material class"),  # type: ignore[arg-type]
-            id_column=id_column,
-            logs=log or [],
-        )
-        console.print(f"wrote {card}", highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    check_request(dataset, name, origin, property_ or [], unit or [])
     with _progress() as progress:
-        report = run(name or dataset, load(), Path("store"), version=version, progress=progress)
-    console.print(report)
-    if name is not None and add_to_params(name):
-        console.print(f"added {name} to datasets in params.yaml", highlight=False, markup=False)
+        if name is None:
+            console.print(run(dataset, load(params), folder, version=version, progress=progress))
+            return
+        data = Path(dataset).expanduser()
+        added = add(
+            *(data, name, property_ or [], unit or [], origin, material_class, id_column, log or []),
+            *(folder, params, progress),
+        )
+    console.print(f"wrote {added.card}")
+    console.print(added.report)
+    if added.is_listed_now:
+        console.print(f"added {name} to datasets in {params}")
 
 
 @app.command()
@@ -247,7 +249,6 @@ def screen(
 
 store = typer.Typer(no_args_is_help=True)
 app.add_typer(store, name="store")
-STORE = typer.Option("--store", help="The store's folder.")
 
 
 @store.command()
@@ -286,14 +287,6 @@ def migrate(folder: Annotated[Path, STORE] = Path("store")) -> None:
     typer.echo("now tell DVC, so that nothing is computed again for it: dvc commit --force")
 
 
-def _one_of(word: str, valid: tuple[str, ...], kind: str) -> str:
-    from core.errors import unknown
-
-    if word not in valid:
-        raise unknown(kind, word, valid)
-    return word
-
-
 @contextmanager
 def _progress() -> "Iterator[Progress]":
     """A bar for each file that is downloaded; nothing is shown before the first byte."""
@@ -317,65 +310,32 @@ def datasets_by_default(context: typer.Context) -> None:
 @datasets.command("list")
 def list_datasets() -> None:
     """List the datasets: rows, properties, provider, title."""
-    from rich.console import Console
-    from rich.table import Table
+    from etl.show_datasets import list_all
 
-    from etl.cards import list_cards
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("dataset", "rows", "properties", "provider", "title"):
-        table.add_column(
-            title, justify="right" if title in ("rows", "properties") else "left", no_wrap=title != "title"
-        )
-    for card in list_cards():
-        table.add_row(
-            card.name, _rows(card.expected_rows), str(len(card.properties)), card.provider, card.title
-        )
-    Console().print(table)
+    list_all()
 
 
 @datasets.command("show")
 def show_dataset(name: Annotated[str, typer.Argument(help="Name of a dataset.")]) -> None:
     """Explain one dataset: what it holds, in which units, where it comes from."""
-    from rich.console import Console
-    from rich.table import Table
+    from etl.show_datasets import explain
 
-    from etl.cards import load_card
-
-    card = load_card(name)
-    console = Console()
-    console.print(f"[bold]{card.name}[/bold]: {card.title}", highlight=False)
-    console.print(card.note, highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for title in ("property", "unit", "origin", "description", "column", "in the paper"):
-        table.add_column(title, no_wrap=title in ("property", "unit"))
-    for key, item in card.properties.items():
-        column = f"{item.column}: {item.formula}" if item.formula else item.column
-        column += ", learned as its logarithm" if item.transform else ""
-        paper = (item.paper_name or "") + (" (inferred)" if item.inferred else "")
-        table.add_row(key, item.unit, item.origin, item.description, column, paper)
-    console.print(table)
-    file = (
-        f"{card.source.file} from {card.source.url}" if card.source else card.path or "none; ASE carries it"
-    )
-    for label, text in (
-        ("records", f"{_rows(card.expected_rows)} ({card.material_class})"),
-        ("file", file),
-        ("structures by id from", ", ".join(item.file for item in card.library)),
-        (
-            "without a structure",
-            f"composition by column {card.composition_column}" if card.composition_column else "",
-        ),
-        ("versions", ", ".join(f"{key} ({item.file})" for key, item in card.versions.items())),
-        ("licence", card.licence),
-        ("cite", f"{card.citation}{f', doi:{card.doi}' if card.doi else ''}"),
-    ):
-        if text:
-            console.print(f"{label}: {text}", highlight=False)
+    explain(name)
 
 
-def _rows(count: int | None) -> str:
-    return "unknown" if count is None else f"{count:,}"
+@datasets.command("remove")
+def remove_dataset(
+    name: Annotated[str, typer.Argument(help="A dataset of your own.")],
+    folder: Annotated[Path, STORE] = Path("store"),
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
+) -> None:
+    """Take a dataset of your own out of the project: its card, its name in the params, its rows in the store.
+
+    Your files are not touched, and vectors stay. Datasets that come with Strata are not removed.
+    """
+    from etl.removal import remove_dataset as run
+
+    typer.echo(str(run(name, folder, params)))
 
 
 @datasets.command("duplicates")

@@ -1,9 +1,10 @@
 """What an ingest found, counted, and how it is shown: one screen a dataset."""
 
+import io
 from collections import Counter
 from dataclasses import dataclass, field
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +32,7 @@ class IngestReport:
     duplicates: int = 0  # records that repeat an earlier one word for word
     absent: list[str] = field(default_factory=list)  # properties whose optional column the file lacks
     absent_splits: list[str] = field(default_factory=list)  # published ones that could not be kept, in words
+    own_split: str = ""  # how many entries lie in each part of the split that the table brings
     rejects: Counter[str] = field(default_factory=Counter)
     first: dict[tuple[str, str], str] = field(default_factory=dict)
     values: dict[str, Counter[str]] = field(init=False)
@@ -41,6 +43,13 @@ class IngestReport:
     def counts(self) -> dict[str, dict[str, int]]:
         """For every property with a column: how many values were kept, missing, or left out, by reason."""
         return {name: dict(counts) for name, counts in self.values.items() if name not in self.absent}
+
+    def __str__(self) -> str:
+        """Return the report as plain text."""
+        console = Console(width=200, file=io.StringIO())
+        with console.capture() as captured:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def __rich__(self) -> RenderableType:
         """The report as rich shows it."""
@@ -80,5 +89,11 @@ class IngestReport:
         if self.absent:
             notes.append(f"  without a column in this file: {', '.join(self.absent)}")
         notes += [f"  {line}" for line in self.absent_splits]
+        if self.own_split:
+            notes.append(
+                f"  its own split, column {card.split_column}: {self.own_split}; it is used where published "
+                "stands under split.schemes in params.yaml"
+            )
+        notes += [f"  {name}: no value in it" for name, counts in self.values.items() if not counts["kept"]]
         notes.append(f"  licence: {card.licence}; please cite {card.citation}")
         return Group(Text(head), table, *(Text(line) for line in notes))

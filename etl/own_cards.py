@@ -11,39 +11,41 @@ from pydantic import ValidationError
 from core.atomic import whole_file, write_whole
 from core.errors import StrataError, check_name, unknown
 from core.params import PARAMS_FILE, load
-from etl.cards import CLASS_UNIT, DatasetCard, list_cards, own_folder
+from core.units import check_unit
+from etl.cards import CARDS, CLASS_UNIT, DatasetCard, list_cards, own_folder
 from etl.providers import folder
 from featurestore.columns import NULL_TOKENS
+
+Origin = Literal["measured", "computed", "estimated"]
+MaterialClass = Literal["3D", "2D", "molecule"]
 
 _DATASETS = re.compile(r"^datasets:[ \t]*\[(?P<names>[^\]\n#]*)\]", re.MULTILINE)
 
 
-def write_card(
+def own_card(
     path: Path,
     name: str,
     properties: Sequence[str],
     units: Sequence[str],
     *,
-    origin: Literal["measured", "computed", "estimated"] = "measured",
-    material_class: Literal["3D", "2D", "molecule"] = "3D",
+    origin: Origin,
+    material_class: MaterialClass = "3D",
     id_column: str | None = None,
     logs: Sequence[str] = (),
-) -> Path:
-    """Write the card of a folder or file of one's own; returns the card's path.
+) -> DatasetCard:
+    """Make the card of a folder or file of one's own; `save_card` writes it.
 
     properties: names, each for the column of that name, or NAME=COLUMN; in a table without header the
-    first name is for the first column, and so on. units: one for each property. logs: names of properties
-    that are positive and learned as their logarithm. A property of the unit `class` has as its classes the
-    labels that the column has now.
+    first name is for the first column, and so on. units: one for each property, or one for all of them (see
+    `core.units`). logs: names of properties that are positive and learned as their logarithm. A property of
+    the unit `class` has as its classes the labels that the column has now. A column `split` becomes the
+    published split of every property.
 
     Raises `StrataError`: a column that the data does not have, another number of units than of
-    properties, a name that is taken by a dataset that is not one's own.
+    properties, what is no unit, a name that is taken by a dataset that is not one's own.
     """
     check_name(name, "dataset")
-    if not properties or len(units) != len(properties):
-        raise StrataError(
-            f"{len(properties)} properties and {len(units)} units: give --property and --unit for each"
-        )
+    units = _one_each(properties, units)
     taken = next((card for card in list_cards() if card.name == name), None)
     if taken is not None and taken.path is None:
         raise StrataError(f"dataset {name} is there already ({taken.title}); choose another name")
@@ -56,7 +58,7 @@ def write_card(
         key, column = _column(text, place, offered, str(path))
         chosen[check_name(key, "property")] = {
             "column": column,
-            "unit": unit,
+            "unit": unit if unit == CLASS_UNIT else check_unit(unit, f"unit of {key}"),
             "origin": origin,
             "description": key.replace("_", " "),
         }
@@ -86,11 +88,27 @@ def write_card(
         facts["structure"] = {"column": offered.structure_column, "format": "pymatgen"}
     if offered.composition_column is not None:
         facts["composition_column"] = offered.composition_column
+    if offered.split_column not in (None, known, *(item["column"] for item in chosen.values())):
+        facts["split_column"] = offered.split_column
     try:
-        DatasetCard.model_validate(facts)
+        return DatasetCard.model_validate(facts)
     except ValidationError as error:
         raise StrataError(f"the card of {name}: {error.errors()[0]['msg']}") from None
-    return _save(facts, own_folder() / f"{name}.yaml")
+
+
+def save_card(card: DatasetCard) -> Path:
+    """Write a card of one's own where the pipeline looks for it; returns its path."""
+    path = own_folder() / f"{card.name}.yaml"
+    facts = card.model_dump(mode="json", exclude_unset=True)
+    write_whole(path, yaml.safe_dump(facts, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def is_own(card: DatasetCard) -> bool:
+    """Tell whether a card is one's own: it names data of one's own, or lies beside such cards."""
+    own = own_folder()
+    beside = own.is_dir() and not own.samefile(CARDS) and (own / f"{card.name}.yaml").is_file()
+    return card.path is not None or beside
 
 
 def add_to_params(name: str, path: Path = PARAMS_FILE) -> bool:
@@ -99,19 +117,45 @@ def add_to_params(name: str, path: Path = PARAMS_FILE) -> bool:
     Returns False, having changed nothing, where it is named already. Raises `StrataError` where the list
     is not written on one line: it says what to write.
     """
-    before = load(path)
-    if name in before.datasets:
+    before = load(path).datasets
+    if name in before:
         return False
+    _write_datasets(path, [*before, name], f"add {name} to `datasets` by hand")
+    return True
+
+
+def drop_from_params(name: str, path: Path = PARAMS_FILE) -> bool:
+    """Take a dataset out of `datasets` in params.yaml; the counterpart of `add_to_params`."""
+    before = load(path).datasets
+    if name not in before:
+        return False
+    left = [other for other in before if other != name]
+    _write_datasets(path, left, f"take {name} out of `datasets` by hand")
+    return True
+
+
+def _write_datasets(path: Path, names: Sequence[str], otherwise: str) -> None:
     text = path.read_text(encoding="utf-8")
     found = _DATASETS.search(text)
     if found is None:
-        raise StrataError(f"{path}: add {name} to `datasets` by hand; that list is not on one line here")
-    names = ", ".join([*before.datasets, name])
-    changed = f"{text[: found.start()]}datasets: [{names}]{text[found.end() :]}"
+        raise StrataError(f"{path}: {otherwise}; that list is not on one line here")
+    changed = f"{text[: found.start()]}datasets: [{', '.join(names)}]{text[found.end() :]}"
     with whole_file(path) as temporary:
         temporary.write_text(changed, encoding="utf-8")
         load(temporary)  # refuses what is not a params file any more
-    return True
+
+
+def _one_each(properties: Sequence[str], units: Sequence[str]) -> list[str]:
+    if not properties:
+        raise StrataError("no property is named: say --property NAME (or NAME=COLUMN) and its --unit")
+    if len(units) == 1:
+        return [units[0]] * len(properties)
+    if len(units) != len(properties):
+        raise StrataError(
+            f"{len(properties)} properties ({', '.join(properties)}) and {len(units)} units "
+            f"({', '.join(units) or 'none'}): give --unit once for all of them, or one each in their order"
+        )
+    return list(units)
 
 
 def _column(text: str, place: int, offered: folder.Columns, where: str) -> tuple[str, str]:
@@ -134,8 +178,3 @@ def _portable(path: Path) -> str:
     absolute = path.absolute()
     here = Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
-
-
-def _save(facts: dict[str, Any], path: Path) -> Path:
-    write_whole(path, yaml.safe_dump(facts, sort_keys=False, allow_unicode=True))
-    return path

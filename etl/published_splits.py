@@ -1,7 +1,8 @@
 """Splits that came with a dataset: which property has one, and the file that says who lies where."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +33,11 @@ FILES: dict[tuple[str, str], File] = {
 }
 
 
-def keep(card: DatasetCard, writer: TableWriter) -> list[str]:
+def keep(card: DatasetCard, writer: TableWriter, own: Mapping[str, str] | None = None) -> list[str]:
     """Keep the splits that were published with a dataset; return in words which files are not at hand.
+
+    own: the part, or the number of the fold, of each entry, where the dataset's table says so; it is that
+    of every property.
 
     They are looked for where raw files lie, and their hashes are checked against the lock beside them. What
     an earlier ingest kept stays where a file is not at hand any more.
@@ -58,20 +62,29 @@ def keep(card: DatasetCard, writer: TableWriter) -> list[str]:
             continue
         found = checked(path, source, f"the published split of {name}")
         part_of = read(path, file.keys)
-        rows = {
-            "dataset": [dataset] * len(part_of),
-            "property": [name] * len(part_of),
-            "entry_id": list(part_of),
-            "part": list(part_of.values()),
-        }
         facts = {"property": name, "file": file.name, "file_sha256": found.sha256}
-        tables[f"{name}-{found.sha256}"] = (pa.Table.from_pydict(rows, PUBLISHED), facts)
+        tables[f"{name}-{found.sha256}"] = (_table(dataset, name, part_of), facts)
+    if own:
+        sha256 = hashlib.sha256(json.dumps(dict(own)).encode()).hexdigest()
+        for name in card.properties:
+            facts = {"property": name, "column": card.split_column or "", "file_sha256": sha256}
+            tables[f"{name}-{sha256}"] = (_table(card.name, name, own), facts)
     if not tables and not stay:
         tables[_NONE] = (PUBLISHED.empty_table(), {})
     writer.retain([*tables, *stay])
     for key, (table, facts) in tables.items():
         writer.commit(key, table, provenance=facts)
     return told
+
+
+def _table(dataset: str, name: str, part_of: Mapping[str, str]) -> pa.Table:
+    rows = {
+        "dataset": [dataset] * len(part_of),
+        "property": [name] * len(part_of),
+        "entry_id": list(part_of),
+        "part": list(part_of.values()),
+    }
+    return pa.Table.from_pydict(rows, PUBLISHED)
 
 
 def read(path: Path, keys: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from core.source import (
     folders,
 )
 from etl.cards import DatasetCard
+from etl.own.structure_folder import structures_below
 
 
 def find(card: DatasetCard, source: Source | None = None) -> RawFile:
@@ -73,7 +74,10 @@ def version_at_hand(card: DatasetCard) -> DatasetCard:
 
 
 def own(path: Path) -> RawFile:
-    """A user's own file or folder; its SHA-256 is over the names and hashes of the files in it."""
+    """A user's own file or folder; its SHA-256 is over the names and hashes of the files in it.
+
+    Of the folders below it the structure files count.
+    """
     if path.is_file():
         return RawFile(path, sha256_file(path), "user")
     if not path.is_dir():
@@ -82,4 +86,6 @@ def own(path: Path) -> RawFile:
     for item in sorted(path.iterdir()):
         if item.is_file() and not item.name.startswith("."):
             digest.update(f"{sha256_file(item)}  {item.name}\n".encode())
+    for item in structures_below(path):
+        digest.update(f"{sha256_file(item)}  {item.relative_to(path).as_posix()}\n".encode())
     return RawFile(path, digest.hexdigest(), "user")

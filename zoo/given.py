@@ -22,7 +22,7 @@ def items_of(given: Any) -> list[Any]:
     >>> len(items_of(bulk("NaCl", "rocksalt", a=5.64))), len(items_of("mine.cif")), len(items_of([]))
     (1, 1, 0)
     """
-    if _is_file(given) or _is_structure(given):
+    if _is_file(given) or is_structure(given):
         return [given]
     if not isinstance(given, Iterable):
         raise _other(given)
@@ -92,7 +92,7 @@ def _is_file(item: Any) -> bool:
     return isinstance(item, str | os.PathLike)
 
 
-def _is_structure(item: Any) -> bool:
+def is_structure(item: Any) -> bool:
     """Tell whether something is one structure; those of ASE and pymatgen are iterable, too."""
     known = isinstance(item, Structure | Mapping) or hasattr(item, "lattice_mat") or hasattr(item, "sites")
     return known or (hasattr(item, "cell") and hasattr(item, "numbers"))

@@ -120,6 +120,23 @@ def draw_lowest(groups: NDArray[np.int64], values: NDArray[np.float64], seed: in
     return part_of[groups]
 
 
+def draw_validation(parts: Parts, groups: NDArray[np.int64], seed: int) -> Parts:
+    """Draw a validation part, a tenth of all rows that lie in a part, from the training part of a split.
+
+    parts, groups: (n,) part and group of each row. Groups stay together, and some always remain to train on.
+    Returns (n,) part of each row. Raises `TooFewRows` where there is one training group only.
+    """
+    training = parts == TRAIN
+    names, sizes = np.unique(groups[training], return_counts=True)
+    if len(names) < 2:
+        raise TooFewRows("a training part of one group leaves nothing for a validation part")
+    order = np.random.default_rng(seed).permutation(len(names))
+    filled = np.cumsum(sizes[order])
+    wanted = tenth(int((parts != NONE).sum()))
+    count = min(max(1, int(np.searchsorted(filled, wanted, side="right"))), len(names) - 1)
+    return np.where(training & np.isin(groups, names[order[:count]]), VAL, parts)
+
+
 def draw_ladder(groups: NDArray[np.int64], seed: int) -> list[Parts]:
     """Draw ever smaller training parts beside one validation and one test part.
 

@@ -120,11 +120,11 @@ def _ladder_grouped(rows: Rows, seed: int) -> list[Parts]:
     return draw_ladder(_by(rows, groups.chemical_system), seed)
 
 
-def _published(rows: Rows, _seed: int) -> list[Parts]:
-    """The provider's own parts, entry by entry, the same for every seed; other entries lie in no part."""
+def _published(rows: Rows, seed: int) -> list[Parts]:
+    """The data's own parts or folds, entry by entry, the same for every seed; others lie in no part."""
     if rows.provided is None:
         raise published.absent("this property")
-    return [rows.provided.parts(rows.entry_ids)]
+    return rows.provided.drawn(rows.entry_ids, _by_structure(rows), seed)
 
 
 def _by(rows: Rows, group_of: Callable[[Structure | Composition], str]) -> NDArray[np.int64]:
@@ -173,7 +173,8 @@ def draw(scheme: str, rows: Rows, seed: int) -> list[Parts]:
 def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds: Sequence[int]) -> int:
     """Draw and keep every scheme and seed for every property of a dataset; return how many shards are new.
 
-    What is there already is left alone, and splits that are no longer asked for are dropped. Raises
+    What is there already is left alone, and splits that are no longer asked for are dropped. The scheme
+    `published` is left out where others are asked for and the dataset came with no split. Raises
     `StrataError` naming the property where it has too few values.
     """
     for scheme in schemes:
@@ -183,7 +184,7 @@ def split_dataset(root: str | Path, dataset: str, schemes: Sequence[str], seeds:
     store = open_store(root)
     names = store.properties(dataset)
     provided = {name: published.find(store, dataset, name) for name in names if "published" in schemes}
-    if provided and not any(provided.values()):
+    if provided and not any(provided.values()) and set(schemes) == {"published"}:
         raise published.absent(dataset)
     new, keys = 0, []
     labels: dict[str, dict[str, str]] = {}

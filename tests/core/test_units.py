@@ -6,9 +6,8 @@ from etl.cards import CLASS_UNIT, list_cards
 
 AS_GIVEN = (
     "eV", "eV/atom", "meV", "GPa", "kJ/mol", "C/m²", "Å", "Å³", "K", "µV/K", "1e20 cm^-3", "dimensionless",
-    "log10(GPa)", "S/cm", "W/(m·K)", "kJ mol-1", "cm-1", "g/cm3", "meV/Å^2", "eV/f.u.", "wt%", "°C", "mAh/g", "emu/g",
-    "MPa·m^0.5",
-    "cm²/(V·s)", "HV", "Ha", "ppm", "10^-6/K",
+    "log10(GPa)", "S/cm", "W/(m·K)", "kJ mol-1", "cm-1", "g/cm3", "meV/Å^2", "eV/f.u.", "wt%", "°C", "mAh/g",
+    "emu/g", "MPa·m^0.5", "cm²/(V·s)", "HV", "Ha", "ppm", "10^-6/K",
 )  # fmt: skip
 
 

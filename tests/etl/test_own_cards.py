@@ -1,45 +1,24 @@
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 import featurestore
 from core.composition import Composition
 from core.errors import StrataError
 from core.params import load, parse
 from etl import cards
-from etl.cli import app
 from etl.drift import drift
 from etl.extract import extract
-from etl.own_cards import add_to_params, write_card
+from etl.own_cards import add_to_params, own_card, save_card
 from evaluation.report.data import data_report
 from featurestore import StoreLayout
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.log import snapshot
-from tests.published import crystal
+from tests.etl_commands import call
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with params.yaml, and beside it a stranger's folder of CIFs and a CSV."""
-    monkeypatch.delenv(cards.CARDS_VARIABLE, raising=False)
-    data = tmp_path / "their data"
-    data.mkdir()
-    for row in range(3):
-        crystal(row).to_pymatgen().to(filename=str(data / f"c{row}.cif"), fmt="cif")
-    (data / "id_prop.csv").write_text("c0.cif,0.5,10\nc1.cif,na,20\nc2.cif,1.5,30\n")
-    here = tmp_path / "project"
-    here.mkdir()
-    (here / "params.yaml").write_text("# mine\ndatasets: [ase_elements]  # all\n\nsplit:\n  seeds: [3]\n")
-    monkeypatch.chdir(here)
-    return here, data
-
-
-def call(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.output
+def write_card(data, name, properties, units, **more):
+    return save_card(own_card(data, name, properties, units, origin="measured", **more))
 
 
 def test_one_command_from_a_folder_to_the_store(project):
@@ -103,8 +82,8 @@ def test_columns_by_name_and_by_choice(project):
     [
         ("megnet", ["gap"], ["eV"], "is there already"),
         ("../x", ["gap"], ["eV"], "not a valid name"),
-        ("mine", ["gap"], [], "1 properties and 0 units"),
-        ("mine", [], [], "0 properties"),
+        ("mine", ["gap"], [], "1 properties .gap. and 0 units .none.: give --unit once for all"),
+        ("mine", [], [], "no property is named"),
         ("mine", ["a b"], ["eV"], "not a valid name"),
         ("mine", ["a", "b=value_1"], ["eV", "eV"], "two properties read"),
         ("mine", ["a", "b", "c"], ["eV"] * 3, "unknown column 'c'"),
