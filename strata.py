@@ -18,6 +18,7 @@ from core.errors import StrataError
 
 if TYPE_CHECKING:
     import typer
+    from typer.core import TyperCommand
 
     from etl.own_data import ingest
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
@@ -99,12 +100,14 @@ def command() -> "typer.Typer":
         The whole flow is `dvc repro`; each of its stages is one of the commands below.
         """
 
+    taken_by_all = _taken_by_all()
     groups: dict[str, typer.Typer] = {}
     for room, heading in ROOMS.items():
         commands = import_module(f"{room}.cli").app
         for entry in commands.registered_commands:
             if not isinstance(entry.rich_help_panel, str):  # a command may say itself where it belongs
                 entry.rich_help_panel = heading
+            entry.cls = taken_by_all
             app.registered_commands.append(entry)
         for entry in commands.registered_groups:
             if entry.name in groups:  # a later room's commands join those of the group's first room
@@ -113,7 +116,38 @@ def command() -> "typer.Typer":
             else:
                 groups[entry.name] = whole = _copy(entry.typer_instance)
                 app.add_typer(whole, name=entry.name, rich_help_panel=heading)
+            for inner in entry.typer_instance.registered_commands:
+                inner.cls = taken_by_all
     return app
+
+
+def _taken_by_all() -> "type[TyperCommand]":
+    """Return the class of every command: `--store` and `--params` are taken everywhere.
+
+    So that one alias or script can give them to any command; one that reads no such thing says so.
+    """
+    import typer
+    from typer.core import TyperCommand
+
+    def unread(
+        store: str = typer.Option("store", help="Taken by every command; not read here."),
+        params: str = typer.Option("params.yaml", help="Taken by every command; not read here."),
+    ) -> None:
+        """Lend its options."""
+
+    app = typer.Typer(add_completion=False)
+    app.command()(unread)
+    lent = {item.opts[0]: item for item in typer.main.get_command(app).params}
+    for item in lent.values():
+        item.expose_value = False
+
+    class Command(TyperCommand):
+        def get_params(self, ctx: Any) -> list[Any]:
+            *own, helping = super().get_params(ctx)
+            known = {name for item in own for name in item.opts}
+            return [*own, *(item for name, item in lent.items() if name not in known), helping]
+
+    return Command
 
 
 def _copy(group: "typer.Typer") -> "typer.Typer":

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from core.source import LOCK, RAW_VARIABLE, Source, read_lock
 
 OFFLINE_VARIABLE = "STRATA_OFFLINE"  # set to anything: nothing is downloaded
 _PIECE = 2**18
+_FOR_BROWSERS = re.compile(r"https://(?:ndownloader\.figshare\.com|figshare\.com/ndownloader)/files/(\d+)")
+_FOR_SCRIPTS = "https://api.figshare.com/v2/file/download/{}"
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all
 
@@ -48,6 +51,10 @@ class Rules:
 
 class _TryAgainError(Exception):
     """The server may well do better next time."""
+
+
+class _ElsewhereError(Exception):
+    """The server answers people only; the same file has another address."""
 
 
 def fetch(
@@ -130,24 +137,35 @@ class _Downloader:
         self.rules, self.part, self.check, self.progress = rules, part, check, progress
         self.notes = part.with_name(f"{part.name}.json")  # what the torn file is a part of
         self.sha256 = ""
+        self.others: list[str] = []  # further addresses of the file
 
     def __call__(self, url: str, output: str, _pooch: object) -> None:
-        for attempt in range(self.rules.attempts):
-            if attempt:
-                time.sleep(min(self.rules.backoff * 2 ** (attempt - 1), self.rules.longest_wait))
-            try:
-                self._request(url)
-                break
-            except _TryAgainError as error:
-                reason = str(error)
-        else:
-            kept = f"; {self.part} is kept, to go on from" if self._size() else ""
-            raise StrataError(f"{url}: {reason} ({self.rules.attempts} attempts){kept}")
+        self.others = other_addresses(url)
+        self._attempt(url)
         if self.check:
             self._check_content(url)
         self.sha256 = sha256_file(self.part)
         self.part.replace(output)
         self.notes.unlink(missing_ok=True)
+
+    def _attempt(self, url: str) -> None:
+        """Ask an address as often as the rules say, and then the next one that the file has, if any."""
+        for attempt in range(self.rules.attempts):
+            if attempt:
+                time.sleep(min(self.rules.backoff * 2 ** (attempt - 1), self.rules.longest_wait))
+            try:
+                self._request(url)
+            except _ElsewhereError:
+                break
+            except _TryAgainError as error:
+                reason = str(error)
+            else:
+                return
+        if self.others:
+            self._attempt(self.others.pop(0))
+            return
+        kept = f"; {self.part} is kept, to go on from" if self._size() else ""
+        raise StrataError(f"{url}: {reason} ({self.rules.attempts} attempts){kept}")
 
     def _request(self, url: str) -> None:
         requests, urllib3 = need("requests", "data"), need("urllib3", "data")
@@ -186,6 +204,9 @@ class _Downloader:
         status, headers = answer.status_code, answer.headers
         if url.startswith("https://") and not answer.url.startswith("https://"):
             raise StrataError(f"{url}: leads to {answer.url}, which is not encrypted")
+        page = headers.get("Content-Type", "").startswith("text/html")
+        if self.others and (status in (202, 403) or page):
+            raise _ElsewhereError
         if status == 416:  # the part is no part of what the server has now
             self._forget()
             raise _TryAgainError("the file on the server has changed")
@@ -285,6 +306,18 @@ def _pieces(body: Any) -> Iterator[bytes]:
         return
     while piece := body.read1(_PIECE, decode_content=False):
         yield piece
+
+
+def other_addresses(url: str) -> list[str]:
+    """Return where else a file can be had: figshare's door for browsers turns scripts away.
+
+    >>> other_addresses("https://ndownloader.figshare.com/files/40357663")
+    ['https://api.figshare.com/v2/file/download/40357663']
+    >>> other_addresses("https://example.org/files/1")
+    []
+    """
+    found = _FOR_BROWSERS.fullmatch(url)
+    return [_FOR_SCRIPTS.format(found[1])] if found else []
 
 
 def _number(text: str | None) -> int | None:

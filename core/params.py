@@ -1,10 +1,12 @@
 """`params.yaml` as frozen, typed settings; an unknown key names the nearest valid one."""
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import StrataError, check_name, unknown
 from core.yaml_file import read_yaml
@@ -18,6 +20,25 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_ALSO_CALLED = {"gpu": "cuda", "nvidia": "cuda"}  # as other programs call them
+
+
+def known_device(name: str) -> str:
+    """Return the name of a device where it is one; raises `ValueError` with the nearest.
+
+    >>> known_device("gpu")
+    Traceback (most recent call last):
+    ValueError: unknown device 'gpu'; did you mean 'cuda'? (known: auto, cpu, cuda, cuda:N)
+    """
+    if _DEVICE.fullmatch(name):
+        return name
+    kind = name.lower().partition(":")[0]
+    near = get_close_matches(_ALSO_CALLED.get(kind, kind), ("cuda", "cpu", "auto"), n=1, cutoff=0)
+    raise ValueError(f"unknown device {name!r}; did you mean {near[0]!r}? (known: auto, cpu, cuda, cuda:N)")
+
+
+Device = Annotated[str, AfterValidator(known_device)]
 SectionT = TypeVar("SectionT", bound=Section)
 
 
@@ -40,7 +61,7 @@ class Extract(Section):
         ("alignn_mp_eform",), min_length=1, description="cards of source models; the first is the default"
     )
     tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: Device = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="threads of the model in this process; 0: as many as cores")
     workers: int = Field(-1, ge=-1, description="processes; -1: one per core where worth it, 0: none")
     chunk: int = Field(2048, ge=1, description="structures per shard")
@@ -117,7 +138,7 @@ class Train(Section):
         100_000, ge=1, description="(compressed) angles; a batch with more is cut into several steps"
     )
     tf32: bool = Field(False, description="TensorFloat-32 products on a GPU")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: Device = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="threads of torch; 0: as many as cores")
     checkpoint_seconds: float = Field(5.0, ge=0, description="at least so long between checkpoints of epochs")
 
@@ -205,6 +226,14 @@ def load(path: str | Path = PARAMS_FILE) -> Params:
     return parse(raw, str(path))
 
 
+def load_if_there(path: str | Path = PARAMS_FILE) -> Params:
+    """Read a params file as `load` does; where no params.yaml lies in the folder, everything has its default.
+
+    A file of another name has to be there.
+    """
+    return Params() if Path(path) == PARAMS_FILE and not Path(path).exists() else load(path)
+
+
 def section(cls: type[SectionT], raw: Any, where: str) -> SectionT:
     """Check one section that a room of its own keeps, such as an experiment's or a backbone's.
 
@@ -243,4 +272,18 @@ def _readable(error: ValidationError, where: str, model: type[Section]) -> Strat
         for key in path[:-1]:
             model = model.model_fields[key].annotation  # type: ignore[assignment]
         return unknown("key", path[-1], model.model_fields, ", ".join([where, *path[:-1]]))
-    return StrataError(f"{where}, {'.'.join(path)}: {first['msg']}, got {first['input']!r}")
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return unknown("value", first["input"], choices, ", ".join([where, ".".join(path)]))
+    return StrataError(f"{where}, {'.'.join(path)}: {in_words(first['msg'])}, got {first['input']!r}")
+
+
+def in_words(message: str) -> str:
+    """Say what pydantic says in the words of YAML: its tuples are lists there, its dictionaries mappings.
+
+    >>> in_words("Input should be a valid tuple"), in_words("Tuple should have at least 1 item")
+    ('Input should be a list', 'List should have at least 1 item')
+    """
+    for theirs, ours in (("valid tuple", "list"), ("valid list", "list"), ("valid dictionary", "mapping")):
+        message = message.replace(theirs, ours)
+    return message.replace("Tuple", "List").replace("tuple", "list").replace("Value error, ", "")

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from core.errors import StrataError, check_name, unknown
-from core.params import Section
+from core.params import Section, in_words
 from core.source import Source
 from core.yaml_file import read_yaml
 from etl import formulas
@@ -215,7 +215,7 @@ def _read(path: Path, _modified: int) -> DatasetCard:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the card"
-        raise StrataError(f"{path}, {key}: {first['msg']}") from None
+        raise StrataError(f"{path}, {key}: {in_words(first['msg'])}") from None
     for name in card.properties:
         check_name(name, "property")
     if card.name != path.stem:

@@ -78,15 +78,18 @@ def ingest(
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Names of cards; see `strata datasets list`.")],
     version: Annotated[str | None, typer.Option(help="Of a dataset that has several.")] = None,
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
 ) -> None:
     """Download the published files of datasets ahead, into the cache."""
     from rich.console import Console
 
+    from core.params import load_if_there
     from etl.cards import load_card
     from etl.raw import obtain
 
     console = Console(soft_wrap=True, highlight=False)
-    for card in [load_card(name, version) for name in names]:
+    versions = load_if_there(params).ingest.versions
+    for card in [load_card(name, version or versions.get(name)) for name in names]:
         if card.source is None:
             console.print(f"{card.name}: needs no file")
             continue
@@ -110,6 +113,8 @@ def extract(
         bool, typer.Option("--plan", help="Say what is missing and how long it would take; nothing is kept.")
     ] = False,
     shards: Annotated[int, typer.Option(min=1, help="With --plan: how many parts the work is cut into.")] = 1,
+    folder: Annotated[Path, STORE] = Path("store"),
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
 ) -> None:
     """Run source models over every structure that has no vectors of theirs yet."""
     from rich.console import Console
@@ -118,6 +123,7 @@ def extract(
     from core.params import load
     from etl.extract import extract as run
     from etl.parts import Part
+    from featurestore.listed import with_rows
 
     console = Console(soft_wrap=True)
     if plan and shard is not None:
@@ -125,21 +131,25 @@ def extract(
     if shards > 1 and not plan:
         raise StrataError(f"--shards {shards} goes with --plan; to run one of the parts: --shard i/{shards}")
     part = None if shard is None else Part.parse(shard)
-    params = load()
+    settings, left_out = with_rows(load(params), folder, "entries")
+    for line in left_out:
+        typer.echo(line, err=True)
     if plan:
-        _show_plan(console, params, source_models, shards)
+        _show_plan(console, settings, folder, source_models, shards)
         return
-    for name in source_models or params.extract.source_models:
-        console.print(str(run(params, Path("store"), [name], part)[0]), highlight=False, markup=False)
+    for name in source_models or settings.extract.source_models:
+        console.print(str(run(settings, folder, [name], part)[0]), highlight=False, markup=False)
 
 
-def _show_plan(console: "Console", params: "Params", source_models: list[str] | None, shards: int) -> None:
+def _show_plan(
+    console: "Console", params: "Params", folder: Path, source_models: list[str] | None, shards: int
+) -> None:
     from rich.table import Table
 
     from core.progress import duration
     from etl.plan import plan
 
-    found = plan(params, Path("store"), source_models or None, shards)
+    found = plan(params, folder, source_models or None, shards)
     table = Table(box=None, pad_edge=False)
     titles = [
         "source model",
@@ -175,6 +185,8 @@ def columns(
     names: Annotated[
         list[str] | None, typer.Argument(help="Names in the section columns; by default all of them.")
     ] = None,
+    folder: Annotated[Path, STORE] = Path("store"),
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
 ) -> None:
     """Read tables of your own columns into the store, as vectors beside those of the networks."""
     from rich.console import Console
@@ -183,9 +195,9 @@ def columns(
     from etl.columns import keep_columns as run
 
     console = Console(soft_wrap=True)
-    params = load()
-    for name in names or params.columns:
-        console.print(str(run(name, params, Path("store"))), highlight=False, markup=False)
+    settings = load(params)
+    for name in names or settings.columns:
+        console.print(str(run(name, settings, folder)), highlight=False, markup=False)
 
 
 @app.command(rich_help_panel="Networks and predictions")
@@ -213,10 +225,11 @@ def screen(
     save: Annotated[
         str | None, typer.Option(help="Keep the whole ranking in the view screens, by name.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--store", help="The store's folder.")] = Path("store"),
+    folder: Annotated[Path, STORE] = Path("store"),
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
 ) -> None:
     """Rank all structures of datasets by the chance that a property lies in a window, or by its value."""
-    from core.params import PARAMS_FILE, Params, load
+    from core.params import load_if_there
     from core.table_file import TableFile
     from etl.plan import seconds_to_extract
     from etl.show_screen import lacking, table
@@ -227,12 +240,12 @@ def screen(
 
     wanted = Wanted(minimum, maximum, lowest, where, inside_only, level)
     file = None if output is None else TableFile(output)  # what cannot be written stops it before any work
-    params = load() if PARAMS_FILE.exists() else Params()
-    used = load_model(model, store=folder)
+    settings = load_if_there(params)
+    used = load_model(model, store=folder, params=settings)
     check_request(used, top, save)
     with open_store(folder, files=False) as opened:
         candidates = Candidates.of(used, opened, over)
-        for line in lacking(candidates, seconds_to_extract(params, folder, candidates.to_extract, over)):
+        for line in lacking(candidates, seconds_to_extract(settings, folder, candidates.to_extract, over)):
             typer.echo(line, err=True)
         found = rank(candidates, wanted, told=True)
         if save is not None:
@@ -257,15 +270,16 @@ def drift(
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
     source_model: Annotated[str | None, typer.Option(help="By default the store's default.")] = None,
     folder: Annotated[Path, STORE] = Path("store"),
+    params: Annotated[Path, PARAMS] = Path("params.yaml"),
 ) -> None:
     """Compute the vectors of a few structures again, here and now, and compare them with those kept."""
     from core.errors import StrataError
-    from core.params import PARAMS_FILE, Params, load
+    from core.params import load_if_there
     from etl.drift import drift as run
 
-    params = load() if PARAMS_FILE.exists() else Params()
+    settings = load_if_there(params)
     found = run(
-        folder, sample=sample, seed=seed, source_model=source_model, backbones=params.extract.backbones
+        folder, sample=sample, seed=seed, source_model=source_model, backbones=settings.extract.backbones
     )
     typer.echo(str(found))
     if not found.agrees:
@@ -276,13 +290,15 @@ def drift(
 
 
 @store.command()
-def migrate(folder: Annotated[Path, STORE] = Path("store")) -> None:
+def migrate(
+    folder: Annotated[Path, STORE] = Path("store"), params: Annotated[Path, PARAMS] = Path("params.yaml")
+) -> None:
     """Bring a store that an earlier version made up to date; nothing is computed again."""
-    from core.params import PARAMS_FILE, Params, load
+    from core.params import load_if_there
     from etl.migrate import migrate as run
 
-    params = load() if PARAMS_FILE.exists() else Params()
-    for line in run(folder, params.extract.default):
+    settings = load_if_there(params)
+    for line in run(folder, settings.extract.default):
         typer.echo(line)
     typer.echo("now tell DVC, so that nothing is computed again for it: dvc commit --force")
 
@@ -339,10 +355,10 @@ def remove_dataset(
 
 
 @datasets.command("duplicates")
-def find_duplicates() -> None:
+def find_duplicates(folder: Annotated[Path, STORE] = Path("store")) -> None:
     """Find structures that are one crystal in another setting; kept in store/duplicates."""
     from rich.console import Console
 
     from featurestore.splits.duplicates import update
 
-    Console(soft_wrap=True).print(str(update(Path("store"))), highlight=False, markup=False)
+    Console(soft_wrap=True).print(str(update(folder)), highlight=False, markup=False)

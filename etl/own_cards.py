@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from core.atomic import whole_file, write_whole
 from core.errors import StrataError, check_name, unknown
-from core.params import PARAMS_FILE, load
+from core.params import PARAMS_FILE, in_words, load
 from core.units import check_unit
 from etl.cards import CARDS, CLASS_UNIT, DatasetCard, list_cards, own_folder
 from etl.providers import folder
@@ -93,7 +93,7 @@ def own_card(
     try:
         return DatasetCard.model_validate(facts)
     except ValidationError as error:
-        raise StrataError(f"the card of {name}: {error.errors()[0]['msg']}") from None
+        raise StrataError(f"the card of {name}: {in_words(error.errors()[0]['msg'])}") from None
 
 
 def save_card(card: DatasetCard) -> Path:

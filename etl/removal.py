@@ -117,6 +117,8 @@ def _drop_rows(tables: Sequence[tuple[str, Path]]) -> dict[str, int]:
     for kind, folder in tables:
         if kind == "runs" and current.read(folder) is not None:
             current.write(folder, ())
+            if current.read_by_hand(folder):
+                current.write_by_hand(folder, {})
     return rows
 
 

@@ -14,16 +14,18 @@ datasets = typer.Typer(help="What the datasets of a store hold.")
 app.add_typer(datasets, name="datasets")
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
+PARAMS = typer.Option(Path("params.yaml"), "--params", help="The settings.")
 
 
 @app.command()
-def evaluate(store: Path = STORE) -> None:
+def evaluate(store: Path = STORE, params: Path = PARAMS) -> None:
     """Score the chosen head and Base of every property on the test part; writes metrics.json and plots/."""
     from core.params import load
     from core.text import number
     from evaluation.evaluate import evaluate as run
     from evaluation.evaluate import notes
     from evaluation.metrics import class_lines_of, lines_of
+    from featurestore.listed import with_rows
     from featurestore.query.output import show
 
     def figure(facts: Mapping[str, Any], name: str, digits: int = 4) -> str:
@@ -31,8 +33,8 @@ def evaluate(store: Path = STORE) -> None:
         sd = facts.get(f"{name}_sd")
         return number(facts.get(name), digits) + (f" ± {number(sd, 2)}" if sd is not None else "")
 
-    params = load()
-    scored = run(params, store)
+    settings, left_out = with_rows(load(params), store)
+    scored = run(settings, store)
     lines = lines_of(scored)
     optional = {  # columns that are there where they have something to say
         "repetitions": [str(line.facts.get("repetitions", "")) for line in lines],
@@ -64,7 +66,7 @@ def evaluate(store: Path = STORE) -> None:
     if of_classes:
         names = ("balanced accuracy", "of Base", "ROC AUC", "log loss", "of Base")
         show("Classes on the test part", (*headers[:5], *names), of_classes)
-    for note in notes(params, store):
+    for note in [*notes(settings, store), *left_out]:
         typer.echo(note)
 
 
@@ -78,14 +80,19 @@ def report(
     figures: Path | None = typer.Option(
         None, help="Also write every figure as SVG, PNG and Vega-Lite into this folder."
     ),
+    params: Path = PARAMS,
 ) -> None:
     """Write one HTML page with scores, plots, experiments, rejects and provenance; it opens from disk."""
     from core.params import load
     from evaluation.report.report import picture as draw
     from evaluation.report.report import report as run
     from evaluation.report.report import write_figures
+    from featurestore.listed import with_rows
 
-    page = run(load(), store, out, results=results)
+    settings, left_out = with_rows(load(params), store)
+    for line in left_out:
+        typer.echo(line, err=True)
+    page = run(settings, store, out, params_file=params, results=results)
     if figures is not None:
         typer.echo(
             f"{figures}: {len(write_figures(page, figures)) // 3} figures, each as SVG, PNG and Vega-Lite"
@@ -143,7 +150,7 @@ def experiment(
     list_: bool = typer.Option(False, "--list", help="List the experiments and what each asks."),
     store: Path = STORE,
     out: Path = typer.Option(Path("results"), "-o", "--out", help="The folder of the results."),
-    params: Path = typer.Option(Path("params.yaml"), "--params", help="The settings."),
+    params: Path = PARAMS,
 ) -> None:
     """Run experiments: the paper's tables, figures and statistics on your datasets.
 
@@ -177,6 +184,7 @@ def train_source(
     half: bool = typer.Option(False, "--half", help="Publish in float16."),
     force: bool = typer.Option(False, "--force", help="Replace a model of one's own of that name."),
     store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Train a source model as the section source of params.yaml says; docs/training.md has the steps."""
     from core.params import load
@@ -192,7 +200,7 @@ def train_source(
 
     if publish is not None:
         check_free(publish, force)
-    training = prepare(load(), store, watch)
+    training = prepare(load(params), store, watch)
     try:
         trained = training.run(None if minutes is None else minutes * 60)
     except Paused:
@@ -213,6 +221,8 @@ def train_source(
 def report_datasets(
     names: Annotated[list[str] | None, typer.Argument(help="Datasets of the store; all by default.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Show what the store's datasets hold: values, what was dropped and why, elements, what is shared."""
     from rich.console import Console
@@ -220,7 +230,7 @@ def report_datasets(
     from core.params import load
     from evaluation.report.data import as_json, data_report
 
-    facts = data_report(Path("store"), names or (), load().extract.default)
+    facts = data_report(store, names or (), load(params).extract.default)
     if json_:
         typer.echo(as_json(facts))
         return

@@ -96,10 +96,27 @@ def evaluate(
 
 
 def notes(params: Params, store_root: str | Path = "store") -> list[str]:
-    """Say which rows and methods are left out of the comparison of the current runs (see `rows.notes_of`)."""
+    """Say which rows and methods are left out of the comparison of the current runs (see `rows.notes_of`).
+
+    And which networks that were trained by hand take no part any more.
+    """
     store = featurestore.open(store_root)
     runs = pd.concat([current_runs(store, store_root, name) for name in params.datasets])
-    return [*notes_of(store, runs), *lacking(store, sorted(set(runs["run_id"])))]
+    by_hand = [line for name in params.datasets for line in _left_by_hand(Path(store_root), name)]
+    return [*notes_of(store, runs), *lacking(store, sorted(set(runs["run_id"]))), *by_hand]
+
+
+def _left_by_hand(store_root: Path, dataset: str) -> list[str]:
+    """Name the networks that `strata train` made, and that the stage finetune has since left out."""
+    table = StoreLayout(store_root).trained("runs", dataset)
+    wanted = current.read(table)
+    asked = current.read_by_hand(table)
+    out = {run: ask for run, ask in asked.items() if wanted is not None and run not in wanted}
+    return [
+        f"{dataset}/{', '.join(ask['properties'])}, {'-'.join(map(str, ask['split']))}: a network trained by "
+        f"hand (run {run}) is left out, since what it learned from has changed; strata train trains another"
+        for run, ask in out.items()
+    ]
 
 
 def _write_scores(store_root: str | Path, scored: Sequence[Scored | ClassScored]) -> None:

@@ -34,8 +34,9 @@ _SPREAD = (
 _WITHIN = {"mae": (0.0, math.inf), "balanced_accuracy": (0.0, 1.0)}  # where their intervals are cut
 _ADDED_UP = ("n", "rows_left_out")
 _INTERVAL = ("mae_low", "mae_high", "balanced_accuracy_low", "balanced_accuracy_high")
-# Not in metrics.json: the forest's MAE over Base's, and the feature set with its source model.
-_BESIDE = ("composition_ratio", "reads")
+# Beside the numbers of metrics.json: the forest's MAE over Base's, and words, which plots/scores.csv has.
+_BESIDE = ("composition_ratio", "reads", "unit", "method", "head", "label", "feature_set")
+_WORDS = ("unit", "method", "head", "label", "reads")  # columns of plots/scores.csv
 
 AnyScored = TypeVar("AnyScored", Scored, ClassScored)
 Found = Mapping[tuple[str, str, str, str], Scored]  # dataset, property, split, role
@@ -46,7 +47,7 @@ class Line:
     """What is said of one target: a property under one way of splitting.
 
     split: its name, or that of the scheme where several seeds or folds are brought together. facts: what
-    metrics.json has of it, unrounded, and beside it what the names in `_BESIDE` mean.
+    metrics.json has of it, unrounded, and what `_BESIDE` names.
     """
 
     dataset: str
@@ -117,8 +118,10 @@ def _class_facts(found: Mapping[Any, ClassScored], s: ClassScored) -> dict[str, 
 def write_summaries(scored: Sequence[Scored | ClassScored], out: Path) -> None:
     """Write metrics.json and plots/*.csv under `out`.
 
-    A target that was split once by a scheme has its scores under the split's name (`random-0`). Of several
-    seeds or folds there is one line, under the scheme's name: means, and standard deviations as `…_sd`.
+    metrics.json holds numbers alone: what is undefined is left out, `seen` is 1 or 0, and words (unit, head)
+    stand in plots/scores.csv. A target that was split once by a scheme has its scores under the split's name
+    (`random-0`). Of several seeds or folds there is one line, under the scheme's name: means, and standard
+    deviations as `…_sd`.
     """
     lines = lines_of(scored)
     schemes = {(line.dataset, line.property, line.scheme) for line in lines}
@@ -130,7 +133,8 @@ def write_summaries(scored: Sequence[Scored | ClassScored], out: Path) -> None:
         alone = sum(place == other[:2] for other in schemes) == 1
         name = " ".join(place) if alone else f"{' '.join(place)}, {line.scheme}"
         ratios = (significant(line.facts["ratio"]), significant(line.facts["composition_ratio"]))
-        bars.append((*place, line.split, name, *ratios))
+        words = (line.facts[word] or "" for word in _WORDS)
+        bars.append((*place, line.split, name, *ratios, *words))
         parity += [
             (*place, s.split, row.entry_id, *(significant(value, 8) for value in (row.actual, row.predicted)))
             for s in line.scored
@@ -145,7 +149,7 @@ def write_summaries(scored: Sequence[Scored | ClassScored], out: Path) -> None:
     plots.mkdir(exist_ok=True)
     head = ("dataset", "property", "split")
     _write_csv(plots / "parity.csv", (*head, "entry_id", "actual", "predicted"), parity)
-    _write_csv(plots / "scores.csv", (*head, "target", "ratio", "composition"), bars)
+    _write_csv(plots / "scores.csv", (*head, "target", "ratio", "composition", *_WORDS), bars)
 
 
 def _facts(found: Found, s: Scored) -> dict[str, Any]:
@@ -214,11 +218,14 @@ def _together(
     return whole
 
 
-def _rounded(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _rounded(facts: Mapping[str, Any]) -> dict[str, float | int]:
+    rounded = {
         key: significant(value) if isinstance(value, float) else value
         for key, value in facts.items()
         if key not in _BESIDE
+    }
+    return {
+        key: int(value) if key == "seen" else value for key, value in rounded.items() if value is not None
     }
 
 

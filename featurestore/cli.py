@@ -146,11 +146,21 @@ def split(
 ) -> None:
     """Draw the parts of every property of a dataset, for each scheme and seed of params.yaml."""
     from core.params import load
+    from featurestore.listed import leave_empty, rows_of, without
     from featurestore.splits.schemes import split_dataset
+    from featurestore.tables.layout import StoreLayout
 
-    asked = load(params).split
+    settings = load(params)
+    lacks = without(store, dataset) if dataset in settings.datasets else None
+    if lacks is not None:
+        leave_empty([StoreLayout(store).splits(dataset)], "split")
+        typer.echo(lacks, err=True)
+        return
+    asked = settings.split
     new = split_dataset(store, dataset, asked.schemes, asked.seeds)
     typer.echo(f"{dataset}: splits of {new} properties drawn, the others were there already")
+    if "published" in asked.schemes and not rows_of(store, "published", dataset):
+        typer.echo(f"{dataset} came with no split of its own: published is left out for it", err=True)
 
 
 @upkeep.command()

@@ -1,12 +1,17 @@
-"""The ids of the runs that a stage asked for last, as a file beside its tables; earlier runs are history."""
+"""The ids of the runs that a stage asked for last, as a file beside its tables; earlier runs are history.
+
+Another file has what was trained by hand, with what was asked for: it stays beside what the stage asks for.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from core.atomic import write_whole
 
 FILE = "current.json"
+BY_HAND = "by_hand.json"
 
 
 def write(runs: Path, run_ids: Iterable[str]) -> None:
@@ -20,3 +25,17 @@ def read(runs: Path) -> set[str] | None:
         return set(json.loads((runs.parent / FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+
+
+def write_by_hand(runs: Path, asked: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep what was asked for by hand, by the id of each run."""
+    write_whole(runs.parent / BY_HAND, json.dumps(asked, indent=0, sort_keys=True) + "\n")
+
+
+def read_by_hand(runs: Path) -> dict[str, dict[str, Any]]:
+    """Return what was asked for by hand, by the id of each run; none where nothing was."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads((runs.parent / BY_HAND).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found

@@ -21,9 +21,18 @@ def fit(
     Runs that exist are skipped. The test part's targets are not read.
     """
     from core.params import load
+    from featurestore.listed import leave_empty, without
+    from featurestore.tables.layout import StoreLayout
     from heads.fit import fit as fit_dataset
 
-    fit_dataset(dataset, load(params), store, runs_of).show()
+    settings = load(params)
+    lacks = without(store, dataset) if dataset in settings.datasets else None
+    if lacks is not None:
+        layout = StoreLayout(store)
+        leave_empty([layout.runs(dataset), layout.predictions(dataset)], "fit")
+        typer.echo(lacks, err=True)
+        return
+    fit_dataset(dataset, settings, store, runs_of).show()
 
 
 @app.command()

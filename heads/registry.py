@@ -23,6 +23,7 @@ from core.params import Params
 from heads import classifier, sklearn_head
 from heads.base import Head, class_path, read_facts
 from heads.on_log import Predictor, as_saved
+from heads.settings import check_kinds
 
 # Keys of a head's section that are no settings of its class.
 CLASS, PRESET, PRESETS = "class", "preset", "presets"
@@ -99,6 +100,10 @@ def resolve(name: str, sections: Sections | None = None, where: str = "params.ya
     for key in given:
         if key not in defaults:
             raise unknown("setting", key, defaults, f"{where}, heads.{name}")
+    if (
+        f"{cls.__module__}.{cls.__qualname__}" in of_this_project()
+    ):  # a user's class says itself what it takes
+        check_kinds(given, defaults, f"{where}, heads.{name}")
     settings = defaults | given
     try:
         json.dumps(settings)

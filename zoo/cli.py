@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
+PARAMS = typer.Option(Path("params.yaml"), "--params", help="The settings.")
 
 
 @app.command()
@@ -22,15 +23,27 @@ def finetune(
     store: Path = STORE,
     plots: Path = typer.Option(Path("plots/training"), help="The folder for the curves."),
     runs_of: list[Path] = typer.Option([], help="Stores whose runs are copied where they are the same."),
+    params: Path = PARAMS,
 ) -> None:
     """Train the ALIGNNs that params.yaml asks for, from scratch and from the source model.
 
     Runs that exist are skipped; a training that was stopped goes on. The test part's targets are not read.
     """
     from core.params import load
+    from featurestore.listed import leave_empty, without
+    from featurestore.tables.layout import StoreLayout
     from zoo.training.finetune import finetune as run
+    from zoo.training.finetune import write_plots
 
-    _show_runs(dataset, run(dataset, load(), store, plots, runs_of))
+    settings = load(params)
+    lacks = without(store, dataset) if dataset in settings.datasets else None
+    if lacks is not None:
+        tables = [StoreLayout(store).trained(kind, dataset) for kind in ("runs", "predictions")]
+        leave_empty(tables, "finetune")
+        write_plots(StoreLayout(store), dataset, [], plots / dataset)
+        typer.echo(lacks, err=True)
+        return
+    _show_runs(dataset, run(dataset, settings, store, plots, runs_of))
 
 
 @app.command()
@@ -43,20 +56,21 @@ def embed(
     source_model: str | None = typer.Option(
         None, "--source-model", help="strata zoo list; by default the first in params.yaml."
     ),
+    params: Path = PARAMS,
 ) -> None:
     """Write the vectors of your own structures to a file; needs no store."""
     from rich.console import Console
 
-    from core.params import PARAMS_FILE, Params, load
+    from core.params import load_if_there
     from zoo.embed import embed_files, write
 
-    params = load() if PARAMS_FILE.exists() else Params()
+    asked = load_if_there(params)
     found = embed_files(
         files,
         checkpoints=None if checkpoints is None else [name.strip() for name in checkpoints.split(",")],
         source_model=source_model,
-        settings=params.extract,
-        limits=params.ingest,
+        settings=asked.extract,
+        limits=asked.ingest,
     )
     write(found, output)
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -79,13 +93,14 @@ def near(
     metric: str = typer.Option("euclidean", "--metric", help="euclidean or cosine."),
     source_model: str | None = typer.Option(None, "--source-model", help="By default the store's default."),
     store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Find the kept structures that look most like one, by the vectors of a checkpoint; exact."""
-    from core.params import PARAMS_FILE, Params, load
+    from core.params import load_if_there
     from featurestore.query.output import show
     from zoo.near import near as find
 
-    params = load() if PARAMS_FILE.exists() else Params()
+    asked = load_if_there(params)
     found = find(
         what,
         k,
@@ -94,8 +109,8 @@ def near(
         dataset=dataset,
         metric=metric,
         source_model=source_model,
-        settings=params.extract,
-        limits=params.ingest,
+        settings=asked.extract,
+        limits=asked.ingest,
     )
     columns = ["distance", "formula", "n_atoms", "entries", "structure_id"]
     rows = found[columns].itertuples(index=False)
@@ -118,21 +133,22 @@ def train(
     publish: str | None = typer.Option(None, help="Make the network a source model of this name in models/."),
     force: bool = typer.Option(False, "--force", help="Replace a model of one's own of that name."),
     store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Train one ALIGNN on one or more properties of a dataset; other settings: section finetune."""
-    from core.params import load
+    from core.params import Finetune, load, section
     from featurestore import SplitKey
     from zoo.publish import check_free, publish_run
     from zoo.training.finetune import train_one
     from zoo.training.loop import Paused
     from zoo.training.run import Ask
 
-    params = load()
+    stored = load(params)
     asked = {"freeze": freeze, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     changes = {k: v for k, v in {**asked, "device": device}.items() if v is not None}
-    settings = params.finetune.model_validate(params.finetune.model_dump() | changes | {"label": None})
+    settings = section(Finetune, stored.finetune.model_dump() | changes | {"label": None}, "strata train")
     source = None if init == "scratch" else init
-    graph_of = source or params.extract.default
+    graph_of = source or stored.extract.default
     if publish is not None:
         check_free(publish, force)  # before the hours that a training may take
     ask = Ask(dataset, tuple(prop), SplitKey.of(split), source, graph_of, settings)
@@ -182,8 +198,10 @@ def predict(
         False, "--no-check", help="Do not compare what a bundle predicts here and where it was saved."
     ),
     store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Predict a property of your own structures, with intervals, domain and the nearest training entries."""
+    from core.params import load_if_there
     from core.progress import Meter
     from core.table_file import TableFile
     from zoo.load import load, named
@@ -192,7 +210,8 @@ def predict(
 
     paths = expand(files)
     file = TableFile(output) if output is not None else None  # before the model, which takes longer
-    used = load(named(model, dataset, prop), store=store, trust=trust, check=not no_check)
+    asked = load_if_there(params)
+    used = load(named(model, dataset, prop), store=store, params=asked, trust=trust, check=not no_check)
     shown = Shown(used, level)
     total = len(paths) if len(paths) > 100 else 0
     with file or nullcontext(), Meter(f"predict {used.card.property}", total, "structures") as meter:
@@ -217,13 +236,16 @@ def explain(
     output: Path | None = typer.Option(None, "-o", "--output", help="One row per atom: .csv, .json, …"),
     columns: Path | None = typer.Option(None, help="A table of the structure's own columns."),
     store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Say which atoms of a structure its prediction comes from: exact for linear heads, else approximate."""
+    from core.params import load_if_there
     from core.table_file import TableFile
     from zoo.load import load, named
 
     table = TableFile(output) if output is not None else None
-    found = load(named(model, dataset, prop), store=store).explain(file, columns=columns)
+    used = load(named(model, dataset, prop), store=store, params=load_if_there(params))
+    found = used.explain(file, columns=columns)
     typer.echo(str(found))
     if table is not None:
         with table:
@@ -241,9 +263,11 @@ def publish_(
     ),
     force: bool = typer.Option(False, "--force", help="Replace a bundle that is there."),
     store: Path = STORE,
+    params: Path = PARAMS,
 ) -> None:
     """Write the model of a property as a bundle that can be used elsewhere: docs/bundles.md."""
     from core.model_hub import is_address, parse_address
+    from core.params import load_if_there
     from zoo.bundle import bundle_sha256, check_target, save_bundle
     from zoo.bundle_hub import upload
     from zoo.load import load
@@ -252,7 +276,7 @@ def publish_(
         parse_address(to)
     else:
         check_target(Path(to).absolute(), force)  # before the model is loaded
-    model = load(f"{dataset}/{prop}", store=store)
+    model = load(f"{dataset}/{prop}", store=store, params=load_if_there(params))
     if is_address(to):
         address = upload(model, to, without_data=without_data, force=force)
         typer.echo(f"published as {address}. A new repository is private: open it on the hub's page.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from core.errors import StrataError, check_name, unknown
-from core.params import Section
+from core.params import Section, in_words
 from core.source import cache_folder
 from core.yaml_file import read_yaml
 from zoo.backbones.base import Backbone
@@ -236,7 +236,7 @@ def load_card(name: str, folder: Path | None = None) -> SourceCard:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the card"
-        raise StrataError(f"{path}, {key}: {first['msg']}") from None
+        raise StrataError(f"{path}, {key}: {in_words(first['msg'])}") from None
     if card.name != name:
         raise StrataError(f"{path}: the card is named {card.name!r}; file and name must agree")
     if folder is not None and (card.is_fetched or card.installed is not None):

@@ -87,6 +87,11 @@ def neighbours(
     Columns: distance, structure_id, formula, n_atoms, entries. Raises `StrataError` for k below 1, another
     width and another metric.
     """
+    if not isinstance(vector, np.ndarray | list | tuple):  # a structure of pymatgen is a sequence, too
+        raise StrataError(
+            f"a store is asked by a vector, an entry_id or a structure_id, not by a {type(vector).__name__}: "
+            "strata.near(structure, store=…) runs the source model on a structure and asks for its vector"
+        )
     if k < 1:
         raise StrataError(f"at least one neighbour, please: k is {k}")
     if np.shape(vector) != kept.shape[1:]:

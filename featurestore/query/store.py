@@ -17,6 +17,7 @@ from core.structure import Structure
 from featurestore.query.cache import MatrixCache
 from featurestore.query.facts import DatasetFacts, facts_of
 from featurestore.query.feature_sets import DEFAULT, FeatureSet, one_checkpoint, resolve
+from featurestore.query.given_frames import Frames, ask
 from featurestore.query.matrix import Matrix, Selection, SplitKey, drawn_splits
 from featurestore.query.near import neighbours, structure_of
 from featurestore.query.questions import Closed, check_question, lock
@@ -104,18 +105,19 @@ class FeatureStore:
             f"{structures:,} structures, {extractions} extraction{'' if extractions == 1 else 's'})"
         )
 
-    def sql(self, query: str, params: Sequence[Any] | None = None) -> Any:
+    def sql(self, query: str, params: Sequence[Any] | None = None, frames: Frames | None = None) -> Any:
         """Ask one question; returns a DuckDB relation with `.df()`, `.arrow()`, `.fetchall()`.
 
-        Values belong in `params`, one for each `?`. Only questions are allowed: whatever would
-        write or change something raises `StrataError`, as do DuckDB's own errors.
+        Values belong in `params`, one for each `?`; `frames` are tables beside the store's for this question,
+        `frames={"mine": frame}`. Only questions are allowed: whatever would write or change something raises
+        `StrataError`, as do DuckDB's own errors.
         """
         with answering():
             check_question(self.connection, query)
             if not self._has_log and "log" in query.casefold():
                 register_log(self.connection, self.layout, self._commits)
                 self._has_log = True
-            return self.connection.sql(query, params=list(params) if params else None)
+            return ask(self.connection, query, params, frames or {})
 
     def datasets(self) -> list[str]:
         """Return the names of the datasets that have entries, sorted."""

@@ -1,6 +1,7 @@
 """The commands evaluate, report, experiment and datasets report as a user types them."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -34,6 +35,18 @@ def test_evaluate_prints_a_row_for_each_chosen_head(here):
     assert {"ridge", "4", "70", "0.0571", "Å³/atom"} <= set(rows[1])
     assert (here.root / "metrics.json").exists()
     assert (here.root / "plots/scores.csv").exists()
+
+
+def test_a_listed_dataset_without_values_is_said_and_left_out(here, monkeypatch):
+    names = ", ".join([*here.params.datasets, "gone"])
+    text = (here.root / "params.yaml").read_text()
+    listed = re.sub(r"^datasets:(.*\n(- .*\n)*)", f"datasets: [{names}]\n", text, flags=re.MULTILINE)
+    (here.root / "params.yaml").write_text(listed)
+    said = "gone has no entries in the store and is left out"
+    evaluated = call("evaluate")
+    assert said in evaluated.stdout
+    assert "volume" in evaluated.stdout
+    assert said in call("report").output
 
 
 def test_evaluate_says_what_is_left_out_and_what_was_seen(here, monkeypatch):

@@ -76,7 +76,7 @@ def test_presets_that_are_not_chosen_have_no_say():
         ("no_such_module.Head", {}, "no module 'no_such_module'"),
         ("own_heads.NoHead", {}, "not a class made from heads.Head"),
         ("own_heads.Missing", {}, "not a class made from heads.Head"),
-        ("ridge", {"ridge": {"alphas": {1, 2}}}, "settings must be JSON values"),
+        ("ridge", {"ridge": {"alphas": {1, 2}}}, "expected a list of numbers"),
     ],
 )
 def test_what_cannot_be_is_named(own_module, name, sections, message):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.composition import Composition, with_positions
 from core.errors import StrataError, unknown
 from core.lazy import need
-from core.params import Extract
+from core.params import Extract, known_device
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.base import Backbone, Output, Rows, by_cost
 from zoo.backbones.registry import runner_of
@@ -196,9 +196,10 @@ def pick_device(name: str) -> "torch.device":
     torch = need("torch", "extract")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or not (index or "0").isdigit():
-        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0"), "extract.device")
+    try:
+        kind, _, index = known_device(name).partition(":")
+    except ValueError as error:
+        raise StrataError(f"extract.device: {error}") from None
     gpus = torch.cuda.device_count()
     if kind == "cuda" and int(index or 0) >= gpus:
         raise StrataError(f"extract.device is {name}, but torch sees {gpus} GPUs here; use auto or cpu")

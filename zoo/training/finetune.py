@@ -9,7 +9,7 @@ import platform
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow as pa
 from core.atomic import clear_unfinished
 from core.checksums import write_checksums
 from core.errors import StrataError, check_name, unknown
-from core.params import Params
+from core.params import Finetune, Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.maintenance import require_sound
@@ -29,6 +29,7 @@ from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.transactions import Together
 from zoo.training.data import Rows
 from zoo.training.run import Ask, Job, Learned, checkpoint_of, key_of, sha
+from zoo.training.trained import write_history
 from zoo.training.workers import run_trainings
 
 
@@ -68,14 +69,15 @@ def finetune(
     store = open_store(store_root)
     asks = list(_asked(store, dataset, params))
     done = train_all(store, dataset, asks, lenders=lenders)
-    current.write(store.layout.trained("runs", dataset), {run.run_id for run in done})
+    runs = store.layout.trained("runs", dataset)
+    current.write(runs, {run.run_id for run in done} | _valid_by_hand(store, dataset))
     if plots is not None:
-        _write_plots(store.layout, dataset, done, plots / check_name(dataset, "dataset"))
+        write_plots(store.layout, dataset, done, plots / check_name(dataset, "dataset"))
     return done
 
 
 def train_one(ask: Ask, store_root: str | Path = "store", seconds: float | None = None) -> list[Done]:
-    """Train by hand: the runs join those that `evaluate` looks at, until the stage runs again.
+    """Train by hand: the runs join those that `evaluate` looks at, as long as the data and the split stay.
 
     Raises `zoo.training.loop.Paused` when `seconds` are over; the same call goes on.
     """
@@ -83,7 +85,33 @@ def train_one(ask: Ask, store_root: str | Path = "store", seconds: float | None 
     done = train_all(store, ask.dataset, [ask], seconds)
     runs = store.layout.trained("runs", ask.dataset)
     current.write(runs, (current.read(runs) or set()) | {run.run_id for run in done})
+    asked = {run.run_id: _as_json(ask) for run in done}
+    current.write_by_hand(runs, current.read_by_hand(runs) | asked)
     return done
+
+
+def _valid_by_hand(store: FeatureStore, dataset: str) -> set[str]:
+    """Return the runs that were trained by hand and would come out the same: what they read is unchanged."""
+    asked = current.read_by_hand(store.layout.trained("runs", dataset))
+    stored, valid = _stored(store, dataset), set()
+    for run_id, facts in asked.items():
+        ask = _from_json(facts)
+        try:
+            job = Job(ask, key_of(store, ask))
+        except StrataError:  # its property, split or source model is gone
+            continue
+        if run_id in stored and run_id in _ids(job):
+            valid.add(run_id)
+    return valid
+
+
+def _as_json(ask: Ask) -> dict[str, Any]:
+    return {**asdict(ask), "split": list(ask.split), "settings": ask.settings.model_dump(mode="json")}
+
+
+def _from_json(facts: dict[str, Any]) -> Ask:
+    split, settings = SplitKey(*facts["split"]), Finetune.model_validate(facts["settings"])
+    return Ask(**facts | {"properties": tuple(facts["properties"]), "split": split, "settings": settings})
 
 
 def train_all(
@@ -250,7 +278,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder: Path) -> None:
+def write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder: Path) -> None:
     """Copy the curves of the runs that are asked for now to where `dvc plots` finds them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -259,3 +287,5 @@ def _write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder
         several = [run.source] if len({other.source for other in done if other.source}) > 1 else []
         name = "-".join(map(str, (run.property, run.method, *filter(None, several), *run.split)))
         shutil.copyfile(source, folder / f"{name}.csv")
+    if not done:
+        write_history(folder / "none.csv", [], 0)  # DVC warns of an output that is empty

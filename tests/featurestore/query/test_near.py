@@ -1,11 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from ase.build import bulk
 from hypothesis import given
 from hypothesis import strategies as st
 
 import featurestore
 from core.errors import StrataError
 from featurestore.query.near import distances, nearest
+from tests.published import crystal
 from tests.stores import add_dataset, structure_id, vectors_of
 
 
@@ -95,3 +99,10 @@ def test_an_id_that_means_two_structures_is_told(tmp_path):
     with pytest.raises(StrataError, match=rf"several structures.*c: {structure_id(1)}; d: {structure_id(2)}"):
         store.near("same")
     assert store.near("same", dataset="d").num_rows == 0
+
+
+def test_a_structure_is_told_where_to_go(store):
+    for structure in (bulk("Cu"), crystal(0), crystal(0).to_pymatgen(), Path("x.cif")):
+        with pytest.raises(StrataError, match=r"strata\.near\(structure, store=…\)"):
+            store.near(structure)
+    assert len(store.near(np.zeros(vectors_of(7)["atom_8"].shape, np.float32).tolist(), 3)) == 3
