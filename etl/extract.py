@@ -16,6 +16,7 @@ from core.params import Params
 from core.progress import Meter
 from core.structure import SYMBOLS, Structure
 from etl.parts import Part
+from etl.retry import within_limits
 from featurestore.query.sources import refuse_older_layout
 from featurestore.query.store import FeatureStore
 from featurestore.tables import log
@@ -53,6 +54,7 @@ class ExtractReport:
     collisions: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     seconds: float = 0.0
     part: Part | None = None
+    tried_again: int = 0  # that were too large under an earlier limit
 
     def __str__(self) -> str:
         there = self.unique - self.extracted - sum(self.rejected.values())
@@ -63,6 +65,8 @@ class ExtractReport:
             lines.append(f"{self.entries:,} entries share {self.unique:,} structures: {saved}")
         else:
             lines.append(f"part {self.part}: {self.unique:,} structures; the others are left to other parts")
+        if self.tried_again:
+            lines.append(f"{self.tried_again:,} that were too large for an earlier limit were tried again")
         for code, count in sorted(self.rejected.items()):
             lines.append(f"rejected, {code}: {count:,}; {_ASK_WHY.format(code)}")
         for dataset, groups in self.collisions.items():
@@ -107,11 +111,17 @@ def _extract(params: Params, store_root: Path, source_model: str, part: Part | N
         describe(described, backbone, facts, is_default=source_model == settings.default)
         if source_model == settings.default:
             _withdraw_other_defaults(layout, source_model)
+        again = within_limits(writer.shards, name, backbone)
+        if part is not None:
+            again = {structure_id for structure_id in again if part.holds(structure_id)}
+        writer.retract(again)
         # Opened after the writer: what somebody adds later, the writer sees when it commits.
         store = FeatureStore(store_root)
         entries, unique = _sizes(store, params.datasets, part)
         rejected = _rejected(store, name, params.datasets, part)
-        report = ExtractReport(name, card.name, entries, unique, rejected=rejected, part=part)
+        report = ExtractReport(
+            name, card.name, entries, unique, rejected=rejected, part=part, tried_again=len(again)
+        )
         report.collisions = _collisions(store, backbone, params.datasets)
         missing = store.missing(name, params.datasets)["structure_id"].to_pylist()
         if part is not None:

@@ -16,9 +16,12 @@ from core.executor import count
 from core.params import Params
 from core.structure import InvalidStructure
 from etl.parts import number_of
+from etl.retry import within_limits
 from featurestore.query.sources import refuse_older_layout
 from featurestore.query.store import FeatureStore, open_store
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import LOG, snapshot
+from zoo.backbones.base import Backbone
 from zoo.backbones.engine import Engine, is_gpu
 from zoo.extraction import WORTH_IT, extraction_id, make_engine
 from zoo.hub import backbone_of, load_card
@@ -47,10 +50,10 @@ class Measured:
 class Planned:
     """What one source model lacks.
 
-    missing: structures that have neither vectors nor a reject. cost: estimated, in `unit`. seconds:
-    estimated, with `workers` processes here. largest, shard_seconds: structures of the largest of `shards`
-    parts and time of the slowest, each on a machine such as this one. sample: what the estimates rest on;
-    None where nothing is missing.
+    missing: structures that have neither vectors nor a reject, and those that a raised limit allows now. cost:
+    estimated, in `unit`. seconds: estimated, with `workers` processes here. largest, shard_seconds: structures
+    of the largest of `shards` parts and time of the slowest, each on a machine such as this one. sample: what
+    the estimates rest on; None where nothing is missing.
     """
 
     source_model: str
@@ -91,13 +94,14 @@ def seconds_to_extract(
 def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -> Planned:
     settings = params.extract
     card = load_card(source_model)
-    unit = backbone_of(card, settings.backbones).cost_unit
-    missing = store.missing(extraction_id(card, settings.tf32), params.datasets)
-    ids = missing["structure_id"].to_pylist()
+    name, backbone = extraction_id(card, settings.tf32), backbone_of(card, settings.backbones)
+    missing = store.missing(name, params.datasets)
+    sizes = dict(zip(missing["structure_id"].to_pylist(), missing["n_atoms"].to_pylist(), strict=True))
+    sizes |= _allowed_now(store, source_model, name, backbone)
+    ids = list(sizes)
     if not ids:
-        return Planned(source_model, 0, unit, 0.0, 0.0, 0, shards, 0, 0.0, None)
+        return Planned(source_model, 0, backbone.cost_unit, 0.0, 0.0, 0, shards, 0, 0.0, None)
     engine = make_engine(source_model, settings)
-    sizes = dict(zip(ids, missing["n_atoms"].to_pylist(), strict=True))
     sample = measure(engine, store, sizes)
     atoms = np.array([sizes[name] for name in ids], np.int64)
     parts = np.array([number_of(name, shards) for name in ids])
@@ -111,7 +115,7 @@ def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -
     return Planned(
         source_model,
         len(ids),
-        unit,
+        backbone.cost_unit,
         sample.cost(atoms),
         here,
         workers,
@@ -120,6 +124,14 @@ def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -
         max(time_of(part)[0] for part in by_part),
         sample,
     )
+
+
+def _allowed_now(store: FeatureStore, source_model: str, name: str, backbone: Backbone) -> dict[str, int]:
+    """Return the atoms of structures that were too large under an earlier limit."""
+    folder = store.layout.features(source_model)
+    again = within_limits(snapshot(folder).shards, name, backbone) if (folder / LOG).is_dir() else set()
+    query = "SELECT structure_id, n_atoms FROM structures WHERE structure_id IN (SELECT unnest(?::VARCHAR[]))"
+    return dict(store.sql(query, [sorted(again)]).fetchall())
 
 
 def measure(engine: Engine, store: FeatureStore, sizes: Mapping[str, int]) -> Measured:

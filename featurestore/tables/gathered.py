@@ -20,6 +20,20 @@ class Change(NamedTuple):
     removed: tuple[str, ...] = ()
 
 
+def retracted(folder: Path, now: Snapshot, rejects: set[str], schema: pa.Schema) -> Change:
+    """Write the shards that hold rejects of some ids anew without them; chunks keep their keys."""
+    added, removed = [], []
+    for shard in now.shards:
+        if rejects.isdisjoint(reject.entry_id for reject in shard.rejects):
+            continue
+        removed.append(shard.path)
+        for key in shard.keys:
+            one = shard if len(shard.keys) == 1 else rewrite(folder, [shard], {key}, schema)
+            kept = without(folder, one, schema.names[0], rejects, schema)
+            added += [] if kept is None else [kept]
+    return Change(tuple(added), tuple(removed))
+
+
 class Newcomers:
     """The ids that others have added to a table since a writer opened it.
 

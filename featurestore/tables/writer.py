@@ -24,7 +24,7 @@ from featurestore.tables import log
 from featurestore.tables.checkpoints import EVERY, Checkpoint, write_checkpoint
 from featurestore.tables.clock import LogicalClock
 from featurestore.tables.garbage import garbage
-from featurestore.tables.gathered import Change, Gathered, Newcomers
+from featurestore.tables.gathered import Change, Gathered, Newcomers, retracted
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.lock import WriterLock
 from featurestore.tables.log import LOG, Entry, Reject, Shard, Snapshot, Transaction
@@ -187,6 +187,11 @@ class TableWriter:
             self._append(
                 lambda now: Change(removed=tuple(shard.path for shard in now.shards if shard.path in paths))
             )
+
+    def retract(self, rejects: set[str]) -> None:
+        """Drop the rejects of these ids, in one log entry; rows and other rejects of their shards stay."""
+        with signals_held():
+            self._append(lambda now: retracted(self.folder, now, rejects, self.schema))
 
     def join(self, rows: int) -> None:
         """Write neighbouring shards of one provenance as ones of up to `rows` rows, in one log entry."""

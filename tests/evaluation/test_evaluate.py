@@ -46,18 +46,16 @@ def test_metrics_and_plots(small):
     assert found["mae"] == 4.0
     assert found["base_mae"] == 70.0
     assert found["ratio"] == pytest.approx(4 / 70, rel=1e-5)
-    assert (found["head"], found["feature_set"], found["unit"], found["n"]) == (
-        "ridge",
-        "atom_bond_angle_last",
-        "Å³/atom",
-        10,
-    )
+    assert found["n"] == 10
     with (small.root / "plots/parity.csv").open(newline="") as file:
         parity = list(csv.DictReader(file))
     assert len(parity) == 20
     assert {float(row["predicted"]) - float(row["actual"]) for row in parity} == {4.0}
     with (small.root / "plots/scores.csv").open(newline="") as file:
-        bars = {row["target"]: float(row["ratio"]) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    words = [rows[1][name] for name in ("head", "reads", "unit")]
+    assert words == ["ridge", "alignn_mp_eform/atom_bond_angle_last", "Å³/atom"]
+    bars = {row["target"]: float(row["ratio"]) for row in rows}
     assert bars == {"ase_elements bulk_modulus": 0.114286, "ase_elements volume": 0.0571429}
 
 
@@ -85,7 +83,8 @@ def test_without_base_there_is_no_ratio(small):
     (small.layout.runs(DATASET).parent / "current.json").write_text('["volume-ridge"]')
     evaluate(small.params, small.store, small.root)
     found = json.loads((small.root / "metrics.json").read_text())[DATASET]["volume"]["random-0"]
-    assert (found["mae"], found["base_mae"], found["ratio"]) == (4.0, None, None)
+    assert found["mae"] == 4.0
+    assert not {"base_mae", "ratio"} & set(found)
 
 
 def test_run_that_fit_asked_for_and_is_not_there(small):
@@ -127,7 +126,7 @@ def metrics_of(small, prop: str) -> dict:
 def test_the_forest_by_composition_stands_beside_base_and_is_never_chosen(small):
     small.add_forest("volume", 0.5)  # better than every head, on the validation part too
     found = metrics_of(small, "volume")
-    assert (found["head"], found["mae"]) == ("ridge", 4.0)
+    assert found["mae"] == 4.0  # ridge's
     assert (found["composition_mae"], found["composition_change"]) == (0.5, 700.0)
     assert "composition_mae" not in metrics_of(small, "bulk_modulus")
     assert scores(small)["volume-forest"] == ["composition", 0.5, 10]
@@ -139,10 +138,10 @@ def test_the_forest_by_composition_stands_beside_base_and_is_never_chosen(small)
 
 
 def test_a_target_whose_label_the_source_model_has_seen_is_marked(small, monkeypatch):
-    assert metrics_of(small, "volume")["seen"] is False
+    assert metrics_of(small, "volume")["seen"] == 0
     monkeypatch.setattr("evaluation.seen.has_seen", lambda card, _dataset, prop: (card.name, prop) == SEEN)
-    assert metrics_of(small, "volume")["seen"] is True
-    assert metrics_of(small, "bulk_modulus")["seen"] is False
+    assert metrics_of(small, "volume")["seen"] == 1
+    assert metrics_of(small, "bulk_modulus")["seen"] == 0
 
 
 SEEN = ("alignn_mp_eform", "volume")

@@ -43,13 +43,31 @@ def test_seeds_become_one_line_with_mean_and_deviation(small):
     assert list(metrics["volume"]) == ["random"]
     found = metrics["volume"]["random"]
     assert (found["mae"], found["mae_sd"]) == (6.0, pytest.approx(np.std(SHIFTS, ddof=1), rel=1e-5))
-    assert (found["repetitions"], found["n"], found["head"]) == (3, 30, "svr, ridge")
+    assert (found["repetitions"], found["n"], bars[1]["head"]) == (3, 30, "svr, ridge")
     assert found["base_mae"] == 70.0
     assert found["ratio"] == pytest.approx(np.mean(SHIFTS) / 70, rel=1e-5)
     assert found["mae_low"] < 6.0 < found["mae_high"]
     assert [(row["target"], row["split"]) for row in bars] == [
         ("ase_elements bulk_modulus", "random-0"),
         ("ase_elements volume", "random"),
+    ]
+
+
+def numbers_in(found):
+    """Every value that lies in nested mappings."""
+    if isinstance(found, dict):
+        return [value for inner in found.values() for value in numbers_in(inner)]
+    return [found]
+
+
+def test_there_are_numbers_in_metrics_and_nothing_else(small):
+    repeat(small)
+    metrics, bars = read(small)
+    assert {type(value) for value in numbers_in(metrics)} <= {int, float}
+    assert metrics["volume"]["random"]["seen"] == 0
+    assert [(row["unit"], row["method"], row["label"]) for row in bars] == [
+        ("GPa", "features", ""),
+        ("Å³/atom", "features", ""),
     ]
 
 
