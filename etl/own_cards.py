@@ -19,7 +19,12 @@ from featurestore.columns import NULL_TOKENS
 Origin = Literal["measured", "computed", "estimated"]
 MaterialClass = Literal["3D", "2D", "molecule"]
 
-_DATASETS = re.compile(r"^datasets:[ \t]*\[(?P<names>[^\]\n#]*)\]", re.MULTILINE)
+_DATASETS = re.compile(r"^datasets:[ \t]*\[[^\]\n#]*\](?P<comment>)", re.MULTILINE)
+# as DVC writes it after `dvc exp run -S`: a line for each name, perhaps with a comment before the first
+_BY_LINES = re.compile(
+    r"^datasets:[ \t]*(?P<comment>#[^\n]*)?\n(?:[ \t]*\n)*(?:[ \t]*-[ \t]+[\w.-]+[ \t]*(?:\n|\Z))+",
+    re.MULTILINE,
+)
 
 
 def own_card(
@@ -114,8 +119,8 @@ def is_own(card: DatasetCard) -> bool:
 def add_to_params(name: str, path: Path = PARAMS_FILE) -> bool:
     """Name a dataset under `datasets` in params.yaml, so that the pipeline runs it; keeps all comments.
 
-    Returns False, having changed nothing, where it is named already. Raises `StrataError` where the list
-    is not written on one line: it says what to write.
+    Returns False, having changed nothing, where it is named already. Raises `StrataError` where the
+    list has comments or anything else between its names: it says what to write.
     """
     before = load(path).datasets
     if name in before:
@@ -136,10 +141,13 @@ def drop_from_params(name: str, path: Path = PARAMS_FILE) -> bool:
 
 def _write_datasets(path: Path, names: Sequence[str], otherwise: str) -> None:
     text = path.read_text(encoding="utf-8")
-    found = _DATASETS.search(text)
+    inline = _DATASETS.search(text)
+    found = inline or _BY_LINES.search(text)
     if found is None:
-        raise StrataError(f"{path}: {otherwise}; that list is not on one line here")
-    changed = f"{text[: found.start()]}datasets: [{', '.join(names)}]{text[found.end() :]}"
+        raise StrataError(f"{path}: {otherwise}; that list is written in a way that is not understood here")
+    comment = f"  {found['comment']}" if found["comment"] else ""
+    whole = f"datasets: [{', '.join(names)}]{comment}" + ("" if inline else "\n")
+    changed = f"{text[: found.start()]}{whole}{text[found.end() :]}"
     with whole_file(path) as temporary:
         temporary.write_text(changed, encoding="utf-8")
         load(temporary)  # refuses what is not a params file any more

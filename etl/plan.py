@@ -50,10 +50,10 @@ class Measured:
 class Planned:
     """What one source model lacks.
 
-    missing: structures that have neither vectors nor a reject, and those that a raised limit allows now. cost:
-    estimated, in `unit`. seconds: estimated, with `workers` processes here. largest, shard_seconds: structures
-    of the largest of `shards` parts and time of the slowest, each on a machine such as this one. sample: what
-    the estimates rest on; None where nothing is missing.
+    missing: structures that have neither vectors nor a reject, and those that a raised limit allows now.
+    cost: estimated, in `unit`. seconds: estimated, with `workers` processes here. largest, shard_seconds:
+    structures of the largest of `shards` parts and time of the slowest, each on a machine such as this one.
+    sample: what the estimates rest on; None where nothing is missing.
     """
 
     source_model: str

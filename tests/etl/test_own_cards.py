@@ -113,9 +113,14 @@ def test_options_with_other_words(project, option, word):
 
 def test_params_whose_list_is_written_otherwise(project):
     here, _ = project
-    (here / "params.yaml").write_text("datasets:\n  - ase_g2\n")
+    (here / "params.yaml").write_text("datasets:\n  - ase_g2  # mine, too\n")
     with pytest.raises(StrataError, match="add mine to `datasets` by hand"):
         add_to_params("mine")
+    for before in ("datasets:\n  - ase_g2\nfit: {}\n", "datasets:      # all\n\n- ase_g2\n- ase_elements\n"):
+        (here / "params.yaml").write_text(before)  # the second as DVC writes it
+        assert add_to_params("mine")
+        assert load().datasets[-1] == "mine"
+    assert (here / "params.yaml").read_text() == "datasets: [ase_g2, ase_elements, mine]  # all\n"
     (here / "params.yaml").write_text("datasets: []\n")
     assert add_to_params("mine")
     assert not add_to_params("mine")
