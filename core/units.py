@@ -134,7 +134,8 @@ def _symbol(word: str) -> str:
     if not found:
         return word
     prefix, name, _ = found[0]
-    spelled = word.lower() in (prefix + name, f"{prefix}{name}s")
+    bare = f"{prefix}{name}".replace("_", "")
+    spelled = word.lower().replace("_", "") in (bare, f"{bare}s")
     if not spelled or name in _KEPT:
         return word
     symbol: str = _registry().get_symbol(prefix + name)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, get_args
 
 from core.download import Progress
@@ -85,11 +86,11 @@ def check_request(
     known = {card.name for card in list_cards()}
     path = Path(data).expanduser()
     if data not in known and (path.exists() or "/" in data or path.suffix.lower() in _ENDINGS):
-        chosen = properties or ["band_gap"]
-        words = " ".join(f"--property {item}" for item in chosen)
+        words = " ".join(f"--property {quote(item)}" for item in properties or ["band_gap"])
+        shown = data if data.startswith("~") else quote(data)
         raise StrataError(
-            f"{data} is a path, and data of your own need a name: strata ingest {data} --name mine {words} "
-            f"--unit {(units or ['eV'])[0]} --origin {origin or 'computed'}"
+            f"{data} is a path, and data of your own need a name: strata ingest {shown} --name mine {words} "
+            f"--unit {quote((units or ['eV'])[0])} --origin {origin or 'computed'}"
         )
     given = [
         word for word, value in (("--property", properties), ("--unit", units), ("--origin", origin)) if value

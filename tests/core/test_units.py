@@ -27,6 +27,7 @@ def test_every_unit_of_a_card_is_one():
     [
         ("electron volts", "eV"),
         ("Electron Volts", "eV"),
+        ("electronvolts", "eV"),
         ("electron volts per atom", "eV/atom"),
         ("kilojoules per mole", "kJ/mol"),
         ("angstroms", "Å"),

