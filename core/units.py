@@ -145,6 +145,9 @@ def _symbol(word: str) -> str:
 def _refuse_mistaken(asked: str, text: str, where: str) -> None:
     if re.search(r"(?<!\w)A\^", asked):
         raise StrataError(f"{where} {text!r}: A is the ampere; for ångström write Å or angstrom")
+    for letters, meant in (("EV", "eV"), ("k", "K")):  # the exavolt, and Boltzmann's constant
+        if re.search(rf"(?<!\w){letters}(?!\w)", asked):
+            raise StrataError(f"{where} {text!r}: {letters} is another unit; did you mean {meant!r}?")
     if re.search(r"/\s*mK(?!\w)", asked):
         raise StrataError(f"{where} {text!r}: mK is the millikelvin; for metre and kelvin write (m·K)")
 

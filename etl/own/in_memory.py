@@ -33,6 +33,8 @@ def write_frame(
     for name in names:
         if names.count(name) > 1:
             raise StrataError(f"two columns of the frame are named {name!r}; rename one")
+    if not len(frame):
+        raise StrataError(f"the frame has no rows; its columns are {', '.join(names)}")
     frame = frame.set_axis(names, axis="columns")
     for name in (*columns, *([id_column] if id_column else [])):
         if name not in names:

@@ -46,6 +46,8 @@ def test_words_become_symbols(given, kept):
     [
         ("ev", "did you mean 'eV'"),
         ("Gpa", "did you mean 'GPa'"),
+        ("EV", "EV is another unit; did you mean 'eV'"),
+        ("eV/k", "k is another unit; did you mean 'K'"),
         ("bananas", "is not understood"),
         ("", "is not understood"),
         ("1", "is not understood"),

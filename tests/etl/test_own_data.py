@@ -48,14 +48,15 @@ def test_what_was_there_before_stays_where_nothing_can_be_used(project):
     assert featurestore.open("store").sql("SELECT count(*) FROM entries").fetchall() == [(3,)]
 
 
-@pytest.mark.parametrize("path", ["x.csv", "folder/x.parquet", "~/cifs", "a b.csv"])
-def test_a_path_without_a_name_is_told_the_command(project, path):
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [("x.csv", "x.csv"), ("in/x.parquet", "in/x.parquet"), ("../a b", "'../a b'"), ("~/cifs", "~/cifs")],
+)
+def test_a_path_without_a_name_is_told_the_command(project, path, shown):
     with pytest.raises(StrataError) as caught:
         run("ingest", path)
-    assert (
-        f"strata ingest {path if path != 'a b.csv' else repr(path)} --name mine --property band_gap --unit eV --origin"
-        in str(caught.value)
-    )
+    told = f"strata ingest {shown} --name mine --property band_gap --unit eV --origin"
+    assert told in str(caught.value)
 
 
 def test_options_of_ones_own_data_for_a_dataset_that_is_known(project):
@@ -184,6 +185,7 @@ def test_a_frame_of_formulas(project):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
+        ({"formula": [], "gap": []}, "the frame has no rows"),
         ({"a": [1]}, r"unknown column 'gap' in the frame.*known: a"),
         ({"gap": [1]}, "no column of the frame has structures"),
         ({"formula": ["no!"], "gap": [1]}, "none of 1 records can be used"),
@@ -194,6 +196,8 @@ def test_a_frame_that_cannot_be_used_leaves_nothing(project, columns, words):
     with pytest.raises(StrataError, match=words):
         ingest(pd.DataFrame(columns), "mine", GAP, origin="measured")
     assert not list((project[0] / "etl").rglob("*.*"))
+    with pytest.raises(StrataError, match="properties are a mapping of units"):
+        ingest("x.csv", "mine", ["gap"], origin="measured")
     with pytest.raises(StrataError, match="this is a int"):
         ingest(3, "mine", GAP, origin="measured")
     with pytest.raises(StrataError, match=re.escape("unknown origin 'guessed'")):
