@@ -196,7 +196,7 @@ def test_a_frame_that_cannot_be_used_leaves_nothing(project, columns, words):
     with pytest.raises(StrataError, match=words):
         ingest(pd.DataFrame(columns), "mine", GAP, origin="measured")
     assert not list((project[0] / "etl").rglob("*.*"))
-    with pytest.raises(StrataError, match="properties are a mapping of units"):
+    with pytest.raises(StrataError, match="properties are a mapping, such as"):
         ingest("x.csv", "mine", ["gap"], origin="measured")
     with pytest.raises(StrataError, match="this is a int"):
         ingest(3, "mine", GAP, origin="measured")
