@@ -65,9 +65,7 @@ def ingest(
     name in params.yaml, nor an entry of the store is left behind.
     """
     if not isinstance(properties, Mapping):
-        raise StrataError(
-            f"properties are a mapping of units, such as {{'band_gap': 'eV'}}, not {properties!r}"
-        )
+        raise StrataError(f"properties are a mapping, such as {{'band_gap': 'eV'}}, not {properties!r}")
     named, units = list(properties), list(properties.values())
     with _path_of(data, name, named, id_column, load(params).ingest) as (path, ids):
         return add(path, name, named, units, origin, material_class, ids, logs, store, params, progress)
