@@ -73,3 +73,10 @@ def test_cards_of_the_default_datasets_exist():
 def test_changelog_tells_of_this_version_or_the_next():
     headings = re.findall(r"^## (.+)$", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
     assert any(heading.startswith(("Unreleased", strata.__version__)) for heading in headings)
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if "exp run" in path.read_text(encoding="utf-8")])
+def test_examples_of_experiments_warn_that_dvc_writes_the_settings_anew(path):
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert re.search(r"DVC (then writes|write) `params\.yaml` anew, without its layout", text)
+    assert "git checkout params.yaml" in text
