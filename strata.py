@@ -2,7 +2,8 @@
 
 Each room brings its own commands in `<room>.cli.app`. From Python, `strata.open("store")` is
 `featurestore.open("store")`; `strata.embed(structures)` and the transformer `strata.Embedder()` need no
-store, and `strata.near(structure)` searches one. Nothing is imported before it is used.
+store; `strata.near(structure)` searches one, and `strata.explore("store")` maps it. Nothing is imported
+before it is used.
 """
 
 import errno
@@ -19,6 +20,7 @@ from core.errors import StrataError
 if TYPE_CHECKING:
     import typer
 
+    from evaluation.explorer.explore import explore
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
     from zoo.bundle import save_bundle
     from zoo.embed import embed
@@ -31,6 +33,7 @@ __all__ = [
     "Embedder",
     "__version__",
     "embed",
+    "explore",
     "load",
     "main",
     "near",
@@ -52,6 +55,7 @@ _NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno
 _API = {
     "Embedder": "zoo.embedder",
     "embed": "zoo.embed",
+    "explore": "evaluation.explorer.explore",
     "load": "zoo.load",
     "near": "zoo.near",
     "open": "featurestore",

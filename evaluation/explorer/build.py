@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from core.errors import StrataError
 from core.params import PARAMS_FILE, Params
 from core.params import load as load_params
+from core.text import number
 from evaluation.explorer.collect import (
     Found,
     Property,
@@ -83,7 +84,7 @@ def store_map(
         tell(f"{one.name}: {int(candidates.usable.sum()):,} structures are predicted")
         judged = said_of(model, candidates, found.ids, told=True)
         said += judged.columns(one.name, one.unit, model.card.name)
-        notes.append(f"{one.name} is predicted by {model!r}; its interval holds {judged.level:.0%} of values.")
+        notes.append(about_model(model, judged.level))
         if not shares.about and request.shares:
             which, order = _to_explain(one, said, values, judged.high - judged.low)
             places = worth_explaining(order, request.shares)
@@ -109,6 +110,31 @@ def store_map(
         near_by=checkpoints[0],
         shares=shares,
         notes=tuple(notes),
+    )
+
+
+def explaining_model(
+    store: FeatureStore, request: Request, params: Params | None = None
+) -> LoadedModel | None:
+    """Return the model of the first named property that has one: its predictions have shares of atoms."""
+    settings = params or (load_params() if PARAMS_FILE.exists() else Params())
+    chosen = properties_of(store, datasets_of(store, request.datasets), request.properties)
+    found = _models(store, [one for one in chosen if request.properties][:1], settings)
+    return found[0][1] if found else None
+
+
+def about_model(model: LoadedModel, level: float) -> str:
+    """Say in a sentence what predicts a property."""
+    card = model.card
+    reads = f"on {card.reads}" if card.reads else "from a network of its own"
+    error = ""
+    if card.test_mae is not None:
+        error = f" Mean absolute error on its test part: {number(card.test_mae)} {card.unit}.".replace(
+            " .", "."
+        )
+    return (
+        f"{card.property} is predicted by the model of {card.name}: {card.head} {reads}, {card.rows:,} "
+        f"training rows.{error} Its intervals hold {level:.0%} of values like those of its test part."
     )
 
 

@@ -1,11 +1,14 @@
 """The map in the format of chemiscope, for its own page (https://chemiscope.org) and notebooks."""
 
+import gzip
+import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.atomic import write_whole
 from core.errors import StrataError
 from core.lazy import need
 from evaluation.explorer.structure_map import Column, StructureMap
@@ -25,7 +28,8 @@ def check_path(path: Path) -> Path:
 def chemiscope_input(shown: StructureMap) -> dict[str, Any]:
     """Return the data set as chemiscope reads it; its own library checks it.
 
-    Only structures with positions are in it. A number that is not known is null. Raises `StrataError` where
+    Only structures with positions are in it. A number that is not known is NaN, which
+    chemiscope writes as such. Raises `StrataError` where
     chemiscope or ase is not installed, and where no structure has positions.
     """
     library, ase = need("chemiscope", "explore"), need("ase", "extract")
@@ -52,16 +56,20 @@ def chemiscope_input(shown: StructureMap) -> dict[str, Any]:
         "structure": [{"unitCell": True, "spaceFilling": False, "bonds": True}],
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NaN: they become null below
+        warnings.simplefilter("ignore")  # NaN, which chemiscope leaves out of its map
         found = library.create_input(
             structures=atoms,
             properties=properties,
             metadata={"name": shown.title, "description": " ".join(shown.notes)},
             settings=settings,
         )
-    for one in found["properties"].values():
-        one["values"] = [_or_null(value) for value in one["values"]]
     return dict(found)
+
+
+def write_chemiscope(shown: StructureMap, path: Path) -> None:
+    """Write the data set to a .json, or compressed to a .json.gz."""
+    content = json.dumps(chemiscope_input(shown)).encode()
+    write_whole(path, gzip.compress(content, 6) if path.name.endswith(".gz") else content)
 
 
 def _property(values: list[Any], about: str, unit: str = "") -> dict[str, Any]:
@@ -75,7 +83,3 @@ def _values(column: Column, drawn: np.ndarray) -> dict[str, Any]:
         return _property(known.tolist(), column.about, column.unit)
     words = [column.labels[int(at)] if np.isfinite(at) else "none" for at in known]
     return _property(words, column.about)
-
-
-def _or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -18,9 +18,9 @@ _SHOWN_ENTRIES = 12  # of a structure that many records share
 _STRUCTURES = """
     SELECT e.structure_id, list(e.dataset || '/' || e.entry_id ORDER BY e.dataset, e.position) AS entries,
         first(e.entry_id ORDER BY e.dataset, e.position) AS name,
-        list_sort(list(DISTINCT e.dataset)) AS datasets, any_value(s.volume) AS volume,
-        any_value(s.lattice) AS lattice, any_value(s.numbers) AS numbers,
-        any_value(s.frac_coords) AS frac_coords, any_value(s.has_positions) AS has_positions
+        list_sort(list(DISTINCT e.dataset)) AS datasets, any_value(s.lattice) AS lattice,
+        any_value(s.numbers) AS numbers, any_value(s.frac_coords) AS frac_coords,
+        any_value(s.has_positions) AS has_positions
     FROM entries e JOIN structures s USING (structure_id)
     WHERE e.dataset IN (SELECT unnest(?::VARCHAR[]))
     GROUP BY e.structure_id ORDER BY min(row(e.dataset, e.position))
@@ -110,8 +110,8 @@ def structures_of(store: FeatureStore, datasets: Sequence[str]) -> Found:
     start = np.concatenate([[0], np.cumsum(sizes)])
     flat = pc.list_flatten(numbers).to_numpy().astype(np.uint8)
     coords = np.full((start[-1], 3), np.nan)
-    coords[np.repeat(drawn, sizes)] = pc.list_flatten(rows["frac_coords"].combine_chunks()).to_numpy().reshape(
-        -1, 3
+    coords[np.repeat(drawn, sizes)] = (
+        pc.list_flatten(rows["frac_coords"].combine_chunks()).to_numpy().reshape(-1, 3)
     )
     lattice = pc.list_flatten(rows["lattice"].combine_chunks()).to_numpy().reshape(-1, 9)
     crystals = Crystals(lattice, start, flat, coords, drawn)
@@ -120,9 +120,11 @@ def structures_of(store: FeatureStore, datasets: Sequence[str]) -> Found:
     words = [", ".join(several) for several in rows["datasets"].to_pylist()]
     columns = (
         Column.of_words("dataset", words, STRUCTURE, "The datasets that hold this structure."),
-        *columns_of(crystals, np.where(drawn, rows["volume"].to_numpy(), np.nan)),
+        *columns_of(crystals, crystals.volumes()),
     )
-    return Found(tuple(rows["structure_id"].to_pylist()), names, entries, formulas_of(crystals), crystals, columns)
+    return Found(
+        tuple(rows["structure_id"].to_pylist()), names, entries, formulas_of(crystals), crystals, columns
+    )
 
 
 def formulas_of(crystals: Crystals) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What models say of the structures of a map: held-out predictions that are kept, and a model run over all."""
+"""What models say of the structures of a map: held-out predictions, and those of a model run over all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,9 @@ class Said:
             share = f"{self.level:.0%}"
             found += [
                 Column(f"{name}, low end", self.low, unit, PREDICTIONS, f"Of the {share} interval, {about}."),
-                Column(f"{name}, high end", self.high, unit, PREDICTIONS, f"Of the {share} interval, {about}."),
+                Column(
+                    f"{name}, high end", self.high, unit, PREDICTIONS, f"Of the {share} interval, {about}."
+                ),
                 Column(
                     f"{name}, {WIDTH}",
                     self.high - self.low,

@@ -86,7 +86,9 @@ def piece(shown: StructureMap, place: int) -> bytes:
     """
     crystals = shown.crystals
     own = range(place * PIECE, min((place + 1) * PIECE, len(shown)))
-    spans = [(crystals.start[i], crystals.start[i + 1] if crystals.drawn[i] else crystals.start[i]) for i in own]
+    spans = [
+        (crystals.start[i], crystals.start[i + 1] if crystals.drawn[i] else crystals.start[i]) for i in own
+    ]
     atoms = np.concatenate([np.arange(a, b) for a, b in spans]).astype(np.int64)
     coords = crystals.coords[atoms]
     steps = (np.rint((coords - np.floor(coords)) * _STEPS).astype("<u4") % _STEPS).reshape(-1)

@@ -1,4 +1,4 @@
-"""The page of a map: one file without a second one, with a policy that lets its own scripts run and no other."""
+"""The page of a map: one file, with a policy that lets its own scripts run and no other."""
 
 import base64
 import hashlib
@@ -16,6 +16,7 @@ from evaluation.explorer.structure_map import StructureMap
 
 TEMPLATES = Path(__file__).with_name("templates")
 _VIEWER = "sphinx/static/chemiscope.min.js"  # in chemiscope's wheel; it holds 3Dmol
+ENDINGS = (".html", ".htm")
 _SCRIPTS = ("scatter.js", "crystal.js", "filters.js", "map.js")
 
 
@@ -48,8 +49,11 @@ def safe_script(text: str) -> str:
     return text
 
 
-def page(shown: StructureMap, *, served: bool = False) -> str:
-    """Return a map as HTML. served: crystals are asked of the server that gave the page, not in it."""
+def page(shown: StructureMap, *, served: bool = False, explains: bool = False) -> str:
+    """Return a map as HTML.
+
+    served: crystals are asked of the server that gave the page, not in it. explains: so are shares of atoms.
+    """
     script = safe_script("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS))
     viewer = viewer_script()
     environment = jinja2.Environment(
@@ -64,7 +68,7 @@ def page(shown: StructureMap, *, served: bool = False) -> str:
         shown=shown,
         policy=policy,
         style=Markup((TEMPLATES / "map.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        header=Markup(as_json(header(shown) | {"served": served})),  # noqa: S704 - no < is left in it
+        header=Markup(as_json(header(shown) | {"served": served, "explains": explains})),  # noqa: S704 - no < is left in it
         numbers=as_text(numbers(shown)),
         texts=as_text(texts(shown)),
         pieces=_as_texts(shown) if not served else (),
@@ -82,7 +86,7 @@ def write_page(shown: StructureMap, path: Path) -> int:
 
 def check_path(path: Path) -> Path:
     """Return a path that a page can be written to, before any work. Raises `StrataError` for another."""
-    if path.suffix.lower() not in {".html", ".htm"}:
+    if path.suffix.lower() not in ENDINGS:
         raise StrataError(f"{path}: a page is written to a file that ends in .html")
     if not path.parent.is_dir():
         raise StrataError(f"cannot write {path}: there is no folder {path.parent}")

@@ -60,7 +60,9 @@ def pca(X: NDArray[np.float32], source: str, fitted_on: NDArray[np.float32] | No
         "unit; near points have similar vectors."
     )
     return [
-        Column(f"PCA {i + 1} of {source}", values[:, i], "", VECTORS, about.format(i + 1, source, explained[i]))
+        Column(
+            f"PCA {i + 1} of {source}", values[:, i], "", VECTORS, about.format(i + 1, source, explained[i])
+        )
         for i in range(2)
     ]
 

@@ -1,15 +1,18 @@
 """Shares of the atoms of some structures in a prediction: one more pass through a network each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import StrataError
 from core.progress import Meter
-from evaluation.explorer.structure_map import Crystals, Shares
-from zoo.explain import EXACT
+from evaluation.explorer.structure_map import Crystals, Shares, StructureMap
+from zoo.explain import EXACT, Explanation
 from zoo.load import LoadedModel
+
+Explain = Callable[[int], list[float] | None]  # a structure's place to the shares of its atoms
 
 
 def shares_of(
@@ -21,18 +24,13 @@ def shares_of(
     has no shares, and one that reads a user's own columns is not asked here.
     """
     card = model.card
-    if card.classes or model.network is not None or any(reads.columns for reads in model.sources.values()):
+    if not _has_shares(model):
         return Shares({}, card.unit, f"The model of {card.name} has no shares of atoms.")
     found: dict[int, NDArray[np.float64]] = {}
     methods = set()
     with Meter("shares of atoms", len(places) if told else 0) as meter:
         for place in places:
-            structure = crystals.structure(place)
-            if structure is not None:
-                try:
-                    explained = model.explain(structure)
-                except StrataError:  # a network refuses this structure, and the page says which have shares
-                    continue
+            if (explained := _explained(model, crystals, place)) is not None:
                 found[int(place)] = explained.atoms
                 methods.add(explained.method)
             meter.advance(1)
@@ -44,6 +42,34 @@ def shares_of(
         f"({how}). {len(found):,} structures have it: {which}."
     )
     return Shares(found, card.unit, about)
+
+
+def on_request(shown: StructureMap, model: LoadedModel) -> tuple[StructureMap, Explain | None]:
+    """Return a map that says that shares are computed when they are asked for, and what computes them."""
+    if not _has_shares(model):
+        return shown, None
+
+    def explain(place: int) -> list[float] | None:
+        explained = _explained(model, shown.crystals, place)
+        return None if explained is None else explained.atoms.tolist()
+
+    about = f"Share of each atom in the prediction of {model.card.property}, computed when a point is chosen."
+    return replace(shown, shares=Shares({}, model.card.unit, about)), explain
+
+
+def _has_shares(model: LoadedModel) -> bool:
+    own = any(reads.columns for reads in model.sources.values())
+    return not (model.card.classes or model.network is not None or own)
+
+
+def _explained(model: LoadedModel, crystals: Crystals, place: int) -> Explanation | None:
+    structure = crystals.structure(place)
+    if structure is None:
+        return None
+    try:
+        return model.explain(structure)
+    except StrataError:  # a network refuses this structure, and the page says which have shares
+        return None
 
 
 def worth_explaining(values: NDArray[np.float64], count: int) -> list[int]:

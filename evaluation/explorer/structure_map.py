@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.composition import Composition
 from core.errors import StrataError
 from core.structure import Structure
 
@@ -37,7 +38,9 @@ class Column:
         return f"{self.name} ({self.unit})" if self.unit and self.unit != "dimensionless" else self.name
 
     @classmethod
-    def of_words(cls, name: str, words: Sequence[str | None], group: str = STRUCTURE, about: str = "") -> Self:
+    def of_words(
+        cls, name: str, words: Sequence[str | None], group: str = STRUCTURE, about: str = ""
+    ) -> Self:
         """Make a column of words; the most frequent first, "" and None are no word.
 
         >>> Column.of_words("kind", ["b", "a", "b", None]).values.tolist()
@@ -72,18 +75,26 @@ class Crystals:
         return len(self.drawn)
 
     @classmethod
-    def of(cls, structures: Sequence[Structure]) -> Self:
-        """Put structures one after another."""
-        sizes = [s.n_atoms for s in structures]
-        flat = [np.asarray(s.numbers, np.uint8) for s in structures]
-        coords = [np.asarray(s.frac_coords, float) for s in structures]
+    def of(cls, structures: Sequence[Structure | Composition | None]) -> Self:
+        """Put structures one after another; of a composition only the atomic numbers, of None nothing."""
+        cells = [s.lattice if isinstance(s, Structure) else np.zeros((3, 3)) for s in structures]
+        flat = [np.empty(0, np.uint8) if s is None else np.asarray(s.numbers, np.uint8) for s in structures]
+        coords = [
+            np.asarray(s.frac_coords, float) if isinstance(s, Structure) else np.full((len(own), 3), np.nan)
+            for s, own in zip(structures, flat, strict=True)
+        ]
         return cls(
-            np.array([s.lattice for s in structures], float).reshape(len(sizes), 9),
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            np.array(cells, float).reshape(len(cells), 9),
+            np.concatenate([[0], np.cumsum([len(own) for own in flat])]).astype(np.int64),
             np.concatenate([np.empty(0, np.uint8), *flat]),
             np.concatenate([np.empty((0, 3)), *coords]),
-            np.ones(len(sizes), bool),
+            np.array([isinstance(s, Structure) for s in structures], bool),
         )
+
+    def volumes(self) -> NDArray[np.float64]:
+        """Return the cells' volumes (n,) in Å³, NaN where only a composition is known."""
+        found = np.abs(np.linalg.det(self.lattice.reshape(-1, 3, 3)))
+        return np.where(self.drawn, found, np.nan)
 
     def numbers_of(self, i: int) -> NDArray[np.uint8]:
         """Return the atomic numbers of one structure."""

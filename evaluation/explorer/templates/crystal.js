@@ -6,7 +6,7 @@ class CrystalView {
     if (!this.viewer && globalThis.$3Dmol)
       this.viewer = $3Dmol.createViewer(this.place, {backgroundAlpha: 0, backgroundColor: "white", orthographic: true, disableFog: true, antialias: true});
     if (this.viewer && !this.watched) {
-      this.watched = new ResizeObserver(() => this.viewer.resize()); this.watched.observe(this.place);
+      this.watched = new ResizeObserver(() => { if (this.place.clientWidth) this.viewer.resize(); }); this.watched.observe(this.place);
       const canvas = this.place.querySelector("canvas");
       if (canvas) { canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", "The crystal in 3D"); }
     }
@@ -29,7 +29,7 @@ class CrystalView {
     else own.colorscheme = "Jmol";
     model.setStyle({}, filling ? {sphere: own} : {sphere: {...own, scale: 0.28}, stick: {...own, radius: 0.1}});
     this.outline(cell);
-    viewer.zoomTo({model}); viewer.zoom(0.95);
+    viewer.zoomTo({model}); viewer.zoom(1.25);
     if (!this.turned) { viewer.rotate(-75, "x"); viewer.rotate(-12, "y"); viewer.rotate(6, "x"); this.turned = true; }
     viewer.render();
     return true;

@@ -77,6 +77,7 @@ class Page {
   }
 
   listen() {
+    const {data} = this;
     for (const id of ["x", "y", "xlog", "ylog"]) $(id).addEventListener("change", () => this.axes());
     $("colour").addEventListener("change", () => { this.filters.off.clear(); this.paint(); });
     $("size").addEventListener("input", () => { this.scatter.size = Number($("size").value); this.scatter.ask(); });
@@ -87,6 +88,7 @@ class Page {
     this.scatter.onpick = i => { if (i >= 0) this.choose(i); };
     this.scatter.onhover = (i, at) => this.hint(i, at);
     this.scatter.onarea = found => { this.filters.area = found.size ? found : null; this.filter(); };
+    if (!data.shares.about) $("paintLabel").hidden = true; else $("paint").value = "share";
     for (const id of ["paint", "cells", "filling"]) $(id).addEventListener("change", () => this.drawCrystal());
     for (const id of ["sort", "rising"]) $(id).addEventListener("change", () => { this.rows = 100; this.table(); });
     $("more").addEventListener("click", () => { this.rows += 100; this.table(); });
@@ -189,25 +191,24 @@ class Page {
     const crystal = await this.pieces.crystal(i);
     if (this.chosen !== i) return;
     this.now = crystal;
-    await this.sharesOf(i);
-    if (this.chosen === i) this.drawCrystal();
+    this.drawCrystal();
+    if (data.explains && data.atomShares[i] === undefined) {
+      await this.sharesOf(i);
+      if (this.chosen === i) this.drawCrystal();
+    }
   }
 
+  // The shares of a structure that the page does not have yet, where a server can compute them.
   async sharesOf(i) {
-    const {data} = this, known = data.atomShares[i];
-    if (known === undefined && data.served && data.explains && !data.atomShares[i]) {
-      const answer = await (await fetch(`shares/${i}`)).json(); data.atomShares[i] = answer;
-    }
+    const {data} = this;
+    if (data.explains && data.atomShares[i] === undefined) data.atomShares[i] = await (await fetch(`shares/${i}`)).json();
   }
 
   drawCrystal() {
     const i = this.chosen, {data} = this, shares = data.atomShares[i] || null, paint = $("paint");
     $("tools").hidden = !this.now;
     if (!this.now) { this.crystal.clear(); $("picture").textContent = "Only a composition is known: there is no picture."; return; }
-    paint.options[1].disabled = !shares;
-    if (shares && !this.asked) { paint.value = "share"; }
-    if (!shares) paint.value = "element";
-    const byShare = paint.value === "share";
+    const byShare = Boolean(shares) && paint.value === "share";
     const drawn = this.crystal.draw(this.now, data.symbols, byShare ? Array.from(shares) : null, Number($("cells").value), $("filling").checked);
     if (!drawn) { setTimeout(() => this.drawCrystal(), 60); return; }
     const picture = $("picture"); picture.replaceChildren();

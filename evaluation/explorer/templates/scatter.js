@@ -16,14 +16,15 @@ varying vec4 shade;
 void main() {
   float apart = length(gl_PointCoord - 0.5);
   if (apart > 0.5) discard;
-  gl_FragColor = vec4(shade.rgb, shade.a * (1.0 - smoothstep(0.42, 0.5, apart)));
+  float own = shade.a * (1.0 - smoothstep(0.42, 0.5, apart));
+  gl_FragColor = vec4(shade.rgb * own, own);
 }`;
 const HIDDEN = 0, DIM = 1, SHOWN = 2;
 
 class Scatter {
   constructor(points, axes) {
     this.points = points; this.axes = axes; this.pen = axes.getContext("2d");
-    this.gl = points.getContext("webgl", {antialias: false, alpha: true, premultipliedAlpha: false});
+    this.gl = points.getContext("webgl", {antialias: false, alpha: true, premultipliedAlpha: true});
     this.margin = {left: 64, right: 14, top: 12, bottom: 46};
     this.size = 5; this.n = 0; this.chosen = -1; this.ringed = []; this.box = null; this.selects = false;
     this.view = [0, 1, 0, 1]; this.home = [0, 1, 0, 1]; this.titles = ["", ""]; this.logs = [false, false];
@@ -51,7 +52,7 @@ class Scatter {
       gl.vertexAttribPointer(place, width, type, scaled, 0, 0);
       this.buffers[name] = buffer;
     }
-    gl.enable(gl.BLEND); gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    gl.enable(gl.BLEND); gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.uniforms = {scale: this.at("scale"), shift: this.at("shift"), size: this.at("size")};
   }
 
