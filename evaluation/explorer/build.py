@@ -20,7 +20,7 @@ from evaluation.explorer.collect import (
     vectors_of,
 )
 from evaluation.explorer.judged import ERROR, held_out, said_of
-from evaluation.explorer.projection import nearest, pca, umap
+from evaluation.explorer.projection import nearest, pca, quiet_umap, umap
 from evaluation.explorer.shares import shares_of, worth_explaining
 from evaluation.explorer.structure_map import Column, Shares, StructureMap
 from featurestore.query.feature_sets import full_name
@@ -63,6 +63,8 @@ def store_map(
     settings = params or (load_params() if PARAMS_FILE.exists() else Params())
     if request.shares < 0:
         raise StrataError(f"shares are computed for a number of structures, and {request.shares} is none")
+    if request.umap:
+        quiet_umap()  # before the work, where it is not installed
     datasets = datasets_of(store, request.datasets)
     chosen = properties_of(store, datasets, request.properties)
     sets = [store.one_checkpoint(name) for name in request.checkpoints or (None,)]

@@ -1,6 +1,9 @@
 """Vectors of many structures in two dimensions, and which of them lie near to each other."""
 
+import os
+import warnings
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +70,17 @@ def pca(X: NDArray[np.float32], source: str, fitted_on: NDArray[np.float32] | No
     ]
 
 
+def quiet_umap() -> ModuleType:
+    """Import umap-learn, or say which extra brings it; TensorFlow, which it imports too, says nothing."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return need("umap", "explore")
+
+
 def umap(X: NDArray[np.float32], source: str, seed: int = SEED) -> list[Column]:
     """Return a UMAP of X (n, d) as two columns; NaN for rows with NaN. One thread, the same every time.
 
     Raises `StrataError` where umap-learn is not installed.
     """
-    library = need("umap", "explore")
     there = np.isfinite(X).all(axis=1)
     rows = X[there]
     values = np.full((len(X), 2), np.nan)
@@ -80,12 +88,15 @@ def umap(X: NDArray[np.float32], source: str, seed: int = SEED) -> list[Column]:
     if len(rows) < 5:  # no neighbourhood to speak of
         values[there] = 0.0
     else:
+        library = quiet_umap()
         far, near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows).kneighbors()
         itself = np.arange(len(rows))[:, None]  # UMAP counts a point as its own first neighbour
         known = (np.hstack([itself, near])[:, :k], np.hstack([np.zeros((len(rows), 1)), far])[:, :k])
-        values[there] = library.UMAP(
-            n_neighbors=k, random_state=seed, n_jobs=1, precomputed_knn=(known[0], known[1], None)
-        ).fit_transform(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # later rows could not be placed, and none come
+            values[there] = library.UMAP(
+                n_neighbors=k, random_state=seed, n_jobs=1, precomputed_knn=(*known, None)
+            ).fit_transform(rows)
     about = (
         "Coordinate {} of a UMAP of the vectors {}: near points have similar vectors; distances between "
         "groups mean nothing."

@@ -255,4 +255,7 @@ class Page {
 load().then(data => {
   globalThis.strataMap = new Page(data);
   performance.mark("strata-ready"); document.documentElement.dataset.ready = "1";
+  setTimeout(() => {  // the first click finds the viewer made, and a crystal shown
+    if (strataMap.chosen < 0 && strataMap.listed.length) strataMap.choose(strataMap.sorted()[0]);
+  }, 100);
 }).catch(error => { $("wait").textContent = `The page could not be read: ${error.message}`; throw error; });
