@@ -16,6 +16,7 @@ import hashlib
 import statistics
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 from browser import SCHEMES, SIZES, Tab, load_of_the_machine, tab
@@ -25,7 +26,7 @@ from evaluation.explorer.page import viewer_script
 RESULTS = Path(__file__).parent / "results" / "explorer.md"
 OPENINGS, CLICKS, FRAMES = 5, 25, 60
 SCRIPT = Path(__file__).with_suffix(".js")
-READY = "document.documentElement.dataset.ready === '1'"
+READY = "document.documentElement?.dataset.ready === '1'"
 # chemiscope's page with a data set; NaN is written as such in its format.
 THEIRS = """
 const nan = (_, value) => value === '***NaN***' ? NaN : value;
@@ -68,10 +69,9 @@ async def measure(asked: argparse.Namespace) -> None:
         rows.append(("click to crystal, median (largest)", milliseconds(clicks, middle=True), "300 ms"))
         rows.append(("  of these the first, which makes the viewer", f"{clicks[0]:.0f} ms", "300 ms"))
         faults = [f"console: {text}" for text in one.errors]
-        for width in SIZES:
-            for scheme in SCHEMES:
-                faults += await looked_at(one, address, width, scheme, asked)
-        rows.append(("clipped, console errors, serious findings of axe", f"{len(faults)}", "0"))
+        for width, scheme in product(SIZES, SCHEMES):
+            faults += await looked_at(one, address, width, scheme, asked)
+    rows.append(("clipped, console errors, serious findings of axe", f"{len(faults)}", "0"))
     theirs = await chemiscope(asked) if asked.chemiscope else []
     write(rows, faults, theirs, busy)
 
@@ -118,7 +118,7 @@ async def looked_at(one: Tab, address: str, width: int, scheme: str, asked: argp
     await one.open(address, width, 900, scheme)
     await one.until(READY)
     await one.run(f"{SCRIPT.read_text(encoding='utf-8')}; strataMap.choose(strataMap.sorted()[0])")
-    await one.until("document.documentElement.dataset.drawn !== undefined")
+    await one.until("document.documentElement?.dataset.drawn !== undefined")
     await one.run("bench.frame()")
     where = f"{width} px, {scheme}"
     faults = [f"{where}: {text}" for text in (*await one.run("bench.clipped()"), *one.errors)]

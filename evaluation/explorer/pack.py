@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.structure import SYMBOLS
 from evaluation.explorer.judged import ERROR
-from evaluation.explorer.structure_map import GROUPS, PREDICTIONS, PROPERTIES, StructureMap
+from evaluation.explorer.structure_map import GROUPS, PREDICTIONS, PROPERTIES, StructureMap, shown_unit
 
 PIECE = 64  # crystals that are unpacked together: a click waits for one piece
 _STEPS = 1 << 24  # of a fractional coordinate: three bytes, 1e-6 Å in a cell of 16 Å
@@ -43,7 +43,7 @@ def header(shown: StructureMap) -> dict[str, Any]:
         "colour": shown.colour,
         "nearBy": shown.near_by,
         "k": shown.near.shape[1] if shown.near.size else 0,
-        "shares": {"about": shown.shares.about, "unit": shown.shares.unit},
+        "shares": {"about": shown.shares.about, "unit": f" {shown_unit(shown.shares.unit)}".rstrip()},
         "listed": list(shown.listed) or _listed(shown),
         "piece": PIECE,
         "pieces": -(-len(shown) // PIECE),

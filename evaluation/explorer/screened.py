@@ -9,7 +9,7 @@ from evaluation.explorer.collect import structures_of, vectors_of
 from evaluation.explorer.judged import DOMAIN, Said
 from evaluation.explorer.projection import nearest, pca
 from evaluation.explorer.shares import shares_of
-from evaluation.explorer.structure_map import PREDICTIONS, Column, StructureMap
+from evaluation.explorer.structure_map import PREDICTIONS, Column, StructureMap, shown_unit
 from featurestore.query.feature_sets import full_name
 from zoo.load import LoadedModel
 from zoo.screen import Screening
@@ -102,7 +102,7 @@ def _wanted(screening: Screening, prop: str, unit: str) -> str:
     if wanted.has_window:
         ends = f"from {low:g}" if np.isfinite(low) else ""
         ends += f"{' ' if ends else ''}up to {high:g}" if np.isfinite(high) else ""
-        what = f"Ranked by the chance that {prop} lies {ends} {unit}".rstrip()
+        what = f"Ranked by the chance that {prop} lies {ends} {shown_unit(unit)}".rstrip()
     else:
         what = f"Ranked by {prop}, the {'lowest' if wanted.lowest else 'highest'} first"
     conditions = [f"where {wanted.where}"] if wanted.where else []

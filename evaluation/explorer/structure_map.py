@@ -15,6 +15,11 @@ VECTORS, PROPERTIES, PREDICTIONS, STRUCTURE = "Vectors", "Properties", "Predicti
 GROUPS = (VECTORS, PROPERTIES, PREDICTIONS, STRUCTURE)
 
 
+def shown_unit(unit: str) -> str:
+    """Return a unit as it stands behind a number; "" where there is none."""
+    return "" if unit == "dimensionless" else unit
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Column:
     """One number, or one word, per structure.
@@ -35,7 +40,8 @@ class Column:
     @property
     def title(self) -> str:
         """Its name and unit."""
-        return f"{self.name} ({self.unit})" if self.unit and self.unit != "dimensionless" else self.name
+        unit = shown_unit(self.unit)
+        return f"{self.name} ({unit})" if unit else self.name
 
     @classmethod
     def of_words(

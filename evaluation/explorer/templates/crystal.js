@@ -29,7 +29,7 @@ class CrystalView {
     else own.colorscheme = "Jmol";
     model.setStyle({}, filling ? {sphere: own} : {sphere: {...own, scale: 0.28}, stick: {...own, radius: 0.1}});
     this.outline(cell);
-    viewer.zoomTo({model}); viewer.zoom(1.25);
+    viewer.zoomTo({model}); viewer.zoom(1.1);
     if (!this.turned) { viewer.rotate(-75, "x"); viewer.rotate(-12, "y"); viewer.rotate(6, "x"); this.turned = true; }
     viewer.render();
     return true;

@@ -186,7 +186,7 @@ class Page {
   async choose(i) {
     const {data} = this; this.chosen = i; this.scatter.chosen = i;
     $("name").textContent = data.names[i]; setFormula($("formula"), data.formulas[i]);
-    this.neighbours(i); this.values(i); this.scatter.ask();
+    this.neighbours(i); this.values(i); this.scatter.ask(true);
     for (const row of $("rows").children) row.className = Number(row.dataset.i) === i ? "chosen" : "";
     const crystal = await this.pieces.crystal(i);
     if (this.chosen !== i) return;
@@ -215,7 +215,7 @@ class Page {
     if (byShare) {
       const most = Math.max(...shares.map(Math.abs)), bar = make("div", undefined, "shares");
       bar.style.background = `linear-gradient(90deg,${AROUND.map(c => `rgb(${c})`).join()})`;
-      picture.append(bar, `−${short(most, 3)} to ${short(most, 3)} ${data.shares.unit}. ${data.shares.about}`);
+      picture.append(bar, `−${short(most, 3)} to ${short(most, 3)}${data.shares.unit}. ${data.shares.about}`);
     } else picture.textContent = `${this.now.numbers.length} atoms in the cell.${shares ? "" : data.shares.about ? ` No shares here. ${data.shares.about}` : ""}`;
     document.documentElement.dataset.drawn = i;
   }

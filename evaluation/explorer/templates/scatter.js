@@ -94,7 +94,13 @@ class Scatter {
     this.ask();
   }
 
-  ask() { if (!this.waiting) { this.waiting = true; requestAnimationFrame(() => { this.waiting = false; this.draw(); }); } }
+  // Draws before the next frame; `marks` alone where only what lies above the points has changed.
+  ask(marks = false) {
+    if (!marks) this.stale = true;
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => { this.waiting = false; if (this.stale) this.draw(); else if (this.width) this.drawAxes(); });
+  }
 
   get inner() {
     const m = this.margin;
@@ -103,6 +109,7 @@ class Scatter {
 
   draw() {
     if (!this.width) return;
+    this.stale = false;
     const [left, top, wide, high] = this.inner, [x0, x1, y0, y1] = this.view, [a, b, c, d] = this.home, gl = this.gl;
     if (gl && this.n) {
       const r = this.ratio, bottom = this.height - top - high;
@@ -212,7 +219,7 @@ class Scatter {
       const at = place(event), before = this.hands.get(event.pointerId);
       if (!before) { this.onhover(this.nearest(...at, 8), at); return; }
       const dx = at[0] - before[0], dy = at[1] - before[1];
-      if (this.box) { this.box[2] = at[0]; this.box[3] = at[1]; this.moved = true; this.ask(); return; }
+      if (this.box) { this.box[2] = at[0]; this.box[3] = at[1]; this.moved = true; this.ask(true); return; }
       if (!this.moved && Math.hypot(dx, dy) < 4) return;
       this.moved = true; axes.classList.add("moves"); this.onhover(-1);
       if (this.hands.size === 2) {
@@ -225,7 +232,7 @@ class Scatter {
     const up = event => {
       const at = this.hands.get(event.pointerId);
       this.hands.delete(event.pointerId); axes.classList.remove("moves");
-      if (this.box) { const box = this.box; this.box = null; this.ask(); if (this.moved) { this.onarea(this.inside(box)); return; } }
+      if (this.box) { const box = this.box; this.box = null; this.ask(true); if (this.moved) { this.onarea(this.inside(box)); return; } }
       if (at && !this.moved && event.type === "pointerup") this.onpick(this.nearest(...place(event), event.pointerType === "touch" ? 22 : 12));
     };
     axes.addEventListener("pointerup", up); axes.addEventListener("pointercancel", up);
