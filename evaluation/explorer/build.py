@@ -22,7 +22,7 @@ from evaluation.explorer.collect import (
 from evaluation.explorer.judged import ERROR, held_out, said_of
 from evaluation.explorer.projection import nearest, pca, quiet_umap, umap
 from evaluation.explorer.shares import shares_of, worth_explaining
-from evaluation.explorer.structure_map import Column, Shares, StructureMap
+from evaluation.explorer.structure_map import Column, Shares, StructureMap, shown_unit
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 from zoo.candidates import Candidates
@@ -131,9 +131,8 @@ def about_model(model: LoadedModel, level: float) -> str:
     reads = f"on {card.reads}" if card.reads else "from a network of its own"
     error = ""
     if card.test_mae is not None:
-        error = f" Mean absolute error on its test part: {number(card.test_mae)} {card.unit}.".replace(
-            " .", "."
-        )
+        unit = shown_unit(card.unit)
+        error = f" Mean absolute error on its test part: {number(card.test_mae)}{unit and ' '}{unit}."
     return (
         f"{card.property} is predicted by the model of {card.name}: {card.head} {reads}, {card.rows:,} "
         f"training rows.{error} Its intervals hold {level:.0%} of values like those of its test part."

@@ -75,7 +75,10 @@ class PredictedMap:
         self._frames.append(frame[good])
 
     def map(self, lookup: Lookup = lambda _: {}, *, told: bool = False) -> StructureMap | None:
-        """Return the map; None where nothing was predicted. lookup: finds crystals of training rows."""
+        """Return the map, None where nothing was predicted: training rows below, the others above them.
+
+        lookup: finds crystals of training rows.
+        """
         import pandas as pd
 
         frame = pd.concat(self._frames, ignore_index=True) if self._frames else pd.DataFrame()
@@ -91,8 +94,8 @@ class PredictedMap:
         columns = (*self._projections(), *_columns(card.property, card.unit, frame, rows, card.classes))
         return StructureMap(
             title=f"{card.property} of {n:,} structures, after {card.dataset}",
-            names=(*frame["structure"].astype(str), *(row.entry_id for row in rows)),
-            entries=(*frame["file"].astype(str), *(f"{card.dataset}/{row.entry_id}" for row in rows)),
+            names=(*(row.entry_id for row in rows), *frame["structure"].astype(str)),
+            entries=(*(f"{card.dataset}/{row.entry_id}" for row in rows), *frame["file"].astype(str)),
             formulas=formulas_of(crystals),
             crystals=crystals,
             columns=(*columns, *columns_of(crystals, crystals.volumes())),
@@ -102,7 +105,7 @@ class PredictedMap:
             near=_near(frame, rows),
             far=_far(frame, len(rows)),
             near_by="the model's domain, in units of its training rows' own distances",
-            shares=shares_of(model, crystals, range(min(n, SHARES)), which, told=told),
+            shares=shares_of(model, crystals, range(len(rows), len(rows) + min(n, SHARES)), which, told=told),
             notes=tuple(notes),
             rejects=tuple(self._rejects),
             listed=_listed(card.property, columns),
@@ -117,7 +120,7 @@ class PredictedMap:
         for name, parts in self._points.items():
             own = self._model.calibration.domain.spaces[name]
             trained = _two(own.points)[: len(self._model.calibration.rows)]
-            values = np.concatenate([*parts, trained])
+            values = np.concatenate([trained, *parts])
             about = "Principal component {} of the training rows' vectors by {}, which are standardised."
             columns += [
                 Column(f"PCA {i + 1} of {name}", values[:, i], "", VECTORS, about.format(i + 1, name))
@@ -134,9 +137,9 @@ def _two(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _with_training(structures: Sequence[Structure], rows: Sequence[TrainingRow], lookup: Lookup) -> Crystals:
-    """Return the predicted crystals, then those of the training rows: a composition where none is known."""
+    """Return the training rows' crystals, a composition where none is known, then the predicted ones."""
     known = lookup([row.structure_id for row in rows]) if rows else {}
-    return Crystals.of([*structures, *(known.get(row.structure_id) or _composition(row) for row in rows)])
+    return Crystals.of([*(known.get(row.structure_id) or _composition(row) for row in rows), *structures])
 
 
 def _composition(row: TrainingRow) -> Composition | None:
@@ -152,17 +155,17 @@ def _columns(
     m = len(rows)
 
     def padded(name: str) -> NDArray[np.float64]:
-        return np.concatenate([frame[name].to_numpy(float), np.full(m, np.nan)])
+        return np.concatenate([np.full(m, np.nan), frame[name].to_numpy(float)])
 
     def words(name: str, title: str, about: str) -> Column:
-        return Column.of_words(title, [*frame[name].astype(str), *([None] * m)], PREDICTIONS, about)
+        return Column.of_words(title, [*([None] * m), *frame[name].astype(str)], PREDICTIONS, about)
 
-    measured = np.array([np.nan] * len(frame) + [row.value for row in rows], float)
+    measured = np.array([row.value for row in rows] + [np.nan] * len(frame), float)
     about = "Value of the training rows."
     found = [
         Column.of_words(
             "role",
-            ["predicted"] * len(frame) + ["training"] * m,
+            ["training"] * m + ["predicted"] * len(frame),
             PREDICTIONS,
             "Whether the structure was predicted here, or the model learned from it.",
         )
@@ -186,7 +189,7 @@ def _columns(
             Column(f"{prop}, {WIDTH}", high - low, unit, PREDICTIONS, "High minus low end."),
         ]
     verdicts = [VERDICTS.index(word) for word in frame["domain"]]
-    verdict = np.array([*verdicts, *([np.nan] * m)], float)
+    verdict = np.array([*([np.nan] * m), *verdicts], float)
     return [
         *found,
         Column(DOMAIN, verdict, "", PREDICTIONS, "Inside of what was learned from, or not.", labels=VERDICTS),
@@ -213,16 +216,16 @@ def _listed(prop: str, columns: Sequence[Column]) -> tuple[str, ...]:
 
 
 def _near(frame: "pd.DataFrame", rows: Sequence[TrainingRow]) -> NDArray[np.int32]:
-    """Return places (n + m, 3) of the nearest training rows on the map; a training row has none."""
+    """Return places (m + n, 3) of the nearest training rows on the map; a training row has none."""
     place: dict[str, int] = {}
     for i, row in enumerate(rows):
-        place.setdefault(row.entry_id, len(frame) + i)
+        place.setdefault(row.entry_id, i)
     found = np.full((len(frame) + len(rows), NEIGHBOURS), -1, np.int32)
     for k in range(NEIGHBOURS):
-        found[: len(frame), k] = [place.get(str(name), -1) for name in frame[f"near_{k + 1}"]]
+        found[len(rows) :, k] = [place.get(str(name), -1) for name in frame[f"near_{k + 1}"]]
     return found
 
 
 def _far(frame: "pd.DataFrame", m: int) -> NDArray[np.float32]:
     own = frame[[f"near_{k + 1}_distance" for k in range(NEIGHBOURS)]].to_numpy(np.float32)
-    return np.concatenate([own, np.full((m, NEIGHBOURS), np.nan, np.float32)])
+    return np.concatenate([np.full((m, NEIGHBOURS), np.nan, np.float32), own])
