@@ -100,8 +100,10 @@ def _wanted(screening: Screening, prop: str, unit: str) -> str:
     wanted = screening.wanted
     low, high = wanted.window
     if wanted.has_window:
-        ends = f"from {low:g}" if np.isfinite(low) else ""
-        ends += f"{' ' if ends else ''}up to {high:g}" if np.isfinite(high) else ""
+        if np.isfinite(low) and np.isfinite(high):
+            ends = f"between {low:g} and {high:g}"
+        else:
+            ends = f"above {low:g}" if np.isfinite(low) else f"below {high:g}"
         what = f"Ranked by the chance that {prop} lies {ends} {shown_unit(unit)}".rstrip()
     else:
         what = f"Ranked by {prop}, the {'lowest' if wanted.lowest else 'highest'} first"

@@ -104,7 +104,7 @@ def test_screen_writes_a_page_of_all_that_were_ranked(project, monkeypatch):
     assert header["n"] == 20
     assert header["colour"] == "chance"
     assert header["listed"][0] == "rank"
-    assert "Ranked by the chance that energy lies from 0 eV." in (project / "best.html").read_text("utf-8")
+    assert "Ranked by the chance that energy lies above 0 eV." in (project / "best.html").read_text("utf-8")
     with pytest.raises(StrataError, match="widen the window"):
         call(*words, "--where", "n_atoms > 99", "-o", "none.html")
 
