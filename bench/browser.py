@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 # Points are drawn by the processor, so that the same is measured on every machine.
 FLAGS = ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -23,8 +24,8 @@ SCHEMES = ("light", "dark")
 class Tab:
     """One page. `errors`: what it complained of on the console, and exceptions."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket, self._last = socket, 0
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, browser: psutil.Process) -> None:
+        self._socket, self._last, self._browser = socket, 0, browser
         self._waiting: dict[int, asyncio.Future] = {}
         self.errors: list[str] = []
         self._reader = asyncio.create_task(self._read())
@@ -92,6 +93,15 @@ class Tab:
         answer = await self.send("Performance.getMetrics")
         return {one["name"]: one["value"] for one in answer["metrics"]}
 
+    def spent(self) -> float:
+        """Return the seconds of the processor that the browser, with all its processes, has used so far."""
+        whole = 0.0
+        for process in (self._browser, *self._browser.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                whole += times.user + times.system
+        return whole
+
     async def picture(self, path: Path, *, whole: bool = True) -> None:
         """Save a screenshot, of the whole page or of what a window shows."""
         clip = {}
@@ -119,7 +129,7 @@ async def tab(chromium: str = "chromium"):
             async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
                 pages = [one for one in await answer.json() if one["type"] == "page"]
             async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                found = Tab(socket)
+                found = Tab(socket, psutil.Process(process.pid))
                 for domain in ("Page", "Runtime", "Log", "Performance"):
                     await found.send(f"{domain}.enable")
                 yield found

@@ -1,6 +1,6 @@
 // One crystal in 3D: its cell, atoms with those on the cell's faces drawn on both sides, and bonds, by 3Dmol.
 class CrystalView {
-  constructor(place) { this.place = place; this.viewer = null; this.shown = null; }
+  constructor(place) { this.place = place; this.viewer = null; }
 
   ready() {
     if (!this.viewer && globalThis.$3Dmol)
@@ -13,13 +13,14 @@ class CrystalView {
     return this.viewer;
   }
 
-  clear() { if (this.viewer) { this.viewer.removeAllModels(); this.viewer.removeAllShapes(); this.viewer.removeAllLabels(); this.viewer.render(); } }
+  empty() { this.viewer.removeAllModels(); this.viewer.removeAllShapes(); }
+  clear() { if (this.viewer) { this.empty(); this.viewer.render(); } }
 
   // crystal: {cell (9), numbers (n), coords (3 n)}; shares (n) or null; repeat: cells each way.
   draw(crystal, symbols, shares, repeat, filling) {
     const viewer = this.ready();
     if (!viewer) return false;
-    this.clear();
+    this.empty();
     const atoms = this.atoms(crystal, repeat), cell = crystal.cell;
     const text = [String(atoms.length), ""];
     for (const [i, a, b, c] of atoms) text.push([symbols[crystal.numbers[i]], ...along(cell, a, b, c).map(v => v.toFixed(5))].join(" "));
@@ -29,7 +30,7 @@ class CrystalView {
     else own.colorscheme = "Jmol";
     model.setStyle({}, filling ? {sphere: own} : {sphere: {...own, scale: 0.28}, stick: {...own, radius: 0.1}});
     this.outline(cell);
-    viewer.zoomTo({model}); viewer.zoom(1.1);
+    viewer.zoomTo({model});  // draws once, as do turning and rendering: no more of them than needed
     if (!this.turned) { viewer.rotate(-75, "x"); viewer.rotate(-12, "y"); viewer.rotate(6, "x"); this.turned = true; }
     viewer.render();
     return true;
