@@ -26,7 +26,6 @@ from evaluation.explorer.structure_map import Column, Shares, StructureMap, show
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 from zoo.candidates import Candidates
-from zoo.chosen import chosen_model
 from zoo.load import LoadedModel
 from zoo.load import load as load_model
 
@@ -172,7 +171,6 @@ def _models(
         ).fetchall()
         if not scored or one.classes:
             continue
-        chosen_model(store, one.dataset, one.property, params.split.schemes)  # says what is wrong with it
         model = load_model(f"{one.dataset}/{one.property}", store=store.path, params=params)
         found.append((one, model))
     return found

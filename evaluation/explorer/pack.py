@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from core.structure import SYMBOLS
 from evaluation.explorer.judged import ERROR
-from evaluation.explorer.structure_map import GROUPS, PREDICTIONS, PROPERTIES, StructureMap, shown_unit
+from evaluation.explorer.structure_map import (
+    GROUPS,
+    PREDICTIONS,
+    PROPERTIES,
+    VECTORS,
+    StructureMap,
+    shown_unit,
+)
 
 PIECE = 64  # crystals that are unpacked together: a click waits for one piece
 _STEPS = 1 << 24  # of a fractional coordinate: three bytes, 1e-6 Å in a cell of 16 Å
@@ -130,5 +137,5 @@ def _planes(steps: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 def _listed(shown: StructureMap) -> list[str]:
     wanted = [c.name for group in (PROPERTIES, PREDICTIONS) for c in shown.columns if c.group == group]
-    rest = [c.name for c in shown.columns if c.group not in {PROPERTIES, PREDICTIONS, "Vectors"}]
+    rest = [c.name for c in shown.columns if c.group not in {VECTORS, PROPERTIES, PREDICTIONS}]
     return (wanted + rest)[:_LISTED]

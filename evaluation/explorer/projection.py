@@ -41,14 +41,14 @@ def nearest(X: NDArray[np.float32], k: int = NEIGHBOURS) -> Near:
     return Near(places, distances)
 
 
-def pca(X: NDArray[np.float32], source: str, fitted_on: NDArray[np.float32] | None = None) -> list[Column]:
+def pca(X: NDArray[np.float32], source: str) -> list[Column]:
     """Return the first two principal components of X (n, d) as columns; NaN for rows with NaN.
 
-    fitted_on: rows whose components they are, by default X itself. source: whose vectors, for the names. A
-    component has its largest weight positive, so that the same vectors always give the same picture.
+    source: whose vectors, for the names. A component has its largest weight positive, so that the same
+    vectors always give the same picture.
     """
     there = np.isfinite(X).all(axis=1)
-    rows = X[there] if fitted_on is None else fitted_on[np.isfinite(fitted_on).all(axis=1)]
+    rows = X[there]
     count = min(2, *rows.shape) if len(rows) > 1 else 0
     values = np.full((len(X), 2), 0.0)
     values[~there] = np.nan
@@ -56,7 +56,7 @@ def pca(X: NDArray[np.float32], source: str, fitted_on: NDArray[np.float32] | No
     if count:
         # the covariance's eigenvectors: exact, and of many rows the fastest way
         fit = PCA(count, svd_solver="covariance_eigh").fit(rows)
-        values[there, :count] = fit.transform(X[there])
+        values[there, :count] = fit.transform(rows)
         explained[:count] = np.nan_to_num(fit.explained_variance_ratio_)
     about = (
         "Principal component {} of the vectors {}, which holds {:.0%} of their variance. Positions have no "

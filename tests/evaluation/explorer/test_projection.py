@@ -30,12 +30,6 @@ def test_the_first_component_tells_groups_apart_and_says_how_much_it_holds():
     assert first.name == "PCA 1 of a/last"
 
 
-def test_components_may_be_those_of_other_rows():
-    X = blobs()
-    here, there = pca(X, "a"), pca(X[:5], "a", fitted_on=X)
-    np.testing.assert_allclose(there[0].values, here[0].values[:5], atol=1e-4)
-
-
 def test_neighbours_are_the_nearest_in_order():
     X = blobs()
     found = nearest(X, 5)
