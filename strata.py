@@ -2,7 +2,8 @@
 
 Each room brings its own commands in `<room>.cli.app`. From Python, `strata.open("store")` is
 `featurestore.open("store")`; `strata.embed(structures)` and the transformer `strata.Embedder()` need no
-store, and `strata.near(structure)` searches one. Nothing is imported before it is used.
+store; `strata.near(structure)` searches one, and `strata.explore("store")` maps it. Nothing is imported
+before it is used.
 """
 
 import errno
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typer.core import TyperCommand
 
     from etl.own_data import ingest
+    from evaluation.explorer.explore import explore
     from featurestore import open  # noqa: A004 - named as tarfile.open and gzip.open are
     from zoo.bundle import save_bundle
     from zoo.embed import embed
@@ -33,6 +35,7 @@ __all__ = [
     "Embedder",
     "__version__",
     "embed",
+    "explore",
     "ingest",
     "load",
     "main",
@@ -56,6 +59,7 @@ _API = {
     "Embedder": "zoo.embedder",
     "embed": "zoo.embed",
     "ingest": "etl.own_data",
+    "explore": "evaluation.explorer.explore",
     "load": "zoo.load",
     "near": "zoo.near",
     "open": "featurestore",

@@ -200,66 +200,6 @@ def columns(
         console.print(str(run(name, settings, folder)), highlight=False, markup=False)
 
 
-@app.command(rich_help_panel="Networks and predictions")
-def screen(
-    model: Annotated[
-        str, typer.Option(help="DATASET/PROPERTY of this project, or a bundle's folder or zip.")
-    ],
-    over: Annotated[list[str], typer.Option(help="A dataset whose structures are ranked; repeatable.")],
-    minimum: Annotated[float | None, typer.Option(help="Of the window for the value, in its unit.")] = None,
-    maximum: Annotated[float | None, typer.Option(help="Of that window; either end may be open.")] = None,
-    lowest: Annotated[
-        bool, typer.Option("--lowest", help="Without a window: the lowest value first.")
-    ] = False,
-    top: Annotated[int, typer.Option(help="How many are shown, and written.")] = 50,
-    where: Annotated[
-        str | None, typer.Option(help="A condition in SQL, such as 'n_atoms < 20' (docs/screening.md).")
-    ] = None,
-    inside_only: Annotated[
-        bool, typer.Option("--inside-only", help="Leave out what lies at the edge of the domain, or outside.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help=".csv, .parquet, .json or .xlsx to write.")
-    ] = None,
-    level: Annotated[float, typer.Option(help="Of the intervals: the share of values that they hold.")] = 0.9,
-    save: Annotated[
-        str | None, typer.Option(help="Keep the whole ranking in the view screens, by name.")
-    ] = None,
-    folder: Annotated[Path, STORE] = Path("store"),
-    params: Annotated[Path, PARAMS] = Path("params.yaml"),
-) -> None:
-    """Rank all structures of datasets by the chance that a property lies in a window, or by its value."""
-    from core.params import load_if_there
-    from core.table_file import TableFile
-    from etl.plan import seconds_to_extract
-    from etl.show_screen import lacking, table
-    from featurestore.query.store import open_store
-    from zoo.candidates import Candidates
-    from zoo.load import load as load_model
-    from zoo.screen import Wanted, check_request, rank
-
-    wanted = Wanted(minimum, maximum, lowest, where, inside_only, level)
-    file = None if output is None else TableFile(output)  # what cannot be written stops it before any work
-    settings = load_if_there(params)
-    used = load_model(model, store=folder, params=settings)
-    check_request(used, top, save)
-    with open_store(folder, files=False) as opened:
-        candidates = Candidates.of(used, opened, over)
-        for line in lacking(candidates, seconds_to_extract(settings, folder, candidates.to_extract, over)):
-            typer.echo(line, err=True)
-        found = rank(candidates, wanted, told=True)
-        if save is not None:
-            found.keep(save)
-        frame = found.frame(top)
-    table(found, frame)
-    if file is not None:
-        with file:
-            file.append(frame)
-        typer.echo(f"{output}: {len(frame):,} rows")
-    if save is not None:
-        typer.echo(f"{save}: {len(found):,} rows of the view screens")
-
-
 store = typer.Typer(no_args_is_help=True)
 app.add_typer(store, name="store")
 

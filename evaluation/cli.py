@@ -8,10 +8,12 @@ import typer
 
 from core.atomic import write_whole
 from core.errors import StrataError
+from evaluation.explorer.cli import app as explorer
 
 app = typer.Typer(no_args_is_help=True)
 datasets = typer.Typer(help="What the datasets of a store hold.")
 app.add_typer(datasets, name="datasets")
+app.registered_commands += explorer.registered_commands  # explore, predict, screen
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
 PARAMS = typer.Option(Path("params.yaml"), "--params", help="The settings.")

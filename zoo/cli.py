@@ -1,6 +1,5 @@
 """Commands that train networks and predict."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,53 +175,6 @@ def _show_runs(dataset: str, done: "list[Done]") -> None:
     new = sum(run.is_new for run in done)
     headers = ("method", "property", "split", "best epoch", "train MAE", "val MAE", "unit", "s")
     show(f"ALIGNNs trained on {dataset}: {len(done)} asked for, {new} new", headers, rows)
-
-
-@app.command()
-def predict(
-    files: list[str] = typer.Argument(help="Structures: CIF, POSCAR or XYZ files, folders, or patterns."),
-    model: str | None = typer.Option(
-        None, "--model", help="DATASET/PROPERTY of this project, or FOLDER, FILE.zip or hf://… of a bundle."
-    ),
-    dataset: str | None = typer.Option(None, help="The dataset whose model is used: strata info."),
-    prop: str | None = typer.Option(None, "--property", help="The property to predict."),
-    output: Path | None = typer.Option(
-        None, "-o", "--output", help=".csv, .parquet, .json or .xlsx to write."
-    ),
-    level: float = typer.Option(0.9, help="Of the intervals: the share of values that they hold."),
-    columns: Path | None = typer.Option(
-        None, help="A table of the structures' own columns, for a model that reads some."
-    ),
-    trust: list[str] = typer.Option([], help="Class of a head of your own that a bundle may use."),
-    no_check: bool = typer.Option(
-        False, "--no-check", help="Do not compare what a bundle predicts here and where it was saved."
-    ),
-    store: Path = STORE,
-    params: Path = PARAMS,
-) -> None:
-    """Predict a property of your own structures, with intervals, domain and the nearest training entries."""
-    from core.params import load_if_there
-    from core.progress import Meter
-    from core.table_file import TableFile
-    from zoo.load import load, named
-    from zoo.predict import expand, predict_files
-    from zoo.show import Shown
-
-    paths = expand(files)
-    file = TableFile(output) if output is not None else None  # before the model, which takes longer
-    asked = load_if_there(params)
-    used = load(named(model, dataset, prop), store=store, params=asked, trust=trust, check=not no_check)
-    shown = Shown(used, level)
-    total = len(paths) if len(paths) > 100 else 0
-    with file or nullcontext(), Meter(f"predict {used.card.property}", total, "structures") as meter:
-        for frame in predict_files(used, paths, level, columns):
-            if file is not None:
-                file.append(frame)
-            shown.add(frame)
-            meter.advance(frame["file"].nunique(), rejects=int((frame["error"] != "").sum()))
-    shown.print(output)
-    if shown.rejects:
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -152,7 +152,18 @@ def predict_files(
     columns: Path | None = None,
     executor: type[Executor] = Processes,
 ) -> Iterator["pd.DataFrame"]:
-    """Predict every structure of files, in order; yields a frame per batch of files.
+    """Predict every structure of files, in order; yields a frame per batch (see `predict_batches`)."""
+    return (frame for _, frame in predict_batches(model, files, level, columns, executor))
+
+
+def predict_batches(
+    model: Model,
+    files: Sequence[Path],
+    level: float = LEVEL,
+    columns: Path | None = None,
+    executor: type[Executor] = Processes,
+) -> Iterator[tuple[Batch, "pd.DataFrame"]]:
+    """Predict every structure of files, in order; yields what was read, with its vectors, and a frame of it.
 
     A file or structure that cannot be used has a row with its reason in the column `error`. columns: a table
     of the structures' own columns, for a model that reads some; its ids are the structures' names.
@@ -171,7 +182,7 @@ def predict_files(
         reading = replace(Reading.of(model, own), settings=settings)
         batches = executor(workers, _start, (reading,)).ordered(_run, tasks)
     for batch in batches:
-        yield answered(model, batch, level)
+        yield batch, answered(model, batch, level)
 
 
 def predict_structures(

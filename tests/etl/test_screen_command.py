@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 import featurestore
+import strata
 from core.errors import StrataError
 from core.params import parse
 from etl import plan
-from etl.cli import app
 from evaluation.evaluate import evaluate
 from featurestore.tables.log import Reject
 from heads.fit import fit
@@ -51,7 +51,9 @@ def there(made, monkeypatch):
 
 
 def call(*words):
-    result = CliRunner().invoke(app, ["screen", "--model", "alpha/energy", *words], env={"COLUMNS": "250"})
+    result = CliRunner().invoke(
+        strata.command(), ["screen", "--model", "alpha/energy", *words], env={"COLUMNS": "250"}
+    )
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

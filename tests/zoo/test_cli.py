@@ -11,6 +11,7 @@ import yaml
 from ase.build import bulk
 from typer.testing import CliRunner
 
+import strata
 from core.errors import StrataError
 from evaluation.evaluate import evaluate
 from featurestore import StoreLayout, TableWriter
@@ -20,9 +21,9 @@ from heads.fit import fit
 from tests.models import ELEMENTS, FOLDED, MODULUS, REAL
 from tests.stores import EXTRACTION, add_dataset, add_features, small_store, structure_id
 from zoo import load as loading
-from zoo.cli import app
 from zoo.show import DOMAIN
 
+app = strata.command()
 runner = CliRunner()
 ALPHA = ("--dataset", "alpha", "--property", "energy")
 
