@@ -151,7 +151,7 @@ def experiment(
     """
     from core.params import load
     from evaluation.experiments import experiments, find, run
-    from evaluation.report.blocks import grid
+    from evaluation.report.experiment_blocks import grid
     from featurestore.query.output import show
 
     if list_ or not names:
@@ -218,7 +218,7 @@ def report_datasets(
     from rich.console import Console
 
     from core.params import load
-    from evaluation.report.data import as_json, data_report
+    from evaluation.report.dataset_facts import as_json, data_report
 
     facts = data_report(Path("store"), names or (), load().extract.default)
     if json_:

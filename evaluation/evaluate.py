@@ -13,10 +13,15 @@ import featurestore
 from core.errors import StrataError, check_name
 from core.params import Params
 from evaluation.classes import ClassScored, look_at_classes
-from evaluation.intervals import lacking, write_intervals
+from evaluation.intervals import lacking, placed_runs, write_intervals
+from evaluation.learning import FILE as LEARNING
+from evaluation.learning import Rung, rungs_of
 from evaluation.metrics import write_summaries
+from evaluation.neighbours import FILE as NEIGHBOURS
+from evaluation.neighbours import Neighbour, neighbours_of
 from evaluation.protocol import Scored, look
 from evaluation.rows import notes_of
+from evaluation.rows_file import write_rows
 from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
@@ -77,8 +82,9 @@ def evaluate(
 ) -> list[Scored | ClassScored]:
     """Score the chosen run of every target of `params.datasets`, and those beside it, on the test part.
 
-    Replaces the tables `store/scores` and `store/intervals`, and writes `metrics.json`,
-    `plots/parity.csv` and `plots/scores.csv` under `out`. The same runs give the same bytes.
+    Replaces the tables `store/scores` and `store/intervals`, and writes `metrics.json` and the files of
+    `plots` (parity.csv, scores.csv, neighbours.csv, learning.csv) under `out`. The same runs give the same
+    bytes.
 
     Raises `StrataError` where runs, predictions or targets are missing.
     """
@@ -89,10 +95,23 @@ def evaluate(
     scored: list[Scored | ClassScored] = [*look(store, runs, params.evaluate, "evaluate")]
     scored += look_at_classes(store, runs, params.evaluate, "evaluate")
     _write_scores(store_root, scored)
-    numbers = [one for one in scored if isinstance(one, Scored)]
-    write_intervals(store, numbers, params.evaluate.level)
     write_summaries(scored, Path(out))
+    _write_placed(store, [one for one in scored if isinstance(one, Scored)], params, Path(out) / "plots")
     return scored
+
+
+def _write_placed(store: FeatureStore, scored: Sequence[Scored], params: Params, plots: Path) -> None:
+    """Write what is known of where the test part lies among the rows that were learned from."""
+    tables: list[pa.Table] = []
+    near: list[Neighbour] = []
+    rungs: list[Rung] = []
+    for one, placed in placed_runs(store, scored, params.evaluate.level):
+        tables.append(placed.rows)
+        near += neighbours_of(one, placed)
+        rungs += rungs_of(one, placed)
+    write_intervals(store, scored, params.evaluate.level, tables)
+    write_rows(plots / NEIGHBOURS, Neighbour, near)
+    write_rows(plots / LEARNING, Rung, rungs)
 
 
 def notes(params: Params, store_root: str | Path = "store") -> list[str]:

@@ -17,7 +17,7 @@ from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.leakage import audit
 from evaluation.looked import errors_on_test
-from evaluation.report.page import gather
+from evaluation.report.contents import gather
 from evaluation.report.report import render
 from featurestore import StoreLayout, TableWriter
 from featurestore.splits.schemes import split_dataset

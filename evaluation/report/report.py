@@ -15,12 +15,12 @@ from core.params import PARAMS_FILE, Params
 from core.progress import progress
 from core.text import number
 from evaluation.report import plots
-from evaluation.report.blocks import Drill, drills
-from evaluation.report.classes import reliability_spec
-from evaluation.report.layers import layers_spec, searched
-from evaluation.report.page import Page, Target, gather
-from evaluation.report.scores import parity_spec, ratio_spec, result_spec
-from evaluation.report.svg import alone, inline, png, svg
+from evaluation.report.experiment_blocks import Drill, drills
+from evaluation.report.class_targets import reliability_spec
+from evaluation.report.searched import layers_spec, searched
+from evaluation.report.contents import Page, Target, gather
+from evaluation.report.vega_scores import parity_spec, ratio_spec, result_spec
+from evaluation.report.vega_files import alone, inline, png, svg
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.protocol import BASE, CHOSEN, COMPOSITION
 from evaluation.repetitions import Spread, most_often, spread
-from evaluation.report.plots import Bar
+from evaluation.report.points import Bar
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import pytest
 import featurestore
 from core.params import parse
 from evaluation.evaluate import evaluate, notes
-from evaluation.intervals import intervals_of
-from evaluation.report.intervals import held
+from evaluation.intervals import place_run
+from evaluation.report.held import held
 from featurestore.tables.log import snapshot
 from heads.fit import fit
 from tests.stores import SOURCE, small_store
@@ -65,7 +65,7 @@ def test_the_values_of_the_test_part_play_no_part(root):
     real = store.sql
     try:
         store.sql = lambda query, params=None: asked.append((query, params)) or real(query, params)
-        intervals_of(store, run_id, 0.9)
+        place_run(store, run_id, 0.9)
     finally:
         del store.sql
     readers = [query for query, _ in asked if "targets" in query]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.evaluate import evaluate
-from evaluation.report.page import gather
+from evaluation.report.contents import gather
 from evaluation.report.report import picture, render, summarise
 from tests.evaluation.conftest import targets_of
 

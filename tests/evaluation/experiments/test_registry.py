@@ -56,7 +56,7 @@ from core.params import Section
 from evaluation.experiments.base import Experiment, Shown
 from evaluation.experiments.figures import Figure
 from evaluation.experiments.results import Result
-from evaluation.report.charts import Chart, Mark, Series, chart_spec
+from evaluation.report.vega_charts import Chart, Mark, Series, chart_spec
 
 class Settings(Section):
     factor: int = 2

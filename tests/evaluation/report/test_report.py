@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import StrataError
 from evaluation.evaluate import evaluate
-from evaluation.report.page import Rejected
+from evaluation.report.contents import Rejected
 from evaluation.report.report import picture, render, report, summarise
 from featurestore.tables.log import snapshot
 from tests.evaluation.conftest import targets_of

@@ -12,8 +12,8 @@ from core.text import number
 from evaluation.experiments.frames import records
 from evaluation.protocol import BASE, CHOSEN
 from evaluation.repetitions import Spread, most_often, spread
-from evaluation.report.axes import Spec
-from evaluation.report.charts import Chart, Mark, Series, chart_spec
+from evaluation.report.vega_look import Spec
+from evaluation.report.vega_charts import Chart, Mark, Series, chart_spec
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 

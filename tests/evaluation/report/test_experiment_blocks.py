@@ -15,7 +15,7 @@ from evaluation.experiments.results import Result, write
 from evaluation.experiments.significance import pair_tests, rank_table
 from evaluation.experiments.size_effect import changes, histogram, summaries
 from evaluation.experiments.transfer import headline
-from evaluation.report.blocks import blocks, drills, grid
+from evaluation.report.experiment_blocks import blocks, drills, grid
 from evaluation.report.report import render, report, write_figures
 from tests.evaluation.report.test_report import Seen, browse, needs_browser
 

@@ -1,6 +1,6 @@
 """Diagrams of average ranks."""
 
-from evaluation.report.ranks import ranks_spec
+from evaluation.report.vega_ranks import ranks_spec
 from tests.evaluation.report.specs import layers, rows, table
 
 

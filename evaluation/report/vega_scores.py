@@ -1,21 +1,22 @@
-"""Figures of test scores: predicted against actual, and errors as parts of Base's."""
+"""Figures of test scores by altair, for files: predicted against actual, and errors as parts of Base's."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from core.text import number
-from evaluation.report.axes import (
+from evaluation.report.drawings import domain_of
+from evaluation.report.points import Bar, Point, ratio_limit, thin
+from evaluation.report.templates import colours
+from evaluation.report.vega_look import (
     Spec,
     Tables,
     altair,
-    domain_of,
     finished,
     no_frame,
     plain_axis,
     rows_of,
     tipped,
 )
-from evaluation.report.plots import Bar, Point, colours, ratio_limit, thin
 
 
 def _parity(tables: Tables, unit: str, points: Sequence[Point]) -> Any:
@@ -94,14 +95,6 @@ def _ratios(tables: Tables, bars: Sequence[Bar], top: float, width: int = 344) -
         ),
     ]
     return altair().layer(*layers).properties(width=width, height=altair().Step(40), view=no_frame())
-
-
-def ratio_spec(title: str, bars: Sequence[Bar], top: float) -> Spec:
-    """Draw the bars of one dataset as a figure of its own."""
-    tables: Tables = {}
-    return finished(
-        _ratios(tables, bars, top), f"{title}: test MAE of the chosen head divided by Base", tables
-    )
 
 
 def result_spec(

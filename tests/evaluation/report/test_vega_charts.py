@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from evaluation.report.charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
+from evaluation.report.vega_charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
 from tests.evaluation.report.specs import domain, layers, rows
 
 

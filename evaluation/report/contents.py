@@ -21,11 +21,11 @@ from etl.cards import DatasetCard, load_card
 from evaluation.evaluate import current_runs
 from evaluation.experiments.frames import records
 from evaluation.protocol import CHOSEN, split_label
-from evaluation.report.blocks import Block, blocks
-from evaluation.report.classes import ClassTarget, class_targets
-from evaluation.report.data import DatasetFacts, data_report
-from evaluation.report.intervals import Held, held
-from evaluation.report.plots import Checkpoint, Point
+from evaluation.report.experiment_blocks import Block, blocks
+from evaluation.report.class_targets import ClassTarget, class_targets
+from evaluation.report.dataset_facts import DatasetFacts, data_report
+from evaluation.report.held import Held, held
+from evaluation.report.points import Checkpoint, Point
 from evaluation.report.targets import Run, Target, first_seed, targets_of
 from evaluation.rows import notes_of
 from evaluation.seen import SeenLabels

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.report.axes import log_ticks
+from evaluation.report.vega_look import log_ticks
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1.5, 1e6))

@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
-from evaluation.report.plots import SHOWN_POINTS, Checkpoint, Point, checkpoint_svg, thin
+from evaluation.report.points import SHOWN_POINTS, Checkpoint, Point, checkpoint_svg, thin
 
 SVG = "{http://www.w3.org/2000/svg}"
 

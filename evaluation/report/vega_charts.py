@@ -1,88 +1,34 @@
-"""Charts as Vega-Lite specifications, by altair: curves and dots on a pair of axes, and histograms.
+"""Drawings as Vega-Lite specifications, by altair, for files of their own.
 
-Colours are told apart by the colour-blind, and every series also has its own stroke. Every axis is named
-with its unit. What hovering a mark says is its `tip`.
+Colours are told apart by the colour-blind, and every series also has its own stroke.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from core.text import number
-from evaluation.report.axes import Scale, Spec, Tables, altair, axis_of, domain_of, finished, rows_of, tipped
-from evaluation.report.plots import colours
+from evaluation.report.drawings import Chart, Histogram
+from evaluation.report.templates import colours
+from evaluation.report.vega_look import Spec, Tables, altair, axis_of, finished, rows_of, tipped
 
 _SERIES = ("accent", "second", "third", "fourth", "muted")  # colours by their names in colours.css
 _DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3], [1, 4])
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """One point with what hovering it says; `low` and `high` bound its interval on the y axis."""
-
-    x: float
-    y: float
-    tip: str
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Marks of one kind: joined by a line, or dots alone."""
-
-    name: str
-    marks: tuple[Mark, ...]
-    line: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Series on one pair of axes; each axis is named with its unit."""
-
-    title: str
-    x: str
-    y: str
-    series: tuple[Series, ...]
-    x_scale: Scale = "linear"
-    y_scale: Scale = "linear"
-    zero: bool = False  # draw the line y = 0
-    width: int = 420  # pixels, with the axes
-    height: int = 280
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One bar of a histogram."""
-
-    start: float
-    stop: float
-    count: int
-
-
 def chart_spec(chart: Chart) -> Spec:
     """Draw a chart; what lies at or below 0 has no place on a logarithmic axis and is left out."""
-
-    def there(mark: Mark) -> bool:
-        return (chart.x_scale == "linear" or mark.x > 0) and (chart.y_scale == "linear" or mark.y > 0)
-
-    series = [Series(s.name, tuple(filter(there, s.marks)), s.line) for s in chart.series]
-    series = [s for s in series if s.marks]
+    series = chart.visible()
     marks = [mark for s in series for mark in s.marks]
-    ends = [v for m in marks for v in (m.low, m.y, m.high) if v is not None]
-    ys = [v for v in ends if chart.y_scale == "linear" or v > 0] or [1.0, 2.0]
-    if chart.zero:
-        ys.append(0.0)
+    (x_domain, y_domain) = chart.domains()
     # an interval that reaches 0 goes down to the end of a logarithmic axis
-    floor = domain_of(ys, chart.y_scale)[0] if chart.y_scale == "log" else -math.inf
+    floor = y_domain[0] if chart.y_scale == "log" else -math.inf
     rows = [
         {"series": s.name, "x": m.x, "y": m.y, "tip": m.tip}
         | ({} if m.low is None or m.high is None else {"low": max(m.low, floor), "high": m.high})
         for s in series
         for m in s.marks
     ]
-    x = altair().X("x:Q", **axis_of(chart.x, [mark.x for mark in marks] or [1.0, 2.0], chart.x_scale))
-    y = altair().Y("y:Q", **axis_of(chart.y, ys, chart.y_scale))
+    x = altair().X("x:Q", **axis_of(chart.x, x_domain, chart.x_scale))
+    y = altair().Y("y:Q", **axis_of(chart.y, y_domain, chart.y_scale))
     names = [s.name for s in series]
     shown = {"legend": altair().Legend()} if len(names) > 1 else {"legend": None}
     colour = altair().Color(
@@ -116,8 +62,9 @@ def chart_spec(chart: Chart) -> Spec:
     return finished(altair().layer(*layers).properties(autosize=fit, **size), chart.title, tables)
 
 
-def histogram_spec(title: str, x: str, steps: Sequence[Step], width: int = 420, height: int = 240) -> Spec:
-    """Draw counts over equal steps."""
+def histogram_spec(histogram: Histogram) -> Spec:
+    """Draw counts over steps."""
+    steps = histogram.steps
     rows = [
         {
             "start": s.start,
@@ -131,13 +78,20 @@ def histogram_spec(title: str, x: str, steps: Sequence[Step], width: int = 420, 
     top = max(s.count for s in steps)
     whole = list(range(0, top + 1, math.ceil(top / 5) or 1))
     bars = rows_of(tables, rows).mark_bar(color=colours()["accent"], stroke=colours()["surface"], aria=True)
+    scale = altair().Scale(type=histogram.scale, domain=(steps[0].start, steps[-1].stop), nice=False)
     drawn = tipped(
         bars,
-        x=altair().X(
-            "start:Q", title=x, bin="binned", scale=altair().Scale(domain=(steps[0].start, steps[-1].stop))
-        ),
+        x=altair().X("start:Q", title=histogram.x, bin="binned", scale=scale),
         x2="stop:Q",
-        y=altair().Y("count:Q", title="targets (count)", axis=altair().Axis(values=whole, format="d")),
+        y=altair().Y("count:Q", title=histogram.y, axis=altair().Axis(values=whole, format="d")),
     )
     fit = altair().AutoSizeParams(type="fit", contains="padding")
-    return finished(drawn.properties(width=width, height=height, autosize=fit), title, tables)
+    size = {"width": histogram.width, "height": histogram.height}
+    return finished(drawn.properties(autosize=fit, **size), histogram.title, tables)
+
+
+def spec_of(drawing: Chart | Histogram | Spec) -> Spec:
+    """Return the specification of a drawing; one that is a specification already stays as it is."""
+    if isinstance(drawing, Chart):
+        return chart_spec(drawing)
+    return histogram_spec(drawing) if isinstance(drawing, Histogram) else drawing

@@ -1,42 +1,16 @@
-"""Which layers of which network a property wants: the errors that the search over feature sets has found."""
+"""The figure of the search over layers by altair, for a file: properties down, feature sets across."""
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping
 
 from core.text import number
-from evaluation.report.axes import Spec, Tables, altair, finished, no_frame, rows_of, tipped
-from evaluation.report.plots import colours
-from evaluation.report.targets import Run
+from evaluation.report.searched import Errors
+from evaluation.report.templates import colours
+from evaluation.report.vega_look import Spec, Tables, altair, finished, no_frame, rows_of, tipped
 
 LIMIT = 1.3  # times the best error, from which on a cell is as light as can be
 _ROW, _COLUMN = 19, 128  # pixels
 _LINE = 12  # of a column's head
 _LETTERS = 22  # that a column has room for
-
-Errors = Mapping[str, tuple[float, str]]  # feature set → its error, and the head that had it
-
-
-def searched(runs: Sequence[Run]) -> dict[str, Errors]:
-    """Return, for every property whose runs read several feature sets, the best head's error on each.
-
-    The error is that of the folds where runs have it, else that of the validation part; of several seeds or
-    folds of a split the mean. Nothing of the test part is read.
-    """
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    folded = {(run.dataset, run.prop) for run in runs if run.cv_mae is not None}
-    for run in runs:
-        error = run.cv_mae if (run.dataset, run.prop) in folded else run.val_mae
-        if run.competes and run.feature_set and error is not None:
-            target = found.setdefault(f"{run.dataset}: {run.name}", {})
-            target.setdefault(run.feature_set, {}).setdefault(f"{run.head} {run.label}", []).append(error)
-    best = {
-        target: {
-            name: min((fmean(errors), head.strip()) for head, errors in heads.items())
-            for name, heads in sets.items()
-        }
-        for target, sets in found.items()
-    }
-    return {target: sets for target, sets in best.items() if len(sets) > 1}
 
 
 def layers_spec(targets: Mapping[str, Errors]) -> Spec:

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("vl_convert")
 
-from evaluation.report.layers import layers_spec, searched
-from evaluation.report.svg import inline
+from evaluation.report.searched import layers_spec, searched
+from evaluation.report.vega_files import inline
 from evaluation.report.targets import Run
 
 

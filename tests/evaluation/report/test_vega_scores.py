@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.report.plots import Bar, Point, ratio_limit
-from evaluation.report.scores import parity_spec, ratio_spec, result_spec
+from evaluation.report.points import Bar, Point, ratio_limit
+from evaluation.report.vega_scores import parity_spec, ratio_spec, result_spec
 from tests.evaluation.report.specs import domain, layers, rows, table
 
 values = st.floats(-1e5, 1e5).map(lambda value: round(value, 6))

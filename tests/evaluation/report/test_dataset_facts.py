@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import StrataError
 from evaluation import training_data
-from evaluation.report.data import as_json, data_report
+from evaluation.report.dataset_facts import as_json, data_report
 from featurestore.splits.duplicates import update
 from tests.two_datasets import ingested
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import StrataError
 from evaluation.evaluate import evaluate
-from evaluation.report.page import gather, read_parity
+from evaluation.report.contents import gather, read_parity
 from featurestore import Reject, TableWriter
 from featurestore.tables.schema import ENTRIES
 

@@ -1,14 +1,13 @@
-"""What all figures are made from: rows with what hovering them says, axes with their units, one look."""
+"""What all figures by altair are made from: rows with their tips, axes with their units, one look."""
 
-import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from core.lazy import need
-from evaluation.report.plots import colours
+from evaluation.report.drawings import Scale, log_ticks
+from evaluation.report.templates import colours
 
-Scale = Literal["linear", "log"]
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]  # of one specification, by name; its charts refer to them
@@ -67,21 +66,8 @@ def tipped(chart: Any, **encoded: Any) -> Any:
     return chart.encode(description=TIP, tooltip=TIP, **encoded)
 
 
-def domain_of(values: Sequence[float], scale: Scale) -> tuple[float, float]:
-    """Return the ends of an axis: a margin around what lies on it."""
-    low, high = min(values), max(values)
-    if scale == "log":
-        if low == high:
-            low, high = low / 2, high * 2
-        margin = (high / low) ** 0.06
-        return low / margin, high * margin
-    margin = 0.06 * (high - low) or abs(high) * 0.06 or 1.0
-    return low - margin, high + margin
-
-
-def axis_of(title: str, values: Sequence[float], scale: Scale) -> dict[str, Any]:
-    """Return title, scale and ticks of an axis for these values."""
-    domain = domain_of(values, scale)
+def axis_of(title: str, domain: tuple[float, float], scale: Scale) -> dict[str, Any]:
+    """Return title, scale and ticks of an axis that ends at `domain`."""
     return {
         "title": title,
         "scale": altair().Scale(type=scale, domain=domain, nice=False, zero=False),
@@ -95,19 +81,3 @@ def plain_axis(domain: tuple[float, float], **settings: Any) -> Any:
     """Return a linear axis; very large and very small numbers are written as powers of ten."""
     largest = max(map(abs, domain))
     return altair().Axis(format="~e" if largest >= 1e6 or largest < 1e-3 else "~f", **settings)
-
-
-def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten between `low` and `high`; fewer where these are many.
-
-    >>> log_ticks(9, 210)
-    [10.0, 20.0, 50.0, 100.0, 200.0]
-    """
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        inside = [
-            value for p in range(first, last + 1) for m in steps if low <= (value := m * 10.0**p) <= high
-        ]
-        if len(inside) <= most:
-            break
-    return inside
