@@ -90,8 +90,8 @@ def report(
         typer.echo(
             f"{figures}: {len(write_figures(page, figures)) // 3} figures, each as SVG, PNG and Vega-Lite"
         )
-    count = len(page.targets) + len(page.classes)
-    typer.echo(f"{out}: {count} scored targets, {out.stat().st_size / 1e3:.0f} kB")
+    count = len(page.answers) + len(page.classes)
+    typer.echo(f"{out}: {count} scored properties, {out.stat().st_size / 1e3:.0f} kB")
     if picture is not None:
         names = []
         for name in plot:

@@ -39,7 +39,9 @@ class Placed:
     place: Place | None = None
 
 
-def placed_runs(store: FeatureStore, scored: Sequence[Scored], level: float) -> Iterable[tuple[Scored, Placed]]:
+def placed_runs(
+    store: FeatureStore, scored: Sequence[Scored], level: float
+) -> Iterable[tuple[Scored, Placed]]:
     """Place the chosen runs among `scored` one after another, at a level such as 0.9."""
     for one in progress([one for one in scored if one.role == CHOSEN], "intervals"):
         with suppress(StrataError):  # such as vectors that are no longer in the store; `lacking` counts them

@@ -109,7 +109,14 @@ def figures(result: Result) -> Iterable[Figure]:
             for method, rows in own.assign(by=own["method"].str.partition(",")[0]).groupby("by", sort=True)
         ]
         title = f"{scheme}, against {against}"
-        chart = Chart(title, "rows (count)", "change of test MAE (%, negative is better)", tuple(series), "log", zero=True)
+        chart = Chart(
+            title,
+            "rows (count)",
+            "change of test MAE (%, negative is better)",
+            tuple(series),
+            "log",
+            zero=True,
+        )
         yield Figure(f"size-effect-{scheme}-{against}", title, chart)
         steps = bars[(bars["scheme"] == scheme) & (bars["against"] == against)]
         drawn = [Step(row["start"], row["stop"], int(row["count"])) for row in records(steps)]

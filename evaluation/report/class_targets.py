@@ -10,10 +10,10 @@ import pandas as pd
 
 from core.text import number
 from evaluation.experiments.frames import records
-from evaluation.protocol import BASE, CHOSEN
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION
 from evaluation.repetitions import Spread, most_often, spread
-from evaluation.report.vega_look import Spec
-from evaluation.report.vega_charts import Chart, Mark, Series, chart_spec
+from evaluation.report.drawings import Chart, Mark, Series
+from evaluation.seen import SeenLabels
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 
@@ -26,7 +26,8 @@ Bin = tuple[float, float, int]  # mean probability of the predicted class, share
 class ClassTarget:
     """One dataset's property of classes under one way of splitting; numbers are means over repetitions.
 
-    figures: balanced_accuracy, roc_auc, log_loss and calibration_error of the chosen run; base: of Base.
+    figures: balanced_accuracy, roc_auc, log_loss and calibration_error of the chosen run; base: of Base; composition: of
+    the forest by composition. seen: source models that the labels were part of.
     low, high: the interval of the balanced accuracy. bins: the reliability table over all repetitions.
     """
 
@@ -43,6 +44,8 @@ class ClassTarget:
     low: float | None
     high: float | None
     bins: tuple[Bin, ...]
+    composition: dict[str, Spread | None]
+    seen: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,7 +63,7 @@ def class_targets(store: FeatureStore, fitted: pd.DataFrame) -> tuple[ClassTarge
         "ORDER BY r.dataset, r.property, r.scheme, r.seed, r.fold",
         [sorted(set(fitted["run_id"]))],
     ).df()
-    found = []
+    found, labels = [], SeenLabels()
     for (dataset, prop, scheme), group in rows.groupby(["dataset", "property", "scheme"], sort=True):
         roles = {role: records(own) for role, own in group.groupby("role")}
         if CHOSEN not in roles:
@@ -84,6 +87,8 @@ def class_targets(store: FeatureStore, fitted: pd.DataFrame) -> tuple[ClassTarge
                 low=ends[0],
                 high=ends[1],
                 bins=pooled([json.loads(row["calibration"]) for row in several]),
+                composition=_means(roles.get(COMPOSITION, [])),
+                seen=tuple(sorted({n for r in several for n in labels.by(r["source_model"], dataset, prop)})),
             )
         )
     return tuple(found)
@@ -114,14 +119,14 @@ def pooled(tables: Sequence[Sequence[Bin]]) -> tuple[Bin, ...]:
     return tuple(found)
 
 
-def reliability_spec(target: ClassTarget) -> Spec:
+def reliability(target: ClassTarget) -> Chart:
     """Draw how often the predicted class is right against how probable it was said to be."""
     marks = tuple(
         Mark(mean, right, f"said {number(mean, 2)}, right {number(right, 2)}: {rows} entries")
         for mean, right, rows in target.bins
     )
     ideal = Series("as said", (Mark(0.0, 0.0, "as said"), Mark(1.0, 1.0, "as said")))
-    chart = Chart(
+    return Chart(
         f"{target.dataset}, {target.name}: reliability",
         "probability of the predicted class",
         "share that was right",
@@ -129,4 +134,3 @@ def reliability_spec(target: ClassTarget) -> Spec:
         width=320,
         height=240,
     )
-    return chart_spec(chart)

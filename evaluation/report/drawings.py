@@ -7,7 +7,10 @@ unit. What pointing at a mark says is its `tip`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
+
+import numpy as np
 
 Scale = Literal["linear", "log"]
 
@@ -86,6 +89,19 @@ class Histogram:
     scale: Scale = "linear"
     width: int = 420
     height: int = 240
+
+
+def counted(values: Sequence[float], title: str, x: str, y: str, log: bool = False) -> Histogram | None:
+    """Count values in steps of equal width, on a logarithmic axis of equal factors; None where all are one."""
+    array = np.asarray(values, float)
+    array = np.log10(array[array > 0]) if log else array
+    if not len(array) or array.min() == array.max():
+        return None
+    bins = int(min(max(np.sqrt(len(array)), 6), 24))
+    counts, edges = np.histogram(array, bins)
+    edges = 10**edges if log else edges
+    steps = tuple(Step(float(a), float(b), int(n)) for (a, b), n in zip(pairwise(edges), counts, strict=True))
+    return Histogram(title, x, steps, y, "log" if log else "linear")
 
 
 def domain_of(values: Sequence[float], scale: Scale) -> tuple[float, float]:

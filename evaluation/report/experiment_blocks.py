@@ -1,4 +1,4 @@
-"""What the page shows of experiments: a block each, with its tables as cells and its figures as SVG."""
+"""What the page shows of experiments: a block each, with its tables as cells, and its figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ _TITLES = {
     "composition": "Composition MAE",
     "scratch": "Scratch MAE",
     "transfer": "Transfer MAE",
-    "change": "% change",
-    "base_change": "% against Base",
-    "composition_change": "% against composition",
+    "change": "% change (negative is better)",
+    "base_change": "% against Base (negative is better)",
+    "composition_change": "% against composition (negative is better)",
     "method": "Transfer by",
     "seen": "Label seen by",
     "winner": "Best",
@@ -142,6 +142,11 @@ class Drill:
     headline: str
     grids: tuple[Grid, ...]
     figures: tuple[str, ...]  # their names: they stand with their experiment
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Dataset and property."""
+        return self.dataset, self.property
 
     @staticmethod
     def anchor(dataset: str, prop: str) -> str:

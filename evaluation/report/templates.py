@@ -15,6 +15,7 @@ from core.text import number
 
 if TYPE_CHECKING:
     import jinja2
+    import markupsafe
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,8 +34,21 @@ def environment() -> "jinja2.Environment":
     )
     env.filters["number"] = number
     env.filters["percent"] = percent
+    env.filters["breakable"] = breakable
     env.filters["words"] = lambda name: str(name).replace("_", " ")
     return env
+
+
+def breakable(name: str) -> "markupsafe.Markup":
+    """Let the name of a feature set break where its parts end.
+
+    >>> str(breakable("a/last+<b>/all"))
+    'a/<wbr>last+<wbr>&lt;b&gt;/<wbr>all'
+    """
+    import markupsafe
+
+    text = str(markupsafe.escape(name))
+    return markupsafe.Markup(text.replace("/", "/<wbr>").replace("+", "+<wbr>"))  # noqa: S704 - escaped
 
 
 def percent(share: float | None, digits: int = 0) -> str:

@@ -4,8 +4,8 @@ import re
 from xml.sax.saxutils import quoteattr
 
 from core.lazy import need
-from evaluation.report.vega_look import Spec
 from evaluation.report.templates import TEMPLATES, colours
+from evaluation.report.vega_look import Spec
 
 _HEAD = re.compile(r'<svg [^>]*viewBox="([^"]*)"[^>]*><rect [^>]*/>')
 # Vega writes them on every mark, and the drawing as a whole says what they say

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from core.text import number
-from evaluation.report.searched import Errors
+from evaluation.report.searched import Errors, Key
 from evaluation.report.templates import colours
 from evaluation.report.vega_look import Spec, Tables, altair, finished, no_frame, rows_of, tipped
 
@@ -13,12 +13,13 @@ _LINE = 12  # of a column's head
 _LETTERS = 22  # that a column has room for
 
 
-def layers_spec(targets: Mapping[str, Errors]) -> Spec:
+def layers_spec(targets: Mapping[Key, Errors]) -> Spec:
     """Draw errors over the best of their property: properties down, feature sets across; dark is best."""
     c = colours()
     names = sorted({name for sets in targets.values() for name in sets}, key=lambda name: ("+" in name, name))
     rows = []
-    for target, sets in targets.items():
+    for (dataset, prop), sets in targets.items():
+        target = _called(dataset, prop)
         least = min(error for error, _ in sets.values())
         for name, (error, head) in sets.items():
             ratio = error / least if least > 0 else 1.0
@@ -35,7 +36,9 @@ def layers_spec(targets: Mapping[str, Errors]) -> Spec:
     }
     axis = altair().Axis(orient="top", labelAngle=0, **words)  # a set of several in a line each
     x = altair().X("set:N", sort=[*map(_in_lines, names)], title=None, axis=axis)
-    y = altair().Y("target:N", sort=list(targets), title=None, axis=altair().Axis(labelLimit=260))
+    y = altair().Y(
+        "target:N", sort=[_called(*key) for key in targets], title=None, axis=altair().Axis(labelLimit=260)
+    )
     shade = altair().Scale(domain=(1, LIMIT), range=[c["accent"], c["surface"]], clamp=True)
     dark = 1 + (LIMIT - 1) / 3  # below it light letters are read more easily
     ink = altair().condition(f"datum.ratio < {dark}", altair().value(c["surface"]), altair().value(c["ink"]))
@@ -49,6 +52,10 @@ def layers_spec(targets: Mapping[str, Errors]) -> Spec:
     size = {"width": _COLUMN * len(names), "height": _ROW * len(targets)}
     chart = altair().layer(*layers).properties(view=no_frame(), **size)
     return finished(chart, "Error of each feature set over the best of its property", tables)
+
+
+def _called(dataset: str, prop: str) -> str:
+    return f"{dataset}: {prop.replace('_', ' ')}"
 
 
 def _in_lines(name: str) -> str:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from core.text import number
-from evaluation.report.vega_look import Rows, Spec, Tables, altair, finished, no_frame, rows_of, tipped
 from evaluation.report.templates import colours
+from evaluation.report.vega_look import Rows, Spec, Tables, altair, finished, no_frame, rows_of, tipped
 
 
 def ranks_spec(

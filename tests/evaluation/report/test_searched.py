@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("vl_convert")
 
 from evaluation.report.searched import layers_spec, searched
-from evaluation.report.vega_files import inline
 from evaluation.report.targets import Run
+from evaluation.report.vega_files import inline
 
 
 def run(feature_set, head, val_mae, cv_mae=None, **changes):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.report.vega_charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
 from evaluation.report.points import Bar, Point
+from evaluation.report.vega_charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
+from evaluation.report.vega_files import alone, inline, png, svg
 from evaluation.report.vega_ranks import ranks_spec
 from evaluation.report.vega_scores import parity_spec, ratio_spec, result_spec
-from evaluation.report.vega_files import alone, inline, png, svg
 
 HOSTILE = '"><script>alert(1)</script>'
 
