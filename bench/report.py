@@ -2,10 +2,10 @@
 
     python bench/report.py FOLDER
 
-Makes a store of made-up values in FOLDER: the properties of the paper's datasets under their own names, 3,000
-structures each dataset and 1,500 values each property, with Base, a forest, 14 models, their committee, intervals,
-neighbours and learning curves, and results of two experiments. Then draws the page three times, each in a process
-of its own, and writes bench/results/report.md.
+Makes a store of made-up values in FOLDER, the properties of the datasets of the paper under their own names:
+3,000 structures a dataset and 1,500 values a property, with Base, a forest, 14 models, their committee,
+intervals, neighbours and learning curves, and results of two experiments. Then draws the page three times,
+each in a process of its own, and writes bench/results/report.md.
 """
 
 import os
@@ -149,13 +149,13 @@ def add_property(
         cv = {"cv_mae": 0.25 if method == "committee" else mae} if method in ("features", "committee") else {}
         source = {"committee": "alignn_mp_eform+chgnet+magpie"}.get(method)
         source = source or ("+".join(one.split("/")[0] for one in name.split("+")) if name else None)
-        runs.append(
-            {"run_id": run_id, "method": method, "head": head, **where, **place, **cv, "unit": unit,
-             "feature_set": name if name and "+" in name else name and name.split("/")[1], "source_model": source,
-             "extraction_id": "f" * 16 if source else None, "n_train": 1200, "n_val": 150, "n_test": 150,
-             "train_mae": 0.1, "val_mae": mae, "fit_seconds": 1.5, "label": None, "settings": "{}",
-             "versions": '{"numpy": "2.0"}', "model_path": None, "created_at": datetime(2024, 1, 1, tzinfo=UTC)}
-        )  # fmt: skip
+        extraction = "+".join(["f" * 16] * len(source.split("+"))) if source else None
+        reads = name if name is None or "+" in name else name.split("/")[1]
+        run = {"run_id": run_id, "method": method, "head": head, "unit": unit, "feature_set": reads}
+        run |= {"source_model": source, "extraction_id": extraction, "train_mae": 0.1, "val_mae": mae}
+        run |= {"n_train": 1200, "n_val": 150, "n_test": 150, "fit_seconds": 1.5, "label": None}
+        run |= {"settings": '{"members": []}', "versions": '{"numpy": "2.0"}', "model_path": None}
+        runs.append({**run, **where, **place, **cv, "created_at": datetime(2024, 1, 1, tzinfo=UTC)})
         held = PARTS != "train"
         predictions += [
             {"run_id": run_id, **where, "entry_id": entry(i), "part": str(part), "prediction": float(value)}
@@ -259,11 +259,11 @@ def main(folder: Path) -> None:
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     text = f"""# The page
 
-`OMP_NUM_THREADS=1 python bench/report.py FOLDER`: {PROPERTIES} properties of {len(DATASETS)} datasets, made up; of
-each {VALUES:,} values of {STRUCTURES_EACH:,} structures, 150 test entries, 17 runs, intervals, neighbours, a learning
-curve. Seconds are those of the whole command in a process of its own: imports, reading, drawing, writing; the median
-of three, and all of them in brackets. AMD EPYC, 2 cores, **shared with other work** (load averages {load}); Python
-{platform.python_version()}.
+`OMP_NUM_THREADS=1 python bench/report.py FOLDER`: {PROPERTIES} properties of {len(DATASETS)} datasets, made
+up; of each {VALUES:,} values of {STRUCTURES_EACH:,} structures, 150 test entries, 17 runs, intervals,
+neighbours, a learning curve. Seconds are those of the whole command in a process of its own: imports,
+reading, drawing, writing; the median of three, and all of them in brackets. AMD EPYC, 2 cores, **shared with
+other work** (load averages {load}); Python {platform.python_version()}.
 
 | properties | time | bar | size | bar |
 | --- | --- | ---: | --- | ---: |

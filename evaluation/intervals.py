@@ -30,7 +30,8 @@ from zoo.stored import basis_of
 class Placed:
     """A chosen run's test part among the rows that the run learned from.
 
-    rows: of the table `intervals`. place: of `entry_ids`, in their order; None where the property has classes.
+    rows: of the table `intervals`. place: of `entry_ids`, in their order; None where the property has
+    classes.
     """
 
     rows: pa.Table

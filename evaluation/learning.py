@@ -91,7 +91,7 @@ def _shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _kernel(points: Sequence[np.ndarray], rows: np.ndarray, width: float) -> np.ndarray:
-    """Return the mean over source models of exp(−d²/(2 width²)); one without a vector of a row adds nothing."""
+    """Return the mean over source models of exp(−d²/(2 width²)); without a vector one adds nothing."""
     total = np.zeros((len(rows), len(rows)))
     for one in points:
         there = np.isfinite(one[rows]).all(axis=1) & bool(one.shape[1])

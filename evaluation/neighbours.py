@@ -44,9 +44,9 @@ def neighbours_of(scored: Scored, placed: Placed) -> list[Neighbour]:
         if entry not in at:  # it has no vectors
             continue
         near, far = placed.place.near[at[entry]], placed.place.far[at[entry]]
-        for row, distance in list(zip(near, far, strict=True))[:NEAREST]:
+        place = (scored.dataset, scored.property, scored.split, entry)
+        for row, apart in list(zip(near, far, strict=True))[:NEAREST]:
             one = placed.calibration.rows[row]
-            value, distance = (significant(float(x), 6) for x in (one.value, distance))
-            place = (scored.dataset, scored.property, scored.split, entry)
-            found.append(Neighbour(*place, one.entry_id, one.formula, value or 0.0, distance or 0.0))
+            value, distance = (significant(float(x), 6) or 0.0 for x in (one.value, apart))
+            found.append(Neighbour(*place, one.entry_id, one.formula, value, distance))
     return found

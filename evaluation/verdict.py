@@ -18,16 +18,17 @@ class Word(StrEnum):
 
 
 RULE = {
-    Word.WORTH: f"the error is at least {LESS:.0%} below Base's and its whole 95 % interval is below Base's, it "
-    "is below that of the forest by composition and of the network from scratch where these were fitted, the "
-    f"intervals hold at most {100 * SHORT:.0f} points fewer values than they say, and at least "
-    f"{FEWEST_TESTED} entries were tested.",
-    Word.BARELY: "the whole 95 % interval of the error is below Base's, and something else of this is missing, "
-    "which is said.",
+    Word.WORTH: f"the error is at least {100 * LESS:.0f} % below Base's and its whole 95 % interval is below "
+    "it; it is below that of the forest by composition and of the network from scratch where these were "
+    "fitted; the "
+    f"intervals hold at most {100 * SHORT:.0f} points fewer values than they say; and at least "
+    f"{FEWEST_TESTED} entries were tested",
+    Word.BARELY: "the whole 95 % interval of the error is below Base's, and some of the rest is missing, "
+    "which is said",
     Word.NOT: "the 95 % interval of the error reaches Base's, so that the mean of the training values may "
-    "serve as well.",
+    "serve as well",
     Word.UNKNOWN: "there is no Base, no interval of the error, or the values were among those that a source "
-    "model was trained on.",
+    "model was trained on",
 }
 
 
@@ -82,13 +83,13 @@ def judge(of: Evidence) -> Verdict:
         return Verdict(Word.NOT, ("the 95 % interval of the error reaches Base's",))
     reasons = []
     if of.error > (1 - LESS) * of.base:
-        reasons.append(f"the error is less than {LESS:.0%} below Base's")
+        reasons.append(f"the error is less than {100 * LESS:.0f} % below Base's")
     if of.composition is not None and of.error >= of.composition:
         reasons.append("composition alone predicts it as well")
     if of.scratch is not None and of.error >= of.scratch:
         reasons.append("a network trained from scratch predicts it as well")
     if of.coverage is not None and of.level is not None and of.coverage < of.level - SHORT:
-        reasons.append(f"intervals of {of.level:.0%} held {of.coverage:.0%}")
+        reasons.append(f"intervals of {100 * of.level:.0f} % held {100 * of.coverage:.0f} %")
     if of.tested < FEWEST_TESTED:
         reasons.append(f"only {of.tested} entries were tested" if of.tested != 1 else "one entry was tested")
     return Verdict(Word.BARELY if reasons else Word.WORTH, tuple(reasons))

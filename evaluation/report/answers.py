@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """Say what the error is against each thing that it is compared with, such as ("44 % below", "Base")."""
+        """Say how the error lies to what it is compared with, such as ("44 % below", "Base")."""
         found = []
         for role, name in BESIDE.items():
             change = self.target.change(role)
@@ -166,9 +166,9 @@ def _order(scheme: str, schemes: Sequence[str]) -> tuple[int, str]:
 class Summary:
     """What the page's first sentences count: properties, however often they were split.
 
-    seen: those whose values a source model of the chosen run was trained on, which are not rated; seen_by: those
-    source models. rated: those with a Base; better: whose test MAE is below it; surely: whose whole 95 % interval
-    is. median: of test MAE / Base MAE. verdicts: how many have each.
+    seen: those whose values a source model of the chosen run was trained on, which are not rated; seen_by:
+    those source models. rated: those with a Base; better: whose test MAE is below it; surely: whose whole 95
+    % interval is. median: of test MAE / Base MAE. verdicts: how many have each.
     """
 
     properties: int
@@ -186,7 +186,8 @@ def summarise(found: Sequence[Answer], of_classes: Sequence[ClassAnswer] = ()) -
     seen = [one for one in found if one.run.seen]
     targets = [one.target for one in found if not one.run.seen]
     rated = [(target.ratio, target.bar("")) for target in targets if target.ratio is not None]
-    counts = Counter(one.verdict.word for one in (*found, *of_classes))
+    verdicts = [one.verdict for one in found] + [one.verdict for one in of_classes]
+    counts = Counter(verdict.word for verdict in verdicts)
     return Summary(
         properties=len(found) + len(of_classes),
         seen=len(seen),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ class Breakdown:
 
 
 def breakdowns(rows: pd.DataFrame) -> tuple[Breakdown, ...]:
-    """Return the breakdowns of test entries (see `tested_entries`); those with fewer than two groups are left out."""
+    """Return the breakdowns of test entries (see `tested_entries`) that have two groups or more."""
     found = []
     if "numbers" in rows:
         found += [_by_class(rows), _by_element(rows), _by_size(rows)]
@@ -46,8 +47,8 @@ def breakdowns(rows: pd.DataFrame) -> tuple[Breakdown, ...]:
 
 
 def _by_class(rows: pd.DataFrame) -> Breakdown:
-    names = rows["numbers"].map(class_of)
-    groups = [_group(name, rows.loc[names == name, "error"]) for name, _ in _CLASSES]
+    names, errors = np.array([class_of(one) for one in rows["numbers"]]), rows["error"].to_numpy()
+    groups = [_group(name, errors[names == name]) for name, _ in _CLASSES]
     return Breakdown("By class of compound", "each counts once, in the first that fits", _kept(groups))
 
 
@@ -83,7 +84,7 @@ def _by_element(rows: pd.DataFrame) -> Breakdown:
         for z in numbers:
             errors.setdefault(int(z), []).append(error)
     groups = [
-        _group(f"with {SYMBOLS[z]}", pd.Series(own))
+        _group(f"with {SYMBOLS[z]}", np.array(own))
         for z, own in errors.items()
         if len(own) >= FEWEST_OF_ELEMENT
     ]
@@ -93,7 +94,7 @@ def _by_element(rows: pd.DataFrame) -> Breakdown:
 
 
 def _by_size(rows: pd.DataFrame) -> Breakdown:
-    atoms = rows["n_atoms"].to_numpy()
+    atoms, errors = rows["n_atoms"].to_numpy(), rows["error"].to_numpy()
     edges = np.unique(np.quantile(atoms, np.linspace(0, 1, SIZES + 1), method="lower"))
     at = np.clip(np.searchsorted(edges, atoms, "right") - 1, 0, max(len(edges) - 2, 0))
     groups = []
@@ -101,19 +102,19 @@ def _by_size(rows: pd.DataFrame) -> Breakdown:
         own = atoms[at == i]
         label = f"{own.min()} to {own.max()} atoms" if own.min() < own.max() else f"{own.min()} atoms"
         label = label.removesuffix("s") if own.max() == 1 else label
-        groups.append(_group(label, rows.loc[at == i, "error"]))
+        groups.append(_group(label, errors[at == i]))
     return Breakdown("By size", "atoms in the cell or molecule", _kept(groups))
 
 
 def _by_distance(rows: pd.DataFrame) -> Breakdown:
-    percentile, domain = rows["percentile"], rows["domain"]
+    percentile, domain, errors = (rows[name].to_numpy() for name in ("percentile", "domain", "error"))
     ends = np.linspace(0, EDGE_FROM, 4)
     groups = []
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
-        own = rows.loc[(domain == INSIDE) & (percentile >= low) & (percentile < high), "error"]
+    for low, high in pairwise(ends):
+        own = errors[(domain == INSIDE) & (percentile >= low) & (percentile < high)]
         groups.append(_group(f"inside, percentile {low:.0f} to {high:.0f}", own))
-    groups.append(_group("at the edge", rows.loc[domain == EDGE, "error"]))
-    groups.append(_group("outside", rows.loc[domain == OUTSIDE, "error"]))
+    groups.append(_group("at the edge", errors[domain == EDGE]))
+    groups.append(_group("outside", errors[domain == OUTSIDE]))
     note = (
         "percentile: how many in a hundred training entries lie less remote from the others; outside also "
         "where an element is new"
@@ -121,7 +122,7 @@ def _by_distance(rows: pd.DataFrame) -> Breakdown:
     return Breakdown("By distance to the training set", note, _kept(groups))
 
 
-def _group(label: str, errors: pd.Series) -> Group:
+def _group(label: str, errors: np.ndarray) -> Group:
     n = len(errors)
     spread = float(errors.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return Group(label, n, float(errors.mean()) if n else math.nan, spread)

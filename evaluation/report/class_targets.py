@@ -26,9 +26,9 @@ Bin = tuple[float, float, int]  # mean probability of the predicted class, share
 class ClassTarget:
     """One dataset's property of classes under one way of splitting; numbers are means over repetitions.
 
-    figures: balanced_accuracy, roc_auc, log_loss and calibration_error of the chosen run; base: of Base; composition: of
-    the forest by composition. seen: source models that the labels were part of.
-    low, high: the interval of the balanced accuracy. bins: the reliability table over all repetitions.
+    figures: balanced_accuracy, roc_auc, log_loss and calibration_error of the chosen run; base: of Base;
+    composition: of the forest by composition. seen: source models that the labels were part of. low, high:
+    the interval of the balanced accuracy. bins: the reliability table over all repetitions.
     """
 
     dataset: str

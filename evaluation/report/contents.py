@@ -5,11 +5,12 @@ property, whatever their part; nothing is chosen by it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import featurestore
@@ -116,8 +117,8 @@ def gather(
 ) -> Page:
     """Read what the page shows of `params.datasets`, and of the experiments under `results`.
 
-    The other files that `evaluate` writes for the page lie beside `parity_file`. Raises `StrataError` where runs
-    or scores are missing, naming the command that makes them.
+    The other files that `evaluate` writes for the page lie beside `parity_file`. Raises `StrataError` where
+    runs or scores are missing, naming the command that makes them.
     """
     for name in params.datasets:
         require_sound(
@@ -136,7 +137,8 @@ def gather(
         [list(frames)],
     ).fetchall()
     parity = read_parity(parity_file, dict(formulas))
-    runs = [_in_logarithms(run, store, parity) for run in runs]
+    logs = {name: _logarithms(store, name) for name in frames}
+    runs = [_in_logarithms(run, logs[run.dataset], parity) for run in runs]
     run_ids = sorted(set(fitted["run_id"]))
     targets = [target for name in frames for target in _targets(name, runs)]
     schemes = params.split.schemes
@@ -149,7 +151,7 @@ def gather(
     return Page(
         datasets=tuple(Dataset(load_card(name), *by_name.get(name, (0, 0))) for name in frames),
         answers=found,
-        details=_details(store, found, runs, parity, made, finder, run_ids, beside),
+        details=_details(store, found, runs, parity, made, finder, run_ids, beside, logs),
         runs=tuple(runs),
         parity=parity,
         rejects=rejects_of(store),
@@ -175,6 +177,7 @@ def _details(
     finder: LeakFinder,
     run_ids: Sequence[str],
     beside: Path,
+    logs: Mapping[str, Set[str]],
 ) -> dict[Key, Details]:
     entries = tested_entries(store, parity, run_ids)
     near: dict[Place, list[Neighbour]] = {}
@@ -190,6 +193,7 @@ def _details(
     }
     learning = curves(read_rows(beside / LEARNING, Rung), made, learned)
     layers, competed = searched(runs), tried(runs)
+    values = _values(store, list(logs))
     whole: dict[Key, Details] = {}
     for answer in found:
         places = [place for place in _places(answer.target) if place in parity]
@@ -197,8 +201,6 @@ def _details(
             continue
         dataset, prop = answer.key
         rows = pd.concat([entries[place] for place in places], ignore_index=True)
-        values = store.sql("SELECT value FROM targets WHERE dataset = ? AND property = ?", [dataset, prop])
-        facts = store.facts(dataset).properties.get(prop)
         whole[answer.key] = details(
             answer,
             rows,
@@ -207,15 +209,25 @@ def _details(
             curve=learning.get(answer.key),
             layers=layers.get(answer.key, {}),
             tried=competed.get(answer.key, ()),
-            values=values.fetchnumpy()["value"],
-            log=facts is not None and facts.transform is not None,
+            values=values[answer.key],
+            log=prop in logs[dataset],
             leaks=finder.find(rows, places, _sources(answer.run, runs)),
         )
     return whole
 
 
+def _values(store: FeatureStore, datasets: Sequence[str]) -> dict[Key, np.ndarray]:
+    """Return all values of every property of some datasets."""
+    query = "SELECT dataset, property, value FROM targets WHERE dataset IN (SELECT unnest(?::VARCHAR[]))"
+    rows = store.sql(query, [datasets]).df()
+    return {
+        (str(dataset), str(prop)): own["value"].to_numpy()
+        for (dataset, prop), own in rows.groupby(["dataset", "property"])
+    }
+
+
 def _places(target: Target) -> list[Place]:
-    """Return where the test entries of a target lie; of repetitions those of the first seed, each entry once."""
+    """Return where the test entries of a target lie; of repetitions those of the first seed."""
     return [(one.dataset, one.prop, one.split) for one in first_seed(target)]
 
 
@@ -261,11 +273,16 @@ def _run(row: Mapping[str, Any], look: Mapping[str, Any], seen: SeenLabels) -> R
     )
 
 
-def _in_logarithms(run: Run, store: FeatureStore, parity: Mapping[Place, Sequence[Point]]) -> Run:
+def _logarithms(store: FeatureStore, dataset: str) -> frozenset[str]:
+    """Return the properties of a dataset that are learned as their logarithms."""
+    facts = store.facts(dataset).properties
+    return frozenset(name for name, item in facts.items() if item.transform is not None)
+
+
+def _in_logarithms(run: Run, logs: Set[str], parity: Mapping[Place, Sequence[Point]]) -> Run:
     """Add the MAE of log10 to a chosen run of a property that is learned as its logarithm."""
-    facts = store.facts(run.dataset).properties.get(run.prop)
     points = parity.get((run.dataset, run.prop, run.split), [])
-    if run.role != CHOSEN or facts is None or facts.transform is None or not points:
+    if run.role != CHOSEN or run.prop not in logs or not points:
         return run
     if any(point.actual <= 0 or point.predicted <= 0 for point in points):
         return run  # a network of the target's own learns the values as they are

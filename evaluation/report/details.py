@@ -46,7 +46,7 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Quarter:
-    """A quarter of the test entries, from the easiest: the error that was expected, and the one that was seen."""
+    """A quarter of the test entries: the error that was expected, and the one that was seen."""
 
     n: int
     expected: float
@@ -136,11 +136,13 @@ def quarters(rows: pd.DataFrame) -> tuple[Quarter, ...]:
     if len(rows) < 4 * FEWEST_IN_QUARTER or rows["expected_error"].nunique() < 4:
         return ()
     ordered = rows.sort_values("expected_error", kind="stable")
-    inside = (ordered["low"] <= ordered["actual"]) & (ordered["actual"] <= ordered["high"])
+    low, high, actual, expected, error = (
+        ordered[name].to_numpy() for name in ("low", "high", "actual", "expected_error", "error")
+    )
+    inside = (low <= actual) & (actual <= high)
     found = []
     for at in np.array_split(np.arange(len(ordered)), 4):
-        own = ordered.iloc[at]
-        means = own["expected_error"].mean(), own["error"].mean(), inside.iloc[at].mean()
+        means = expected[at].mean(), error[at].mean(), inside[at].mean()
         found.append(Quarter(len(at), *(float(mean) for mean in means)))
     return tuple(found)
 

@@ -91,8 +91,10 @@ class Histogram:
     height: int = 240
 
 
-def counted(values: Sequence[float], title: str, x: str, y: str, log: bool = False) -> Histogram | None:
-    """Count values in steps of equal width, on a logarithmic axis of equal factors; None where all are one."""
+def counted(
+    values: Sequence[float] | np.ndarray, title: str, x: str, y: str, log: bool = False
+) -> Histogram | None:
+    """Count values in steps of equal width, or of equal factors; None where all values are one."""
     array = np.asarray(values, float)
     array = np.log10(array[array > 0]) if log else array
     if not len(array) or array.min() == array.max():

@@ -143,11 +143,6 @@ class Drill:
     grids: tuple[Grid, ...]
     figures: tuple[str, ...]  # their names: they stand with their experiment
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Dataset and property."""
-        return self.dataset, self.property
-
     @staticmethod
     def anchor(dataset: str, prop: str) -> str:
         """Return the id of a target's place on the page."""

@@ -21,11 +21,15 @@ def render(page: Page) -> str:
     """Turn a page into HTML; every name and text from outside is escaped by the templates."""
     from markupsafe import Markup
 
-    style, script = sheet(SHEETS), sheet(("page.js",))
+    widths = "".join(
+        f".w{i}{{width:{i}%}}" for i in range(101)
+    )  # of bars: the policy lets in no attribute style
+    style, script = sheet(SHEETS) + widths, sheet(("page.js",))
     facts = summarise(page.answers, page.classes)
     grouped: dict[str, list[Answer]] = {}
     for answer in page.answers:
         grouped.setdefault(answer.run.dataset, []).append(answer)
+    found = drills(page.blocks)
     bars = {answer.key: bar for answer in page.answers if (bar := answer.target.bar(""))}
     return (
         environment()
@@ -44,7 +48,8 @@ def render(page: Page) -> str:
             n_used=sum(checkpoint.is_used for checkpoint in page.checkpoints),
             shown=SHOWN_POINTS,
             shown_rejects=SHOWN_REJECTS,
-            drills=drills(page.blocks),
+            drills=found,
+            drilled={(drill.dataset, drill.property) for drill in found},
             anchor=Drill.anchor,
             # drawn as XML by functions that escape names
             draw=lambda drawing: Markup(draw(drawing)),  # noqa: S704

@@ -1,7 +1,7 @@
 """Drawings as SVG inside of the page: small, quick, and in the colours of its style sheet.
 
-A drawing of Vega takes about a tenth of a second, and a page of a hundred properties has hundreds of them. Names
-are shortened where they would not fit; the page says them in full beside the drawing.
+A drawing of Vega takes about a tenth of a second, and a page of a hundred properties has hundreds of them.
+Names are shortened where they would not fit; the page says them in full beside the drawing.
 """
 
 import math
@@ -108,7 +108,7 @@ def histogram(of: Histogram) -> str:
 
 
 def parity(points: Sequence[Point], unit: str) -> str:
-    """Draw predicted against actual, both in `unit`, on one scale; the worst bear their numbers, 1 the worst."""
+    """Draw predicted against actual, both in `unit`, on one scale; the worst bear numbers, 1 the worst."""
     values = [v for point in points for v in (point.actual, point.predicted)] or [0.0, 1.0]
     low, high = domain_of(values, "linear")
     height = _WIDTH - _LEFT - _RIGHT + _TOP + _BOTTOM  # a square
@@ -123,16 +123,13 @@ def parity(points: Sequence[Point], unit: str) -> str:
     parts.append(f'<path class="z" d="M{x(low)} {y(low)}L{x(high)} {y(high)}"/><path class="d" d="{dots}"/>')
     for i, point in reversed(list(enumerate(worst, 1))):
         at_x, at_y = x(point.actual), y(point.predicted)
-        side = -5 if at_x > _WIDTH - 40 else 5
+        side = -13 if at_x > _WIDTH - 40 else 5
         tip = f"{i}. {point.name}: actual {number(point.actual)}, predicted {number(point.predicted)}{said}"
         parts.append(
             f'<circle class="w" cx="{at_x}" cy="{at_y}" r="3" data-tip={quoteattr(tip)}/>'
-            f'<text class="w" x="{at_x + side:.1f}" y="{at_y - 3:.1f}"{_END if side < 0 else ""}>{i}</text>'
+            f'<text class="w" x="{at_x + side:.1f}" y="{at_y - 3:.1f}">{i}</text>'
         )
     return _whole("parity", height, "predicted against actual", parts)
-
-
-_END = ' text-anchor="end"'
 
 
 def _frame(x: _Axis, y: _Axis, below: str, beside: str, up: Sequence[float] | None = None) -> list[str]:
@@ -142,18 +139,13 @@ def _frame(x: _Axis, y: _Axis, below: str, beside: str, up: Sequence[float] | No
     grid += "".join(f"M{x.start} {y(t)}H{x.stop}" for t in upward)
     parts = [f'<path class="g" d="{grid}"/>']
     shown = [t for i, t in enumerate(across) if not _crowded(x, across[: i + 1])]
-    parts += [
-        f'<text x="{x(t)}" y="{y.start + 13}" text-anchor="middle">{number(t, 3)}</text>' for t in shown
-    ]
-    parts += [
-        f'<text x="{x.start - 5}" y="{y(t) + 4:.1f}" text-anchor="end">{number(t, 3)}</text>' for t in upward
-    ]
+    below_it = "".join(f'<text x="{x(t):g}" y="{y.start + 13:g}">{number(t, 3)}</text>' for t in shown)
+    beside_it = "".join(f'<text x="{x.start - 5}" y="{y(t) + 4:g}">{number(t, 3)}</text>' for t in upward)
+    parts.append(f'<g class="x">{below_it}</g><g class="y">{beside_it}</g>')
     middle = round((y.start + y.stop) / 2)
     parts.append(
-        f'<text class="t" x="{round((x.start + x.stop) / 2)}" y="{y.start + 30}" text-anchor="middle">'
-        f"{_short(below)}</text>"
-        f'<text class="t" transform="rotate(-90)" x="{-middle}" y="11" text-anchor="middle">'
-        f"{_short(beside, 36)}</text>"
+        f'<g class="t"><text x="{round((x.start + x.stop) / 2)}" y="{y.start + 30:g}">{_short(below)}</text>'
+        f'<text transform="rotate(-90)" x="{-middle}" y="11">{_short(beside, 36)}</text></g>'
     )
     return parts
 

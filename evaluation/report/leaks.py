@@ -1,4 +1,4 @@
-"""What the test parts share with what was seen before, as far as the store knows it without comparing crystals.
+"""What test parts share with what was seen before, as far as the store knows it without comparing crystals.
 
 `strata audit` compares crystals in whatever cell, which takes longer than a page may.
 """
@@ -19,10 +19,10 @@ from featurestore.splits import duplicates
 class Leaks:
     """The test entries of one property that were seen before, one way or another.
 
-    in_parts: whose structure lies in train or validation too; None where the store has no such split. seen_by:
-    source model → how many of its training structures are among them. unknown: source models of which it is not
-    known, or not of all. clean: entries that are not affected, clean_mae: their mean absolute error, in the
-    property's unit. in_any_cell: crystals were compared, and not only cells.
+    in_parts: whose structure lies in train or validation too; None where the store has no such split.
+    seen_by: source model → how many of its training structures are among them. unknown: source models of
+    which it is not known, or not of all. clean: entries that are not affected, clean_mae: their mean absolute
+    error, in the property's unit. in_any_cell: crystals were compared, and not only cells.
     """
 
     tested: int
@@ -45,7 +45,7 @@ class LeakFinder:
         self._twins, self._split = _twins(store, places, self.crystals)
 
     def find(self, rows: pd.DataFrame, places: Sequence[Place], sources: Sequence[str]) -> Leaks | None:
-        """Look for the test entries `rows` of some places in other parts and in training data of `sources`."""
+        """Look for the test entries `rows` of places in other parts, and in training data of `sources`."""
         if "structure_id" not in rows:
             return None
         crystal = rows["structure_id"].map(lambda name: self.crystals.get(name, name))
@@ -82,8 +82,9 @@ def _twins(
     rows = store.sql(
         "WITH crystals AS (SELECT unnest(?::VARCHAR[]) AS structure_id, unnest(?::VARCHAR[]) AS crystal), "
         "placed AS (SELECT s.dataset, s.property, s.scheme, s.seed, s.fold, s.part, s.entry_id, "
-        "coalesce(c.crystal, e.structure_id) AS crystal FROM splits s JOIN entries e USING (dataset, entry_id) "
-        "LEFT JOIN crystals c USING (structure_id) WHERE s.dataset IN (SELECT unnest(?::VARCHAR[]))), "
+        "coalesce(c.crystal, e.structure_id) AS crystal FROM splits s "
+        "JOIN entries e USING (dataset, entry_id) LEFT JOIN crystals c USING (structure_id) "
+        "WHERE s.dataset IN (SELECT unnest(?::VARCHAR[]))), "
         "others AS (SELECT DISTINCT dataset, property, scheme, seed, fold, crystal FROM placed "
         "WHERE part <> 'test') "
         "SELECT t.dataset, t.property, t.scheme, t.seed, t.fold, "

@@ -57,8 +57,8 @@ class LearningCurve:
         more = self.values * (factor - 1)
         rounded = round(more, -max(math.floor(math.log10(more)) - 1, 0)) if more >= 1 else 1
         return (
-            f"{less} less error would take about {int(rounded):,} more values, {number(factor, 2)} times as many "
-            "as now."
+            f"{less} less error would take about {int(rounded):,} more values, {number(factor, 2)} times as "
+            "many as now."
         )
 
     @property

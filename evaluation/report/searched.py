@@ -1,4 +1,4 @@
-"""What competed for a property, and which layers of which network it wants: the errors that a choice is made by."""
+"""What competed for a property, and which layers of which network it wants, by the errors of the choice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ Errors = Mapping[str, tuple[float, str]]  # feature set → its error, and the h
 class Tried:
     """A head on a feature set, its repetitions brought together; errors are means in the property's unit.
 
-    error: of the folds where runs have it (`is_folded`), else of the validation part. mae: on the test part, where
-    it was scored, in `role`.
+    error: of the folds where runs have it (`is_folded`), else of the validation part. mae: on the test part,
+    where it was scored, in `role`.
     """
 
     scheme: str

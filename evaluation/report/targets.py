@@ -75,7 +75,7 @@ class Target:
         return self.over(BASE)
 
     def over(self, role: str) -> float | None:
-        """Return test MAE of the chosen run / that of the run in `role`; of repetitions the mean of theirs."""
+        """Return test MAE of the chosen run / that of the run in `role`, of repetitions the mean."""
         found = self._ratios(role)
         return found.mean if found else self._divided(self.chosen.mae, role)
 

@@ -40,8 +40,8 @@ def tested_entries(
 ) -> dict[Place, pd.DataFrame]:
     """Return for every place its test entries, in the order of `parity`.
 
-    Columns: entry_id, name, actual, predicted, error (absolute), structure_id, n_atoms, numbers; and where the
-    chosen run, one of `run_ids`, has intervals: low, high, expected_error, percentile, domain.
+    Columns: entry_id, name, actual, predicted, error (absolute), structure_id, n_atoms, numbers; and where
+    the chosen run, one of `run_ids`, has intervals: low, high, expected_error, percentile, domain.
     """
     datasets = sorted({dataset for dataset, _, _ in parity})
     known = store.sql(
@@ -68,8 +68,8 @@ def tested_entries(
 
 def _intervals(store: FeatureStore, run_ids: Sequence[str]) -> dict[Place, pd.DataFrame]:
     rows = store.sql(
-        "SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, i.entry_id, i.low, i.high, i.expected_error, "
-        "i.percentile, i.domain FROM intervals i JOIN runs r USING (run_id) "
+        "SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, i.entry_id, i.low, i.high, "
+        "i.expected_error, i.percentile, i.domain FROM intervals i JOIN runs r USING (run_id) "
         "WHERE i.part = 'test' AND r.role = 'chosen' AND i.run_id IN (SELECT unnest(?::VARCHAR[]))",
         [list(run_ids)],
     ).df()

@@ -17,8 +17,7 @@ _DASHES = ([1, 0], [6, 3], [2, 3], [8, 3, 2, 3], [1, 4])
 def chart_spec(chart: Chart) -> Spec:
     """Draw a chart; what lies at or below 0 has no place on a logarithmic axis and is left out."""
     series = chart.visible()
-    marks = [mark for s in series for mark in s.marks]
-    (x_domain, y_domain) = chart.domains()
+    x_domain, y_domain = chart.domains()
     # an interval that reaches 0 goes down to the end of a logarithmic axis
     floor = y_domain[0] if chart.y_scale == "log" else -math.inf
     rows = [

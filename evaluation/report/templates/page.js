@@ -1,11 +1,18 @@
 "use strict";
 // Sorting, filtering, links and print; tips repeat what the page says. Without scripts it still shows everything.
+const number = text => parseFloat(text.replaceAll("−", "-").replaceAll(",", ""));  // of "−0.5 ± 0.1" the first
 const value = (row, column) => {
-  const cell = row.cells[column];
-  return "v" in cell.dataset ? (cell.dataset.v === "" ? null : Number(cell.dataset.v)) : cell.textContent.trim();
+  const cell = row.cells[column], text = cell.textContent.trim();
+  if (!cell.classList.contains("n")) return text;
+  return Number.isNaN(number(text)) ? null : number(text);
 };
 const compare = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b, "en", {numeric: true});
+const roles = {TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell"};
 for (const table of document.querySelectorAll("table")) {
+  for (const one of [table, ...table.querySelectorAll("*")]) {  // they are lost where rows become cards
+    const role = one.tagName === "TH" ? (one.scope === "row" ? "rowheader" : "columnheader") : roles[one.tagName];
+    if (role) one.setAttribute("role", role);
+  }
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const button = document.createElement("button");

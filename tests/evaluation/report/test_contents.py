@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import StrataError
 from evaluation.evaluate import evaluate
-from evaluation.report.contents import gather, read_parity
+from evaluation.report.contents import gather
+from evaluation.report.tested import read_parity
 from featurestore import Reject, TableWriter
 from featurestore.tables.schema import ENTRIES
 
@@ -20,7 +21,7 @@ def page(small):
 def test_dataset_counts_and_targets(page):
     (dataset,) = page.datasets
     assert (dataset.card.name, dataset.entries, dataset.structures) == ("ase_elements", 60, 60)
-    found = {target.chosen.name: target for target in dataset.targets}
+    found = {target.chosen.name: target for target in page.targets}
     assert set(found) == {"bulk modulus", "volume"}
     volume = found["volume"]
     assert (volume.chosen.head, volume.chosen.mae, volume.base.mae) == ("ridge", 4.0, 70.0)

@@ -106,7 +106,13 @@ def test_blocks_stand_in_the_order_of_the_registry(made):
 def test_numbers_carry_their_intervals():
     table = sides([{"dataset": "d", "property": "p_q", "base": 4.0, "scratch": 2.0, "transfer": 3.0}])
     found = grid("t", table, Shown(("property", "transfer", "change", "label", "missing")))
-    assert [title for title, _ in found.columns] == ["Property", "Transfer MAE", "% change", "Label"]
+    change = "% change (negative is better)"
+    assert [title for title, _ in found.columns] == [
+        "Property",
+        "Transfer MAE",
+        "% change (negative is better)",
+        "Label",
+    ]
     ((name, mae, change, label),) = found.rows
     assert (name.text, mae.text, change.text, label.text) == ("p q", "3 (2.7 – 3.3)", "50 (45 – 55)", "demo")
     assert (mae.value, mae.is_worse, change.is_worse) == (3.0, False, True)
@@ -182,11 +188,11 @@ const shown = () => [...table.tBodies[0].rows].filter(r => !r.hidden);
 const values = () => shown().map(r => Number(r.cells[column].dataset.v));
 table.tHead.rows[0].cells[column].querySelector("button").click(); said.up = values();
 table.tHead.rows[0].cells[column].querySelector("button").click(); said.down = values();
-const input = document.querySelector("[data-table=t-transfer-table]");
+const input = document.querySelector("[data-filter=t-transfer-table]");
 input.value = "ase_elements 120"; input.dispatchEvent(new Event("input"));
 said.filtered = values().length;
 said.count = document.querySelector("[data-count=t-transfer-table]").textContent;
-const dot = document.querySelector("#x-learning_curve svg [aria-label]"); dot.scrollIntoView();
+const dot = document.querySelector("#x-learning_curve svg [data-tip]"); dot.scrollIntoView();
 const box = dot.getBoundingClientRect();
 const at = {bubbles: true, clientX: box.x + 4, clientY: box.y + 4};
 dot.closest("svg").dispatchEvent(new PointerEvent("pointermove", at));
@@ -213,7 +219,7 @@ def test_experiments_sort_filter_and_answer_in_the_browser(made, tmp_path):
     assert said["up"] == sorted(said["up"])
     assert said["down"] == said["up"][::-1]
     assert said["filtered"] == 1
-    assert said["count"] == "1 of 3 rows"
+    assert said["count"] == "1 of 3 shown"
     assert said["shown"]
     assert re.fullmatch(r"transfer, \d+ rows: [\d.]+ eV \(95 % [\d.]+ to [\d.]+\), by ridge", said["tip"])
     assert (said["open"], said["opened"]) == (False, True)

@@ -1,15 +1,6 @@
-"""What all figures share."""
+"""Which points are drawn."""
 
-import xml.etree.ElementTree as ET
-
-from evaluation.report.points import SHOWN_POINTS, Checkpoint, Point, checkpoint_svg, thin
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def marks(svg: str, tag: str) -> list[ET.Element]:
-    """Return the elements of one kind; a picture that is not well-formed fails here."""
-    return [element for element in ET.fromstring(svg).iter() if element.tag.removeprefix(SVG) == tag]
+from evaluation.report.points import SHOWN_POINTS, Point, thin
 
 
 def test_many_points_are_thinned_alike_each_time():
@@ -19,15 +10,3 @@ def test_many_points_are_thinned_alike_each_time():
     assert kept == thin(points)
     worst = sorted(points, key=lambda point: -point.predicted)[:10]
     assert set(worst) <= set(kept)
-
-
-def test_columns_show_the_checkpoints_of_any_network_and_fill_those_used():
-    places = [("site", 0, 64), ("site", 1, 64), ("edge", 0, 32), ("edge", 3, 32)]
-    made = [Checkpoint("net", f"{k}_{d}", k, d, width, is_used=d == 1) for k, d, width in places]
-    drawn = checkpoint_svg(made)
-    rects = marks(drawn, "rect")
-    assert [rect.get("class") for rect in rects] == ["kind-0", "kind-0 used", "kind-1", "kind-1"]
-    assert len({rect.get("x") for rect in rects}) == 2
-    said = [text.text for text in marks(drawn, "text")]
-    assert {"site", "edge", "0", "3", "depth ↓ · 32 or 64 numbers each"} <= set(said)
-    assert "The 4 checkpoints" in drawn

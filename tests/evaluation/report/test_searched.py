@@ -1,12 +1,9 @@
-"""The figure of the search over layers: what it counts, and what it draws."""
+"""What competed for a property: what counts, and in which order."""
 
 import pytest
 
-pytest.importorskip("vl_convert")
-
-from evaluation.report.searched import layers_spec, searched
+from evaluation.report.searched import searched, tried
 from evaluation.report.targets import Run
-from evaluation.report.vega_files import inline
 
 
 def run(feature_set, head, val_mae, cv_mae=None, **changes):
@@ -34,7 +31,7 @@ def test_the_best_head_of_each_set_counts_by_its_folds():
         run("a/all", "forest", 0.01, cv_mae=0.01, competes=False),
         run("", "mean", 0.01, cv_mae=0.01, competes=False),
     ]
-    assert searched(runs) == {"mine: band gap": {"a/last": (0.4, "svr"), "a/all": (0.6, "svr")}}
+    assert searched(runs) == {("mine", "band_gap"): {"a/last": (0.4, "svr"), "a/all": (0.6, "svr")}}
 
 
 def test_without_folds_the_validation_part_counts_and_repetitions_are_averaged():
@@ -48,8 +45,13 @@ def test_a_property_with_one_set_has_nothing_to_show():
     assert searched([run("a/last", "svr", 0.2), run("a/last", "mlp", 0.3)]) == {}
 
 
-def test_cells_say_property_set_error_and_head():
-    drawn = inline(layers_spec({"mine: <gap>": {"a/last": (0.4, "svr"), "a/all+b/all": (0.5, "mlp")}}))
-    assert "mine: &lt;gap&gt; from a/all+b/all: 0.5 (mlp), 1.25 × the best" in drawn
-    assert ">1.25<" in drawn
-    assert "<gap>" not in drawn
+def test_repetitions_of_what_competed_count_once_and_the_best_comes_first():
+    runs = [
+        run("a/all", "svr", 0.2, scheme="kfold", split="kfold-0-0"),
+        run("a/all", "svr", 0.4, scheme="kfold", split="kfold-0-1"),
+        run("a/last", "svr", 0.1, scheme="kfold", split="kfold-0-0", role="chosen", mae=0.5),
+    ]
+    (found,) = tried(runs).values()
+    assert [(one.feature_set, one.repetitions) for one in found] == [("a/last", 1), ("a/all", 2)]
+    assert found[1].error == pytest.approx(0.3)
+    assert (found[0].role, found[0].mae, found[0].is_folded) == ("chosen", 0.5, False)

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from evaluation.report.vega_charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
+from evaluation.report.drawings import Chart, Histogram, Mark, Series, Step
+from evaluation.report.vega_charts import chart_spec, histogram_spec
 from tests.evaluation.report.specs import domain, layers, rows
 
 
@@ -56,7 +57,7 @@ def test_each_series_has_its_colour_and_its_stroke():
 
 
 def test_histogram_counts():
-    spec = histogram_spec("t", "change (%)", [Step(-10, 0, 2), Step(0, 10, 3)])
+    spec = histogram_spec(Histogram("t", "change (%)", (Step(-10, 0, 2), Step(0, 10, 3))))
     assert [(row["start"], row["stop"], row["count"]) for row in rows(spec, "bar")] == [
         (-10, 0, 2),
         (0, 10, 3),
