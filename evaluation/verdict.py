@@ -18,17 +18,16 @@ class Word(StrEnum):
 
 
 RULE = {
-    Word.WORTH: f"the error is at least {100 * LESS:.0f} % below Base's and its whole 95 % interval is below "
-    "it; it is below that of the forest by composition and of the network from scratch where these were "
-    "fitted; the "
-    f"intervals hold at most {100 * SHORT:.0f} points fewer values than they say; and at least "
-    f"{FEWEST_TESTED} entries were tested",
-    Word.BARELY: "the whole 95 % interval of the error is below Base's, and some of the rest is missing, "
-    "which is said",
-    Word.NOT: "the 95 % interval of the error reaches Base's, so that the mean of the training values may "
-    "serve as well",
-    Word.UNKNOWN: "there is no Base, no interval of the error, or the values were among those that a source "
-    "model was trained on",
+    Word.WORTH: f"the error is at least {100 * LESS:.0f} % below Base's, and the whole 95 % interval of the "
+    "ratio of the two is below 1; it is below that of the forest by composition and of the network from "
+    f"scratch where these were fitted; the intervals hold at most {100 * SHORT:.0f} points fewer values than "
+    f"they say; and at least {FEWEST_TESTED} entries were tested",
+    Word.BARELY: "the whole 95 % interval of the ratio to Base's error is below 1, and some of the rest is "
+    "missing, which is said",
+    Word.NOT: "the 95 % interval of the ratio to Base's error reaches 1, so that the mean of the training "
+    "values may serve as well",
+    Word.UNKNOWN: "there is no Base, no interval, or the values were among those that a source model was "
+    "trained on",
 }
 
 
@@ -36,15 +35,15 @@ RULE = {
 class Evidence:
     """What a verdict is made of; all errors in one unit, and none where there is no such number.
 
-    error: of the chosen run on the test part, low and high the ends of its 95 % interval. base, composition,
-    scratch: errors of what it is compared with. tested: test entries. coverage: share of values that the
-    intervals held, level: the share that they should. seen: source models that the values were part of.
+    error: of the chosen run on the test part; base, composition, scratch: of what it is compared with.
+    over_base: the upper end of the 95 % interval of error / base. tested: test entries. coverage: share of
+    values that the intervals held, level: the share that they should. seen: source models that were trained
+    on the values.
     """
 
     error: float | None
-    low: float | None
-    high: float | None
     base: float | None
+    over_base: float | None
     composition: float | None = None
     scratch: float | None = None
     tested: int = 0
@@ -64,9 +63,9 @@ class Verdict:
 def judge(of: Evidence) -> Verdict:
     """Judge a prediction by `RULE`.
 
-    >>> judge(Evidence(error=1.0, low=0.8, high=1.2, base=4.0, tested=50)).word.value
+    >>> judge(Evidence(error=1.0, base=4.0, over_base=0.3, tested=50)).word.value
     'worth using'
-    >>> judge(Evidence(error=1.0, low=0.8, high=1.2, base=4.0, tested=5))
+    >>> judge(Evidence(error=1.0, base=4.0, over_base=0.3, tested=5))
     Verdict(word=<Word.BARELY: 'barely worth using'>, reasons=('only 5 entries were tested',))
     """
     if of.seen:
@@ -75,12 +74,12 @@ def judge(of: Evidence) -> Verdict:
         )
     if of.error is None or not of.base:
         return Verdict(Word.UNKNOWN, ("there is no Base to compare with",))
-    if of.high is None:
-        return Verdict(Word.UNKNOWN, ("one test entry leaves no interval of the error",))
+    if of.over_base is None:
+        return Verdict(Word.UNKNOWN, ("there is no interval of the error over Base's",))
     if of.error >= of.base:
         return Verdict(Word.NOT, ("the error is not below Base's",))
-    if of.high >= of.base:
-        return Verdict(Word.NOT, ("the 95 % interval of the error reaches Base's",))
+    if of.over_base >= 1:
+        return Verdict(Word.NOT, ("the 95 % interval of the error over Base's reaches 1",))
     reasons = []
     if of.error > (1 - LESS) * of.base:
         reasons.append(f"the error is less than {100 * LESS:.0f} % below Base's")

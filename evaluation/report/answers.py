@@ -120,9 +120,8 @@ def answers(
         own = held.get((run.dataset, run.prop, run.scheme))
         evidence = Evidence(
             error=run.mae,
-            low=run.low,
-            high=run.high,
             base=first.base.mae if first.base else None,
+            over_base=bar.high if (bar := first.bar("")) else None,
             composition=first.composition.mae if first.composition else None,
             scratch=first.scratch.mae if first.scratch else None,
             tested=tested,
@@ -147,9 +146,8 @@ def class_answers(targets: Sequence[ClassTarget], schemes: Sequence[str]) -> tup
         )
         evidence = Evidence(
             error=1 - accuracy.mean if accuracy else None,
-            low=1 - first.high if first.high is not None else None,
-            high=1 - first.low if first.low is not None else None,
             base=1 - base.mean if base else None,
+            over_base=(1 - first.low) / (1 - base.mean) if base and first.low is not None else None,
             composition=1 - forest.mean if forest else None,
             tested=first.n,
             seen=first.seen,

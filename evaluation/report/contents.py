@@ -46,15 +46,17 @@ from evaluation.report.provenance import (
 )
 from evaluation.report.searched import searched, tried
 from evaluation.report.targets import Run, Target, first_seed, targets_of
-from evaluation.report.tested import Place, read_parity, tested_entries
+from evaluation.report.tested import Place, base_errors, read_parity, tested_entries
 from evaluation.rows import notes_of
 from evaluation.rows_file import read_rows
 from evaluation.seen import SeenLabels
+from evaluation.statistics import paired_change
 from featurestore.query.feature_sets import full_name
 from featurestore.query.store import FeatureStore
 from featurestore.tables.maintenance import require_sound
 
 Key = tuple[str, str]  # dataset, property
+MOST_DRAWN = 2_000_000  # entries of all resamples of a target: bounds the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ def gather(
     logs = {name: _logarithms(store, name) for name in frames}
     runs = [_in_logarithms(run, logs[run.dataset], parity) for run in runs]
     run_ids = sorted(set(fitted["run_id"]))
-    targets = [target for name in frames for target in _targets(name, runs)]
+    base = base_errors(store, run_ids)
+    targets = [_paired(target, parity, base) for name in frames for target in _targets(name, runs)]
     schemes = params.split.schemes
     found = answers(targets, held(store, run_ids), parity, schemes)
     made = blocks(results) if results is not None else ()
@@ -236,6 +239,22 @@ def _sources(chosen: Run, runs: Iterable[Run]) -> list[str]:
     place = (CHOSEN, chosen.dataset, chosen.prop, chosen.scheme)
     own = [run.sources for run in runs if (run.role, run.dataset, run.prop, run.scheme) == place]
     return sorted({name for names in own for name in names})
+
+
+def _paired(
+    target: Target, parity: Mapping[Place, Sequence[Point]], base: Mapping[Place, Mapping[str, float]]
+) -> Target:
+    """Add the interval of the error over Base's, of a target that was split once."""
+    place = (target.chosen.dataset, target.chosen.prop, target.chosen.split)
+    of_base = base.get(place, {})
+    points = [point for point in parity.get(place, ()) if point.entry_id in of_base]
+    if target.repeated or not points:
+        return target
+    errors = [abs(point.predicted - point.actual) for point in points]
+    resamples = min(1000, max(MOST_DRAWN // len(points), 100))
+    ends = paired_change([of_base[point.entry_id] for point in points], errors, resamples)
+    low, high = (None if end is None else 1 + end / 100 for end in ends)
+    return replace(target, paired=(low, high))
 
 
 def _runs(store: FeatureStore, fitted: pd.DataFrame) -> list[Run]:

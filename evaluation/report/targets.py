@@ -56,7 +56,7 @@ class Target:
     """One dataset's property under one way of splitting: the chosen run beside what it is compared with.
 
     repeated: the chosen runs of its seeds and folds, each beside the others of its split by role; empty where
-    there is one.
+    there is one. paired: of one split the 95 % interval of `ratio`, by resampling the entries of both errors.
     """
 
     chosen: Run
@@ -65,6 +65,7 @@ class Target:
     composition: Run | None = None
     scratch: Run | None = None
     repeated: tuple[tuple[Run, Mapping[str, Run]], ...] = ()
+    paired: tuple[float | None, float | None] = (None, None)
 
     @property
     def ratio(self) -> float | None:
@@ -93,7 +94,7 @@ class Target:
             note += f", {self.chosen.repetitions} repetitions"
         if self.chosen.seen:
             note += f", label seen by {', '.join(self.chosen.seen)}"
-        ends = (self._divided(self.chosen.low, BASE), self._divided(self.chosen.high, BASE))
+        ends = self.paired
         if found := self._ratios(BASE):
             ends = (None if found.low is None else max(found.low, 0.0), found.high)
         return Bar(name, self.ratio, *ends, note)

@@ -80,3 +80,21 @@ def _intervals(store: FeatureStore, run_ids: Sequence[str]) -> dict[Place, pd.Da
         )
         for (d, p, scheme, seed, fold), own in rows.groupby(key)
     }
+
+
+def base_errors(store: FeatureStore, run_ids: Sequence[str]) -> dict[Place, dict[str, float]]:
+    """Return the absolute error of Base on every test entry, where `evaluate` scored it among these runs."""
+    rows = store.sql(
+        "SELECT r.dataset, r.property, r.scheme, r.seed, r.fold, p.entry_id, "
+        "abs(p.prediction - t.value) AS error "
+        "FROM predictions p JOIN runs r ON r.run_id = p.run_id AND r.role = 'base' "
+        "JOIN targets t ON (t.dataset, t.property, t.entry_id) = (p.dataset, p.property, p.entry_id) "
+        "WHERE p.part = 'test' AND p.label IS NULL AND p.run_id IN (SELECT unnest(?::VARCHAR[]))",
+        [list(run_ids)],
+    ).df()
+    return {
+        (str(d), str(p), split_label(str(scheme), int(seed), int(fold))): dict(
+            zip(own["entry_id"], own["error"], strict=True)
+        )
+        for (d, p, scheme, seed, fold), own in rows.groupby(["dataset", "property", "scheme", "seed", "fold"])
+    }

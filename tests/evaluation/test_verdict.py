@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from evaluation.verdict import RULE, Evidence, Word, judge
 
 GOOD = Evidence(
-    error=1.0, low=0.9, high=1.1, base=4.0, composition=2.0, scratch=1.5, tested=50, coverage=0.88, level=0.9
+    error=1.0, base=4.0, over_base=0.3, composition=2.0, scratch=1.5, tested=50, coverage=0.88, level=0.9
 )
 
 
@@ -28,10 +28,10 @@ def test_every_verdict_has_its_rule():
         ({"scratch": 1.0}, Word.BARELY, "a network trained from scratch predicts it as well"),
         ({"coverage": 0.7}, Word.BARELY, "intervals of 90 % held 70 %"),
         ({"tested": 5}, Word.BARELY, "only 5 entries were tested"),
-        ({"high": 4.5}, Word.NOT, "the 95 % interval of the error reaches Base's"),
-        ({"error": 4.0, "high": 4.5}, Word.NOT, "the error is not below Base's"),
+        ({"over_base": 1.1}, Word.NOT, "interval of the error over Base's reaches 1"),
+        ({"error": 4.0, "over_base": 1.1}, Word.NOT, "the error is not below Base's"),
         ({"base": None}, Word.UNKNOWN, "there is no Base"),
-        ({"high": None}, Word.UNKNOWN, "no interval"),
+        ({"over_base": None}, Word.UNKNOWN, "no interval"),
         ({"seen": ("net",)}, Word.UNKNOWN, "that net was trained on"),
     ],
 )
@@ -45,7 +45,7 @@ def test_a_verdict_says_what_is_missing(changes, word, reason):
 def test_a_smaller_error_has_no_worse_verdict(error, less, tested):
     order = [Word.NOT, Word.BARELY, Word.WORTH]
     verdicts = [
-        judge(Evidence(error=e, low=0.8 * e, high=1.2 * e, base=5.0, composition=3.0, tested=tested)).word
+        judge(Evidence(error=e, base=5.0, over_base=1.2 * e / 5, composition=3.0, tested=tested)).word
         for e in sorted((error, less), reverse=True)
     ]
     assert order.index(verdicts[0]) <= order.index(verdicts[1])

@@ -15,7 +15,7 @@ LONG = "w" * 300
 HOSTILE = f"{MARKUP}{RIGHT_TO_LEFT}{LONG}"
 # what code asks for, and no name of anything
 _WORDS = {"linear", "log", "inside", "edge", "outside"}
-_CODE = {"scheme", "x_scale", "y_scale", "scale", "role", "seen_by"}
+_CODE = {"scheme", "x_scale", "y_scale", "scale", "role", "seen_by", "columns"}
 
 
 def worse(value: Any, name: str = "") -> Any:
