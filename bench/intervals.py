@@ -17,7 +17,7 @@ from committees import TARGETS
 
 import featurestore
 from core.params import parse
-from evaluation.evaluate import runs_of
+from evaluation.current_runs import runs_of
 from evaluation.intervals import place_run
 from evaluation.protocol import choose
 from featurestore.query.store import FeatureStore

@@ -8,13 +8,16 @@ themselves.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
-from evaluation.intervals import Placed
 from evaluation.metrics import significant
 from evaluation.protocol import Scored
+
+if TYPE_CHECKING:  # a page that reads the file needs no network
+    from evaluation.intervals import Placed
 
 FILE = "learning.csv"
 FEWEST, MOST = 24, 1500  # rows; of more a part is drawn, which bounds the time
@@ -37,7 +40,7 @@ class Rung:
     mae: float
 
 
-def rungs_of(scored: Scored, placed: Placed) -> list[Rung]:
+def rungs_of(scored: Scored, placed: "Placed") -> list[Rung]:
     """Draw the curve of one chosen run; none where there are too few rows."""
     calibration = placed.calibration
     if calibration.intervals is None or len(calibration.rows) < FEWEST:

@@ -4,10 +4,13 @@ Which these are is read off what `evaluate` has scored, and nothing is chosen by
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from evaluation.intervals import Placed
 from evaluation.metrics import significant
 from evaluation.protocol import Scored
+
+if TYPE_CHECKING:  # a page that reads the file needs no network
+    from evaluation.intervals import Placed
 
 FILE = "neighbours.csv"
 WORST = 10  # test entries a run
@@ -32,7 +35,7 @@ class Neighbour:
     distance: float
 
 
-def neighbours_of(scored: Scored, placed: Placed) -> list[Neighbour]:
+def neighbours_of(scored: Scored, placed: "Placed") -> list[Neighbour]:
     """Name the nearest training entries of the entries whose prediction is furthest from the value."""
     if placed.place is None:
         return []

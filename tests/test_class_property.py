@@ -12,7 +12,8 @@ import featurestore
 from core.errors import StrataError
 from core.params import Params, parse
 from evaluation.classes import ClassScored, reliability, score_classes
-from evaluation.evaluate import current_runs, evaluate
+from evaluation.current_runs import current_runs
+from evaluation.evaluate import evaluate
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.leakage import audit

@@ -17,7 +17,7 @@ import featurestore
 from core.errors import StrataError
 from core.params import Params
 from etl.cards import DatasetCard, load_card
-from evaluation.evaluate import current_runs
+from evaluation.current_runs import current_runs
 from evaluation.experiments.frames import records
 from evaluation.learning import FILE as LEARNING
 from evaluation.learning import Rung

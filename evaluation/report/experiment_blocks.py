@@ -96,6 +96,8 @@ class Block:
 
 def blocks(results: Path) -> tuple[Block, ...]:
     """Read the experiments whose results are there, in the order of the registry."""
+    if not results.is_dir():
+        return ()
     return tuple(
         _block(experiment, read(name, results))
         for name, experiment in experiments().items()
