@@ -145,4 +145,6 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     step *= next(m for m in (1, 2, 5, 10, 20) if width / (step * m) <= most)
     first = math.ceil(low / step - 1e-9)
     count = math.floor(high / step + 1e-9) - first + 1
+    if count < 1:
+        return ticks(low, high, most + 2)
     return [round((first + i) * step, 12) if step > 1e-9 else (first + i) * step for i in range(count)]

@@ -71,7 +71,7 @@ def chart(of: Chart) -> str:
         parts.append(f'<path class="z" d="M{x.start} {y(0)}H{x.stop}"/>')
     for i, s in enumerate(series):
         parts += _series(s, i % _COLOURS, x, y)
-    return _whole("chart", height, f"{of.title}: {of.y} against {of.x}", parts)
+    return _whole("curves", height, f"{of.title}: {of.y} against {of.x}", parts)
 
 
 def _series(of: Series, colour: int, x: _Axis, y: _Axis) -> list[str]:

@@ -34,7 +34,7 @@ for (const input of document.querySelectorAll("input[data-filter]")) {
   const place = document.getElementById(input.dataset.filter);
   const rows = place.tBodies ? [...place.tBodies[0].rows] : [...place.children];
   const texts = rows.map(row => (place.tBodies ? row : row.firstElementChild).textContent.toLowerCase());
-  const count = document.querySelector(`[data-count="${input.dataset.filter}"]`);
+  const count = input.closest(".tools").querySelector("[data-count]");
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/);
     let shown = 0;

@@ -12,7 +12,7 @@ const clipped = () => {  // runs in the page
   for (const one of document.querySelectorAll(kinds)) {
     const box = one.getBoundingClientRect(), said = one.textContent.slice(0, 60);
     if (box.width && (box.right > width + 1 || box.left < -1)) bad.push(`${one.tagName} ends at ${box.right}: ${said}`);
-    else if (one.clientWidth && one.scrollWidth > one.clientWidth + 1 && one.tagName !== "INPUT"
+    else if (one.clientWidth && one.scrollWidth > one.clientWidth + 1 && one.tagName !== "INPUT" && one instanceof HTMLElement
       && getComputedStyle(one).display !== "inline") bad.push(`${one.tagName} holds ${one.scrollWidth}: ${said}`);
   }
   return bad.slice(0, 9);

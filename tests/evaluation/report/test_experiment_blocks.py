@@ -185,7 +185,7 @@ const said = {};
 const table = document.getElementById("t-transfer-table");
 const column = [...table.tHead.rows[0].cells].findIndex(h => h.textContent === "Transfer MAE");
 const shown = () => [...table.tBodies[0].rows].filter(r => !r.hidden);
-const values = () => shown().map(r => Number(r.cells[column].dataset.v));
+const values = () => shown().map(r => parseFloat(r.cells[column].textContent));
 table.tHead.rows[0].cells[column].querySelector("button").click(); said.up = values();
 table.tHead.rows[0].cells[column].querySelector("button").click(); said.down = values();
 const input = document.querySelector("[data-filter=t-transfer-table]");

@@ -128,7 +128,7 @@ def test_nothing_stands_in_a_tooltip_alone(made):
 def test_every_table_has_its_labels_for_a_narrow_screen(made):
     for table in re.findall("<table.*?</table>", made[2], re.DOTALL):
         heads = re.findall("<th [^>]*>([^<]*)</th>", table[: table.index("</thead>")])
-        rows = re.findall("<tr .*?</tr>", table[table.index("</thead>") :], re.DOTALL)
+        rows = re.findall("<tr[ >].*?</tr>", table[table.index("</thead>") :], re.DOTALL)
         assert rows
         for row in rows:
             assert re.findall('data-l="([^"]*)"', row) == heads[1:]
