@@ -20,7 +20,7 @@ from scipy import stats
 
 import featurestore
 from core.params import parse
-from evaluation.evaluate import runs_of
+from evaluation.current_runs import runs_of
 from evaluation.protocol import choose
 from evaluation.statistics import corrected_t_test
 from featurestore.query.store import FeatureStore

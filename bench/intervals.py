@@ -17,8 +17,8 @@ from committees import TARGETS
 
 import featurestore
 from core.params import parse
-from evaluation.evaluate import runs_of
-from evaluation.intervals import intervals_of
+from evaluation.current_runs import runs_of
+from evaluation.intervals import place_run
 from evaluation.protocol import choose
 from featurestore.query.store import FeatureStore
 from heads.fit import fit
@@ -51,7 +51,8 @@ def of_dataset(root: Path, dataset: str, place: str) -> pd.DataFrame:
     chosen = picked.loc[picked["role"] == "chosen"]
     tables = []
     for run in chosen.to_dict("records"):
-        rows, calibration = intervals_of(store, run["run_id"], LEVEL)
+        placed = place_run(store, run["run_id"], LEVEL)
+        rows, calibration = placed.rows, placed.calibration
         seen = calibration.seen
         outside, inside = (seen[name].mae or np.nan for name in ("outside", "inside"))
         table = rows.to_pandas().assign(by_folds=outside / inside)

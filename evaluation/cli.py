@@ -99,8 +99,8 @@ def report(
         typer.echo(
             f"{figures}: {len(write_figures(page, figures)) // 3} figures, each as SVG, PNG and Vega-Lite"
         )
-    count = len(page.targets) + len(page.classes)
-    typer.echo(f"{out}: {count} scored targets, {out.stat().st_size / 1e3:.0f} kB")
+    count = len(page.answers) + len(page.classes)
+    typer.echo(f"{out}: {count} scored properties, {out.stat().st_size / 1e3:.0f} kB")
     if picture is not None:
         names = []
         for name in plot:
@@ -160,7 +160,7 @@ def experiment(
     """
     from core.params import load
     from evaluation.experiments import experiments, find, run
-    from evaluation.report.blocks import grid
+    from evaluation.report.experiment_blocks import grid
     from featurestore.query.output import show
 
     if list_ or not names:
@@ -230,7 +230,7 @@ def report_datasets(
     from rich.console import Console
 
     from core.params import load
-    from evaluation.report.data import as_json, data_report
+    from evaluation.report.dataset_facts import as_json, data_report
 
     facts = data_report(store, names or (), load(params).extract.default)
     if json_:

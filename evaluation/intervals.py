@@ -1,13 +1,14 @@
 """Where the chosen runs expected the values of the test part: intervals and domain, one row per entry.
 
 Made from train and validation alone; the values of the test part are not read here. What they say of the
-intervals is read where both are laid side by side (evaluation/report/intervals.py).
+intervals is read where both are laid side by side (evaluation/report/held.py).
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,18 +22,39 @@ from featurestore.tables.schema import INTERVALS
 from featurestore.tables.shards import Chunk
 from featurestore.tables.writer import TableWriter
 from heads.calibration import Calibration, spread_of
+from heads.domain import Place
 from zoo.stored import basis_of
 
 
-def write_intervals(store: FeatureStore, scored: Sequence[Scored], level: float) -> None:
-    """Replace the table `intervals` by those of the chosen runs among `scored`, at a level such as 0.9."""
-    chosen = [one for one in scored if one.role == CHOSEN]
-    tables = []
-    for one in progress(chosen, "intervals"):
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A chosen run's test part among the rows that the run learned from.
+
+    rows: of the table `intervals`. place: of `entry_ids`, in their order; None where the property has
+    classes.
+    """
+
+    rows: pa.Table
+    calibration: Calibration
+    entry_ids: tuple[str, ...] = ()
+    place: Place | None = None
+
+
+def placed_runs(
+    store: FeatureStore, scored: Sequence[Scored], level: float
+) -> Iterable[tuple[Scored, Placed]]:
+    """Place the chosen runs among `scored` one after another, at a level such as 0.9."""
+    for one in progress([one for one in scored if one.role == CHOSEN], "intervals"):
         with suppress(StrataError):  # such as vectors that are no longer in the store; `lacking` counts them
-            tables.append(intervals_of(store, one.run_id, level)[0])
+            yield one, place_run(store, one.run_id, level)
+
+
+def write_intervals(
+    store: FeatureStore, scored: Sequence[Scored], level: float, tables: Sequence[pa.Table]
+) -> None:
+    """Replace the table `intervals` by `tables`, those of the chosen runs among `scored`."""
     table = pa.concat_tables([INTERVALS.empty_table(), *tables])
-    facts = [[one.run_id, one.among] for one in chosen] + [[str(level)]]
+    facts = [[one.run_id, one.among] for one in scored if one.role == CHOSEN] + [[str(level)]]
     digest = hashlib.sha256(json.dumps([facts, table.to_pydict()], sort_keys=True).encode()).hexdigest()
     with TableWriter(store.layout.intervals, INTERVALS, "evaluate") as writer:
         writer.replace({f"intervals-{digest[:32]}": Chunk(table)})
@@ -51,7 +73,7 @@ def lacking(store: FeatureStore, run_ids: Sequence[str]) -> list[str]:
     return [f"{without} of {count} chosen runs have no intervals, {what}."]
 
 
-def intervals_of(store: FeatureStore, run_id: str, level: float) -> tuple[pa.Table, Calibration]:
+def place_run(store: FeatureStore, run_id: str, level: float) -> Placed:
     """Return the rows of the table `intervals` of one chosen run, and what they were made by."""
     basis = basis_of(store, run_id)
     calibration = basis.calibrate(store)
@@ -61,7 +83,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> tuple[pa.Tab
     there = np.any([np.isfinite(X).all(axis=1) for X in vectors.values()], axis=0)
     predicted = predicted[there].reset_index(drop=True)
     if calibration.intervals is None or predicted.empty:
-        return INTERVALS.empty_table(), calibration
+        return Placed(INTERVALS.empty_table(), calibration)
     elements = [tuple(structure.numbers.tolist()) for structure in store.structures(ids)]
     place = calibration.domain.place(
         {name: X[there] for name, X in vectors.items()},
@@ -88,7 +110,7 @@ def intervals_of(store: FeatureStore, run_id: str, level: float) -> tuple[pa.Tab
         },
         schema=INTERVALS,
     )
-    return rows, calibration
+    return Placed(rows, calibration, tuple(predicted["entry_id"]), place)
 
 
 def _test_rows(store: FeatureStore, run_ids: list[str]) -> pd.DataFrame:

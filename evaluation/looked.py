@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import StrataError
-from evaluation.evaluate import current_runs
+from evaluation.current_runs import current_runs
 from evaluation.rows import TARGET_KEY, common_rows
 from featurestore.query.store import FeatureStore
 

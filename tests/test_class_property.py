@@ -12,13 +12,14 @@ import featurestore
 from core.errors import StrataError
 from core.params import Params, parse
 from evaluation.classes import ClassScored, reliability, score_classes
-from evaluation.evaluate import current_runs, evaluate
+from evaluation.current_runs import current_runs
+from evaluation.evaluate import evaluate
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.leakage import audit
 from evaluation.looked import errors_on_test
-from evaluation.report.page import gather
-from evaluation.report.report import render
+from evaluation.report.contents import gather
+from evaluation.report.html import render
 from featurestore import StoreLayout, TableWriter
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.schema import GROWN, SCHEMAS
@@ -166,8 +167,8 @@ def test_the_page_shows_classes_apart_with_their_reliability(made):
     assert (target.classes, target.figures["balanced_accuracy"].n) == (tuple(LABELS), 2)
     assert sum(rows for _, _, rows in target.bins) == target.n
     html = render(page)
-    assert "2 properties of 1 datasets" in html
-    assert "1 more has" in html
+    assert "of 2 properties worth using" in html
+    assert html.count('<details class="property"') == 2
     table = html[html.index('id="t-classes"') :]
     assert "metal, semiconductor, insulator" in table[: table.index("</table>")]
     assert "said 0." in html

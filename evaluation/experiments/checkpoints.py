@@ -20,7 +20,7 @@ from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from evaluation.protocol import BASE, COMPOSITION
-from evaluation.report.charts import Chart, Mark, Series, chart_spec
+from evaluation.report.drawings import Chart, Mark, Series
 from evaluation.statistics import corrected_t_test
 from featurestore.query.feature_sets import named_sets
 from featurestore.query.store import open_store
@@ -115,8 +115,8 @@ def figures(result: Result) -> Iterable[Figure]:
             for kind, rows in deep.groupby("kind", sort=True)
         ]
         title = f"{dataset}, {prop}, {scheme}"
-        spec = chart_spec(Chart(title, "depth (layer)", f"validation MAE ({in_unit(unit)})", tuple(series)))
-        yield Figure(f"checkpoints-{dataset}-{prop}-{scheme}", title, spec, (dataset, prop))
+        chart = Chart(title, "depth (layer)", f"validation MAE ({in_unit(unit)})", tuple(series))
+        yield Figure(f"checkpoints-{dataset}-{prop}-{scheme}", title, chart, (dataset, prop))
 
 
 def _mark(row: Mapping[str, Any], unit: str) -> Mark:

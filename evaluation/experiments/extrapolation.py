@@ -11,7 +11,7 @@ from evaluation.experiments.frames import SIDES, TARGET, compare, nested, points
 from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
-from evaluation.report.charts import Chart, Mark, Series, chart_spec
+from evaluation.report.drawings import Chart, Mark, Series
 
 NAME = "extrapolation"
 _POINTS = 150  # a series of the figure: the largest errors
@@ -63,7 +63,7 @@ def figures(result: Result) -> Iterable[Figure]:
         title = f"{dataset}, {prop}"
         x, y = f"actual ({in_unit(unit)})", f"predicted − actual ({in_unit(unit)})"
         chart = Chart(title, x, y, tuple(series), zero=True, width=520)
-        yield Figure(f"extrapolation-{dataset}-{prop}", title, chart_spec(chart), (str(dataset), str(prop)))
+        yield Figure(f"extrapolation-{dataset}-{prop}", title, chart, (str(dataset), str(prop)))
 
 
 EXPERIMENT = Experiment(

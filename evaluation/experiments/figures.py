@@ -5,17 +5,24 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from evaluation.report.axes import Spec
+from evaluation.report.drawings import Chart, Histogram
+from evaluation.report.vega_charts import spec_of
+from evaluation.report.vega_look import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A Vega-Lite specification, the file it is called, and what it shows."""
+    """A drawing, the file it is called, and what it shows; other drawings are Vega-Lite specifications."""
 
     name: str
     caption: str
-    spec: Spec
+    drawing: Chart | Histogram | Spec
     target: tuple[str, str] | None = None  # dataset, property
+
+    @property
+    def spec(self) -> Spec:
+        """Its Vega-Lite specification, for a file."""
+        return spec_of(self.drawing)
 
 
 def by_target(table: pd.DataFrame) -> Iterable[tuple[str, str, str, str, pd.DataFrame]]:

@@ -219,7 +219,12 @@ def points_of(looks: pd.DataFrame) -> pd.DataFrame:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a data frame as dictionaries, with None for whatever is missing."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    columns = [
+        [None if missing else value for value, missing in zip(own.tolist(), own.isna(), strict=True)]
+        for _, own in frame.items()
+    ]
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def nested(table: pd.DataFrame, levels: Sequence[str], values: str | Sequence[str]) -> dict[str, Any]:

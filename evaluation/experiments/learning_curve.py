@@ -14,7 +14,7 @@ from evaluation.experiments.frames import SIDES, TARGET, compare, nested, record
 from evaluation.experiments.results import Result
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
-from evaluation.report.charts import Chart, Mark, Series, chart_spec
+from evaluation.report.drawings import Chart, Mark, Series
 
 NAME = "learning_curve"
 _LINES = {  # column → name
@@ -57,7 +57,7 @@ def figures(result: Result) -> Iterable[Figure]:
         title = f"{dataset}, {prop}, {scheme}"
         x, y = "training rows (count)", f"test MAE ({in_unit(unit)})"
         chart = Chart(title, x, y, tuple(_lines(own, unit)), "log", "log")
-        yield Figure(f"learning-curve-{dataset}-{prop}-{scheme}", title, chart_spec(chart), (dataset, prop))
+        yield Figure(f"learning-curve-{dataset}-{prop}-{scheme}", title, chart, (dataset, prop))
 
 
 def _lines(own: pd.DataFrame, unit: str) -> Iterable[Series]:

@@ -19,7 +19,7 @@ from evaluation.experiments.figures import Figure
 from evaluation.experiments.frames import nested, records, unseen
 from evaluation.experiments.results import Result
 from evaluation.experiments.transfer import BY, transferred
-from evaluation.report.ranks import ranks_spec
+from evaluation.report.vega_ranks import ranks_spec
 from evaluation.statistics import CriticalDifference, critical_difference, sign_test, wilcoxon
 
 NAME = "significance"

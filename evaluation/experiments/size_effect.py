@@ -16,7 +16,7 @@ from evaluation.experiments.figures import Figure
 from evaluation.experiments.frames import nested, records, unseen
 from evaluation.experiments.results import Result
 from evaluation.experiments.transfer import transferred
-from evaluation.report.charts import Chart, Mark, Series, Step, chart_spec, histogram_spec
+from evaluation.report.drawings import Chart, Histogram, Mark, Series, Step
 from evaluation.statistics import quartiles, spearman
 
 NAME = "size_effect"
@@ -109,12 +109,19 @@ def figures(result: Result) -> Iterable[Figure]:
             for method, rows in own.assign(by=own["method"].str.partition(",")[0]).groupby("by", sort=True)
         ]
         title = f"{scheme}, against {against}"
-        chart = Chart(title, "rows (count)", "change of test MAE (%)", tuple(series), "log", zero=True)
-        yield Figure(f"size-effect-{scheme}-{against}", title, chart_spec(chart))
+        chart = Chart(
+            title,
+            "rows (count)",
+            "change of test MAE (%, negative is better)",
+            tuple(series),
+            "log",
+            zero=True,
+        )
+        yield Figure(f"size-effect-{scheme}-{against}", title, chart)
         steps = bars[(bars["scheme"] == scheme) & (bars["against"] == against)]
         drawn = [Step(row["start"], row["stop"], int(row["count"])) for row in records(steps)]
-        spec = histogram_spec(title, "change of test MAE (%)", drawn)
-        yield Figure(f"size-histogram-{scheme}-{against}", f"{title}: how the changes are spread", spec)
+        counted = Histogram(title, "change of test MAE (%, negative is better)", tuple(drawn))
+        yield Figure(f"size-histogram-{scheme}-{against}", f"{title}: how the changes are spread", counted)
 
 
 EXPERIMENT = Experiment(

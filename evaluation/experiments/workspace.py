@@ -17,7 +17,7 @@ import pandas as pd
 import featurestore
 from core.errors import StrataError, check_name
 from core.params import Finetune, Fit, Params, Split
-from evaluation.evaluate import runs_of
+from evaluation.current_runs import runs_of
 from evaluation.experiments.frames import frame_of
 from evaluation.experiments.settings import Comparison, Targets
 from evaluation.protocol import look

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evaluation.protocol import BASE, CHOSEN, COMPOSITION
+from evaluation.protocol import BASE, CHOSEN, COMPOSITION, SCRATCH
 from evaluation.repetitions import Spread, most_often, spread
-from evaluation.report.plots import Bar
+from evaluation.report.points import Bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Run:
     seed: int = 0
     sd: float | None = None
     repetitions: int = 1
+    sources: tuple[str, ...] = ()  # source models that it reads
     competes: bool = True  # False: Base, composition, and what averages others
 
     @property
@@ -52,16 +53,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One dataset's property under one way of splitting: the chosen run beside Base and composition.
+    """One dataset's property under one way of splitting: the chosen run beside what it is compared with.
 
-    repeated: the chosen runs of its seeds and folds, each beside Base; empty where there is one.
+    repeated: the chosen runs of its seeds and folds, each beside the others of its split by role; empty where
+    there is one. paired: of one split the 95 % interval of `ratio`, by resampling the entries of both errors.
     """
 
     chosen: Run
     base: Run | None
     description: str
     composition: Run | None = None
-    repeated: tuple[tuple[Run, Run | None], ...] = ()
+    scratch: Run | None = None
+    repeated: tuple[tuple[Run, Mapping[str, Run]], ...] = ()
+    paired: tuple[float | None, float | None] = (None, None)
 
     @property
     def ratio(self) -> float | None:
@@ -69,8 +73,17 @@ class Target:
 
         Of several repetitions the mean of theirs.
         """
-        found = self._ratios()
-        return found.mean if found else self._over_base(self.chosen.mae)
+        return self.over(BASE)
+
+    def over(self, role: str) -> float | None:
+        """Return test MAE of the chosen run / that of the run in `role`, of repetitions the mean."""
+        found = self._ratios(role)
+        return found.mean if found else self._divided(self.chosen.mae, role)
+
+    def change(self, role: str) -> float | None:
+        """Return how much the error lies above that of the run in `role`, as a share; negative is better."""
+        ratio = self.over(role)
+        return None if ratio is None else ratio - 1
 
     def bar(self, name: str) -> Bar | None:
         """Return the bar of this target under `name`; None without a ratio."""
@@ -81,20 +94,27 @@ class Target:
             note += f", {self.chosen.repetitions} repetitions"
         if self.chosen.seen:
             note += f", label seen by {', '.join(self.chosen.seen)}"
-        ends = (self._over_base(self.chosen.low), self._over_base(self.chosen.high))
-        if found := self._ratios():
+        ends = self.paired
+        if found := self._ratios(BASE):
             ends = (None if found.low is None else max(found.low, 0.0), found.high)
         return Bar(name, self.ratio, *ends, note)
 
-    def _over_base(self, value: float | None) -> float | None:
-        if value is None or self.base is None or not self.base.mae:
-            return None
-        return value / self.base.mae
+    def beside(self, role: str) -> Run | None:
+        """Return what was compared: Base, composition or scratch."""
+        found: Run | None = getattr(self, role)
+        return found
 
-    def _ratios(self) -> Spread | None:
+    def _divided(self, value: float | None, role: str) -> float | None:
+        other = self.beside(role)
+        return None if value is None or other is None or not other.mae else value / other.mae
+
+    def _ratios(self, role: str) -> Spread | None:
+        if self.beside(role) is None:
+            return None
         ratios = [
-            None if run.mae is None or base is None or not base.mae else run.mae / base.mae
-            for run, base in self.repeated
+            run.mae / mae
+            for run, others in self.repeated
+            if run.mae is not None and role in others and (mae := others[role].mae)
         ]
         return spread(ratios, *_sizes([run for run, _ in self.repeated])) if ratios else None
 
@@ -106,21 +126,27 @@ def targets_of(runs: Iterable[Run], descriptions: Mapping[str, str]) -> tuple[Ta
     """
     places: dict[tuple[str, str], dict[str, list[Run]]] = {}
     for run in runs:
-        if run.role in (CHOSEN, BASE, COMPOSITION):
+        if run.role in (CHOSEN, BASE, COMPOSITION, SCRATCH):
             places.setdefault((run.prop, run.scheme), {}).setdefault(run.role, []).append(run)
     found = []
     for (prop, _), roles in places.items():
         if CHOSEN not in roles:
             continue
         several = roles[CHOSEN]
-        base = {run.split: run for run in roles.get(BASE, ())}
+        beside = {role: own for role, own in roles.items() if role != CHOSEN}
+        whole = {role: together(own) for role, own in beside.items()}
+        repeated = [
+            (run, {role: other for role, own in beside.items() for other in own if other.split == run.split})
+            for run in several
+        ]
         found.append(
             Target(
                 together(several),
-                together(roles[BASE]) if BASE in roles else None,
+                whole.get(BASE),
                 descriptions.get(prop, ""),
-                together(roles[COMPOSITION]) if COMPOSITION in roles else None,
-                tuple((run, base.get(run.split)) for run in several) if len(several) > 1 else (),
+                whole.get(COMPOSITION),
+                whole.get(SCRATCH),
+                tuple(repeated) if len(several) > 1 else (),
             )
         )
     return tuple(found)

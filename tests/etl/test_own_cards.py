@@ -10,7 +10,7 @@ from etl import cards
 from etl.drift import drift
 from etl.extract import extract
 from etl.own_cards import add_to_params, own_card, save_card
-from evaluation.report.data import data_report
+from evaluation.report.dataset_facts import data_report
 from featurestore import StoreLayout
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables.log import snapshot

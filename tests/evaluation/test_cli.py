@@ -85,7 +85,7 @@ def test_report_writes_page_and_picture(here):
     call("evaluate")
     done = call("report", "--picture", "docs/result.svg", "--plot", "ase_elements/volume")
     assert done.exit_code == 0
-    assert "report/index.html: 2 scored targets" in done.stdout
+    assert "report/index.html: 2 scored properties" in done.stdout
     assert (here.root / "report/index.html").read_text().startswith("<!doctype html>")
     assert "Å³/atom" in (here.root / "docs/result.svg").read_text()
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import featurestore
 from core.errors import StrataError
-from evaluation.evaluate import current_runs, evaluate
+from evaluation.current_runs import current_runs
+from evaluation.evaluate import evaluate
 from evaluation.metrics import significant
 from featurestore.tables.log import history, snapshot
 

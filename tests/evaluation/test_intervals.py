@@ -8,8 +8,11 @@ import pytest
 import featurestore
 from core.params import parse
 from evaluation.evaluate import evaluate, notes
-from evaluation.intervals import intervals_of
-from evaluation.report.intervals import held
+from evaluation.intervals import place_run
+from evaluation.neighbours import FILE as NEIGHBOURS
+from evaluation.neighbours import Neighbour
+from evaluation.report.held import held
+from evaluation.rows_file import read_rows
 from featurestore.tables.log import snapshot
 from heads.fit import fit
 from tests.stores import SOURCE, small_store
@@ -58,6 +61,25 @@ def test_every_entry_of_the_test_part_has_a_row(root):
     assert notes(PARAMS, root) == []
 
 
+def test_the_worst_predictions_have_their_nearest_training_entries(root):
+    store = featurestore.open(root)
+    rows = read_rows(root.parent / "plots" / NEIGHBOURS, Neighbour)
+    by_entry = {}
+    for row in rows:
+        by_entry.setdefault((row.split, row.entry_id), []).append(row)
+    assert len(by_entry) == 8  # fewer than ten in a test part: all of them
+    values = dict(store.sql("SELECT entry_id, value FROM targets WHERE property = 'energy'").fetchall())
+    for (split, entry), near in by_entry.items():
+        assert len(near) == 3
+        assert [one.distance for one in near] == sorted(one.distance for one in near)
+        assert all(one.value == pytest.approx(values[one.neighbour], rel=1e-5) for one in near)
+        scheme, seed = split.split("-")
+        part = "SELECT entry_id FROM splits WHERE (property, scheme, seed, part) = ('energy', ?, ?, 'test')"
+        tested = {name for (name,) in store.sql(part, [scheme, int(seed)]).fetchall()}
+        assert entry in tested
+        assert tested.isdisjoint(one.neighbour for one in near)
+
+
 def test_the_values_of_the_test_part_play_no_part(root):
     store = featurestore.open(root)
     (run_id, *_) = store.sql("SELECT run_id FROM scores WHERE role = 'chosen'").fetchall()[0]
@@ -65,7 +87,7 @@ def test_the_values_of_the_test_part_play_no_part(root):
     real = store.sql
     try:
         store.sql = lambda query, params=None: asked.append((query, params)) or real(query, params)
-        intervals_of(store, run_id, 0.9)
+        place_run(store, run_id, 0.9)
     finally:
         del store.sql
     readers = [query for query, _ in asked if "targets" in query]

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from evaluation.evaluate import evaluate
-from evaluation.report.page import gather
-from evaluation.report.report import picture, render, summarise
+from evaluation.report.answers import summarise
+from evaluation.report.contents import gather
+from evaluation.report.html import render
+from evaluation.report.report import picture
 from tests.evaluation.conftest import targets_of
 
 DATASET = "ase_elements"
@@ -94,14 +96,14 @@ def test_the_page_has_a_line_a_property(small):
     repeat(small, prop="bulk_modulus")
     page = page_of(small)
     assert len(page.targets) == 2
-    facts = summarise(page.targets)
-    assert (facts.targets, facts.rated) == (2, 2)
+    facts = summarise(page.answers)
+    assert (facts.properties, facts.rated) == (2, 2)
     html = render(page)
-    assert "2 properties of 1 datasets" in html
+    assert "of 2 properties worth using" in html
     table = html[html.index('id="t-scores"') :]
     table = table[: table.index("</table>")]
-    assert table.count("<tr>") == 3
-    assert "6&nbsp;±&nbsp;2.6" in table
+    assert table.count("<tr") == 3
+    assert "6 ± 2.6" in table
     assert "random-1" not in table
     assert html.count('class="plot parity"') == 2
     (bar,) = [t.bar("x") for t in page.targets if t.chosen.prop == "volume"]
@@ -113,11 +115,13 @@ def test_the_page_has_a_line_a_property(small):
 def test_a_property_that_is_split_in_two_ways_is_counted_once(small):
     repeat(small, "kfold")
     page = page_of(small)
-    assert summarise(page.targets).targets == 2
+    assert summarise(page.answers).properties == 2
     html = render(page)
-    assert "volume, kfold" in html
-    assert "kfold-0" not in html[html.index('id="t-scores"') : html.index('id="runs"')]
-    assert "3 of 3</strong> pairs of a property and a split" in html
+    assert ", kfold</span>" in html[html.index('id="t-scores"') :]
+    assert "kfold-0" not in html[: html.index('id="provenance"')]
+    assert "2 of 2</strong> properties" in html
+    assert html.count('<details class="property"') == 2
+    assert "By other ways of splitting: kfold" in html
 
 
 def test_folds_of_the_first_seed_are_drawn_together(small):

@@ -11,7 +11,7 @@ import featurestore
 from core.errors import StrataError
 from core.params import Evaluate, parse
 from evaluation import protocol
-from evaluation.evaluate import current_runs
+from evaluation.current_runs import current_runs
 from evaluation.protocol import choose, look, score
 from featurestore.splits.schemes import split_dataset
 from heads.base import Head

@@ -7,7 +7,8 @@ import pytest
 
 import featurestore
 from core.errors import StrataError
-from evaluation.evaluate import evaluate, notes, runs_of
+from evaluation.current_runs import runs_of
+from evaluation.evaluate import evaluate, notes
 from evaluation.rows import common_rows
 from tests.evaluation.conftest import DATASET, PARTS, N, name_of, targets_of
 

@@ -1,11 +1,18 @@
 "use strict";
-// Sorting, filtering and tooltips; without scripts the page still shows everything.
+// Sorting, filtering, links and print; tips repeat what the page says. Without scripts it still shows everything.
+const number = text => parseFloat(text.replaceAll("−", "-").replaceAll(",", ""));  // of "−0.5 ± 0.1" the first
 const value = (row, column) => {
-  const cell = row.cells[column];
-  return "v" in cell.dataset ? (cell.dataset.v === "" ? null : Number(cell.dataset.v)) : cell.textContent.trim();
+  const cell = row.cells[column], text = cell.textContent.trim();
+  if (!cell.classList.contains("n")) return text;
+  return Number.isNaN(number(text)) ? null : number(text);
 };
 const compare = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b, "en", {numeric: true});
+const roles = {TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell"};
 for (const table of document.querySelectorAll("table")) {
+  for (const one of [table, ...table.querySelectorAll("*")]) {  // they are lost where rows become cards
+    const role = one.tagName === "TH" ? (one.scope === "row" ? "rowheader" : "columnheader") : roles[one.tagName];
+    if (role) one.setAttribute("role", role);
+  }
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const button = document.createElement("button");
@@ -23,26 +30,35 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
-for (const input of document.querySelectorAll("input[data-table]")) {
-  const rows = [...document.getElementById(input.dataset.table).tBodies[0].rows];
-  const count = document.querySelector(`[data-count="${input.dataset.table}"]`);
+for (const input of document.querySelectorAll("input[data-filter]")) {
+  const place = document.getElementById(input.dataset.filter);
+  const rows = place.tBodies ? [...place.tBodies[0].rows] : [...place.children];
+  const texts = rows.map(row => (place.tBodies ? row : row.firstElementChild).textContent.toLowerCase());
+  const count = input.closest(".tools").querySelector("[data-count]");
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/);
     let shown = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word));
+    rows.forEach((row, i) => {
+      row.hidden = !words.every(word => texts[i].includes(word));
       shown += !row.hidden;
-    }
-    count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+    });
+    count.textContent = shown === rows.length ? `${shown} shown` : `${shown} of ${rows.length} shown`;
   });
 }
-const open = () => {  // a link to a target opens it
+const open = () => {  // a link to a property opens it
   const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (place?.tagName === "DETAILS") place.open = true;
 };
 addEventListener("hashchange", open);
 open();
+let folded = [];  // a print shows what is closed on the screen
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const one of folded) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of folded) one.open = false;
+});
 const tip = document.getElementById("tip");
 let lit = null;
 const show = (mark, x, y) => {
@@ -51,13 +67,13 @@ const show = (mark, x, y) => {
   tip.hidden = !mark;
   if (!mark) return;
   mark.classList.add("on");
-  tip.textContent = mark.getAttribute("aria-label");
+  tip.textContent = mark.dataset.tip ?? mark.getAttribute("aria-label");
   const box = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - box.width - 4))}px`;
   tip.style.top = `${y + 18 + box.height > innerHeight ? y - box.height - 12 : y + 18}px`;
 };
 for (const plot of document.querySelectorAll("svg.plot")) {
-  const marks = [...plot.querySelectorAll("[aria-label]")];
+  const marks = [...plot.querySelectorAll("[data-tip],[aria-label]")];
   const find = event => {
     if (marks.includes(event.target)) return event.target;
     const near = {mark: null, distance: 16};  // pixels: a finger finds the nearest mark

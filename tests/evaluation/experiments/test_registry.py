@@ -56,7 +56,7 @@ from core.params import Section
 from evaluation.experiments.base import Experiment, Shown
 from evaluation.experiments.figures import Figure
 from evaluation.experiments.results import Result
-from evaluation.report.charts import Chart, Mark, Series, chart_spec
+from evaluation.report.drawings import Chart, Mark, Series
 
 class Settings(Section):
     factor: int = 2
@@ -67,7 +67,7 @@ def run(asked, params, store_root, out):
 
 def figures(result):
     chart = Chart("sums", "x (count)", "y (count)", (Series("a", (Mark(1, 42, "a tip"),)),))
-    yield Figure("weighing-sums", "All sums", chart_spec(chart), ("ase_elements", "volume"))
+    yield Figure("weighing-sums", "All sums", chart, ("ase_elements", "volume"))
 
 EXPERIMENT = Experiment(
     name="weighing", title="Weighing", question="What do rows weigh?", paper="no paper", settings=Settings,

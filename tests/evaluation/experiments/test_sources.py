@@ -4,7 +4,7 @@ import pytest
 
 from core.params import Params, parse
 from evaluation.experiments import run
-from evaluation.report.blocks import blocks
+from evaluation.report.experiment_blocks import blocks
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Reject
 from featurestore.tables.writer import TableWriter
