@@ -159,7 +159,9 @@ def _complain(error: Exception) -> None:
     from rich.console import Console
 
     # Markup is off: a message may quote [brackets] of the user's own file.
-    Console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+    from featurestore.tables.address import readable
+
+    Console(stderr=True).print(f"Error: {readable(str(error))}", style="red", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True)
 upkeep = typer.Typer(no_args_is_help=True, help="Look after the store: verify, compact, gc, drift, migrate.")
 app.add_typer(upkeep, name="store")
 
-STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
+STORE = typer.Option(Path("store"), "--store", help="The store's folder, or s3://bucket/prefix.")
 _THEN = "now tell DVC, so that nothing is computed again for it: dvc commit --force"
 AT = typer.Option(
     None,

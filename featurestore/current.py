@@ -4,19 +4,20 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.atomic import write_whole
+from featurestore.tables.places import storage_of
 
 FILE = "current.json"
 
 
 def write(runs: Path, run_ids: Iterable[str]) -> None:
     """List the runs that are asked for now; `runs` is the folder of the table that holds them."""
-    write_whole(runs.parent / FILE, json.dumps(sorted(run_ids), indent=0) + "\n")
+    text = json.dumps(sorted(run_ids), indent=0) + "\n"
+    storage_of(runs).replace(runs.parent / FILE, text.encode())
 
 
 def read(runs: Path) -> set[str] | None:
     """Return the ids of the runs that are asked for now, None where no stage has listed any."""
     try:
-        return set(json.loads((runs.parent / FILE).read_text(encoding="utf-8")))
+        return set(json.loads(storage_of(runs).read(runs.parent / FILE)))
     except FileNotFoundError:
         return None

@@ -25,6 +25,7 @@ from core.params import Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.maintenance import require_sound
+from featurestore.tables.models import model_folder
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.transactions import Together
 from zoo.training.data import Rows
@@ -255,7 +256,8 @@ def _write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for run in done:
-        source = layout.trained("models", dataset) / run.run_id / f"{run.property}.csv"
+        model = layout.trained("models", dataset) / run.run_id
+        source = model_folder(layout.root, model.relative_to(layout.root).as_posix()) / f"{run.property}.csv"
         several = [run.source] if len({other.source for other in done if other.source}) > 1 else []
         name = "-".join(map(str, (run.property, run.method, *filter(None, several), *run.split)))
         shutil.copyfile(source, folder / f"{name}.csv")
