@@ -16,8 +16,16 @@ _THEN = "now tell DVC, so that nothing is computed again for it: dvc commit --fo
 AT = typer.Option(
     None,
     "--at",
-    help="The store as it was: a version (column n of the view log), or a moment, such as 2030-01-31T12:00.",
+    help="The store as it was: a version (column n of the view log), a moment, such as 2030-01-31T12:00, or "
+    "a pointer, NAME.json.",
 )
+
+
+def _tell(text: str) -> None:
+    """Print a line; paths that stand for objects in a bucket are named by their addresses."""
+    from featurestore.tables.address import readable
+
+    typer.echo(readable(text))
 
 
 class Form(StrEnum):
@@ -77,11 +85,12 @@ def info(store: Path = STORE, at: str | None = AT) -> None:
     """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
     from featurestore.query.output import show, size_text
     from featurestore.query.store import open_store
+    from featurestore.tables.address import address
 
     opened = open_store(store, at)
     ask = opened.connection.sql
     show(
-        f"Datasets in {store}, version {opened.version}",
+        f"Datasets in {address(opened.path)}, version {opened.version}",
         ("dataset", "title", "entries", "structures", "properties", "rejects"),
         ask(
             "SELECT d.dataset, d.title, d.entries, d.structures, d.properties, count(r.id) "
@@ -166,22 +175,22 @@ def verify(
 
     found = maintenance.verify(store)
     for damage in (*found.damages, *found.damaged_models):
-        typer.echo(str(damage))
+        _tell(str(damage))
     for line in found.lost:
-        typer.echo(line)
+        _tell(line)
     for path in found.young:
-        typer.echo(
+        _tell(
             f"{path}: no log entry names it yet; it is less than an hour old, so that a writer may be about "
             "to commit it. If none is at work, one was killed, or the newest entry is lost: verify it later"
         )
     for path in found.strays:
-        typer.echo(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
+        _tell(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
     sound = (
         f"{found.shards - len(found.damages)} of {found.shards} shards ({size_text(found.bytes)}) and "
         f"{found.models - len({d.what for d in found.damaged_models})} of {found.models} models are sound"
     )
     if not (found.damages or found.damaged_models):
-        typer.echo(sound)
+        _tell(sound)
         if found.lost or found.strays:
             raise StrataError(
                 "entries of a log may be lost: restore it (dvc checkout --force, or a copy). Where a writer "
@@ -193,12 +202,30 @@ def verify(
             f"{sound}; restore the others (dvc checkout --force, dvc pull, or a copy), or --repair"
         )
     for folder, rows in maintenance.repair(store, found.damages).items():
-        typer.echo(f"dropped {rows:,} rows from {folder}")
+        _tell(f"dropped {rows:,} rows from {folder}")
     for folder, runs in maintenance.drop_runs(found.damaged_models).items():
-        typer.echo(f"dropped {runs:,} runs from {folder}, whose models are damaged")
-    typer.echo(
-        f"{sound}, the others were dropped; run the stages that wrote them again (dvc repro --force STAGE)"
-    )
+        _tell(f"dropped {runs:,} runs from {folder}, whose models are damaged")
+    _tell(f"{sound}, the others were dropped; run the stages that wrote them again (dvc repro --force STAGE)")
+
+
+@upkeep.command()
+def pointer(
+    out: Path = typer.Option(..., "-o", "--out", help="File to write, NAME.json."),
+    store: Path = STORE,
+    at: str | None = AT,
+) -> None:
+    """Write a pointer to the store as it stands, for git or DVC; `--at NAME.json` opens it as it was then."""
+    from featurestore.query import pointer as pointers
+    from featurestore.query.views import read_tables
+    from featurestore.tables.address import address
+    from featurestore.tables.layout import StoreLayout
+    from featurestore.tables.maintenance import tables_of
+
+    layout = StoreLayout(store)
+    tables_of(layout.root)  # or there is no store
+    tables, commits = read_tables(layout, at)
+    pointers.write(layout.root, {table.snapshot.folder: table.snapshot for table in tables}, out)
+    typer.echo(f"{out}: {address(layout.root)}, version {len(commits)}, {len(tables)} tables")
 
 
 @upkeep.command()
@@ -210,7 +237,7 @@ def compact(
 
     changed = maintenance.compact(store, rows=rows)
     for folder, (before, after) in changed.items():
-        typer.echo(f"{folder}: {before} shards, now {after}")
+        _tell(f"{folder}: {before} shards, now {after}")
     typer.echo(_THEN if changed else "nothing to join")
 
 

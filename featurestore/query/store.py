@@ -35,8 +35,8 @@ class FeatureStore:
     """A store opened for reading, as it stood at that moment; writers do not disturb it.
 
     Opening reads every table's log and checks that each shard is there in full; a missing or
-    truncated one raises `StrataError`. Version `at` (see the view `log`), or a moment in ISO 8601, opens it
-    as it was.
+    truncated one raises `StrataError`. Version `at` (see the view `log`), a moment in ISO 8601, or the
+    file of a pointer opens it as it was. `path` may be an address, such as s3://bucket/prefix.
 
     With `cache`, answers of `matrix` and `inputs` are kept beside the tables (featurestore/query/cache.py):
     asked again, in this process or another, they come at the speed of one plain read. Without `files`, SQL

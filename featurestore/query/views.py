@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from core.errors import StrataError
+from featurestore.query import pointer
 from featurestore.query.far_files import file_system
 from featurestore.query.source_views import statements, stored
 from featurestore.query.sources import Source, refuse_older_layout
@@ -113,8 +114,8 @@ def read_tables(
     """Read every table's log; return the tables at store version `at` and the commits up to it.
 
     The store's version counts the commits of all its tables, as the view `log` numbers them; `at` may also be
-    a moment, as `version_at` takes it. A transaction is seen in all of its tables or in none. `check` false
-    leaves out whether the shards are there, where only the logs are at hand.
+    a moment, as `version_at` takes it, or the file of a pointer. A transaction is seen in all of its tables
+    or in none. `check` false leaves out whether the shards are there, where only the logs are at hand.
     """
     refuse_older_layout(layout)
     storage = storage_of(layout.root)
@@ -163,13 +164,12 @@ def _transaction_since(folder: Path, version: int) -> bool:
 
 def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list[Table], Commits]:
     histories = dict(_histories(_folders(layout)))
-    commits = timeline(histories)
-    number = version_at(commits, at) if isinstance(at, str) else at
-    if not 0 <= number <= len(commits):
-        raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {number}")
-    upto = Counter(folder for folder, _ in commits[:number])
-    versions = {folder: upto[folder] for folder in histories}
-    tables = []
+    pointed = pointer.read(at) if isinstance(at, str) and pointer.is_pointer(at) else None
+    if pointed is None:
+        versions = _versions_at(layout, histories, at)
+    else:
+        versions = {f: pointed.version(layout.root, f, len(entries)) for f, entries in histories.items()}
+    snapshots = {}
     for folder, entries in histories.items():
         log = Log(folder, Checkpoint(), tuple(entries[: versions[folder]]))
         found = log.snapshot(versions)
@@ -181,11 +181,25 @@ def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list
             if not collected:
                 raise
             raise StrataError(
-                f"{layout.root} can no longer be opened at version {number}: `strata store gc` of "
+                f"{layout.root} can no longer be opened at {at}: `strata store gc` of "
                 f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
             ) from None
-        tables.append(_table(layout, found))
-    return tables, Commits(versions)
+        snapshots[folder] = found
+    if pointed is not None:
+        pointed.check(layout.root, snapshots)
+    return [_table(layout, found) for found in snapshots.values()], Commits(versions)
+
+
+def _versions_at(
+    layout: StoreLayout, histories: Mapping[Path, list[Entry]], at: int | str
+) -> dict[Path, int]:
+    """Return how many entries of each table belong to the store's version, or moment, `at`."""
+    commits = timeline(histories)
+    number = version_at(commits, at) if isinstance(at, str) else at
+    if not 0 <= number <= len(commits):
+        raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {number}")
+    upto = Counter(folder for folder, _ in commits[:number])
+    return {folder: upto[folder] for folder in histories}
 
 
 def _table(layout: StoreLayout, found: Snapshot) -> Table:
@@ -205,7 +219,8 @@ def version_at(commits: Sequence[tuple[Path, Entry]], at: str) -> int:
         moment = datetime.fromisoformat(at)
     except ValueError:
         raise StrataError(
-            f"--at {at!r} is neither a version, such as 12, nor a moment, such as 2030-01-31T12:00"
+            f"--at {at!r} is neither a version, such as 12, nor a moment, such as 2030-01-31T12:00, nor the "
+            "file of a pointer, such as store.json"
         ) from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     late = (n for n, (_, entry) in enumerate(commits) if datetime.fromisoformat(entry.written_at) > moment)

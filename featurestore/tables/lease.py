@@ -52,7 +52,7 @@ class Lease:
         }
         self._renewals = 0
         self._tag: str | None = None
-        self._until = 0.0
+        self._asked = self._until = 0.0  # by this process's clock: the last put, and when it runs out
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,7 +67,7 @@ class Lease:
                 continue
             holder = _read(content)
             if holder.get("token") == self._facts["token"]:  # the answer to our own put was lost
-                self._tag = tag
+                self._is_ours(tag)
                 break
             if not holder or _is_gone(holder):
                 continue
@@ -76,7 +76,7 @@ class Lease:
                 raise StrataError(
                     f"{address(self.folder)} is being written by process {holder.get('pid')} on "
                     f"{holder.get('host')} ({holder.get('operation')}, since {holder.get('since')}); wait "
-                    f"for it to end, or stop it. If it was killed, run again in {left:.0f} s: its lease ends then"
+                    f"for it to end, or stop it. If it was killed, its lease ends in {left:.0f} s"
                 )
         self._stop.clear()
         self._thread = threading.Thread(target=self._renew, daemon=True)
@@ -102,13 +102,16 @@ class Lease:
                 self._storage.put_over(self._path, b"{}", tag)
 
     def _put(self, tag: str | None) -> bool:
-        started = time.monotonic()
+        self._asked = time.monotonic()
         self._renewals += 1
         content = json.dumps({**self._facts, "renewals": self._renewals}).encode()
         found = self._storage.put_over(self._path, content, tag)
         if found is not None:
-            self._tag, self._until = found, started + TTL
+            self._is_ours(found)
         return found is not None
+
+    def _is_ours(self, tag: str) -> None:
+        self._tag, self._until = tag, self._asked + TTL
 
     def _renew(self) -> None:
         while not self._stop.wait(TTL / 4):
@@ -117,7 +120,7 @@ class Lease:
                     continue
                 content, tag, _ = self._storage.read_tagged(self._path)
                 if _read(content).get("token") == self._facts["token"]:
-                    self._tag = tag
+                    self._is_ours(tag)
                 else:
                     self._until = 0.0
                     return

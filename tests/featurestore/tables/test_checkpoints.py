@@ -123,8 +123,6 @@ def test_ten_thousand_commits_are_opened_by_reading_few(tmp_path, monkeypatch):
     assert read_checkpoint(folder / LOG, 10_000).version == 10_000
     assert checkpoint_path(folder / LOG, 10_000).exists()
     opened = []
-    monkeypatch.setattr(
-        Local, "read", lambda self, path: opened.append(path) or path.read_bytes()
-    )
+    monkeypatch.setattr(Local, "read", lambda self, path: opened.append(path) or path.read_bytes())
     assert featurestore.open(folder.parents[1]).version == 10_000
     assert len(opened) < 10
