@@ -13,6 +13,9 @@ app.add_typer(upkeep, name="store")
 
 STORE = typer.Option(Path("store"), "--store", help="The store's folder, or s3://bucket/prefix.")
 _THEN = "now tell DVC, so that nothing is computed again for it: dvc commit --force"
+_THEN_FAR = (
+    "a pointer to this store that DVC keeps is of an earlier version: strata store pointer -o NAME.json"
+)
 AT = typer.Option(
     None,
     "--at",
@@ -26,6 +29,13 @@ def _tell(text: str) -> None:
     from featurestore.tables.address import readable
 
     typer.echo(readable(text))
+
+
+def _then(store: Path) -> str:
+    """Say what DVC has to be told after a change that no stage made."""
+    from featurestore.tables.address import located, parts_of
+
+    return _THEN if parts_of(located(store)) is None else _THEN_FAR
 
 
 class Form(StrEnum):
@@ -238,7 +248,7 @@ def compact(
     changed = maintenance.compact(store, rows=rows)
     for folder, (before, after) in changed.items():
         _tell(f"{folder}: {before} shards, now {after}")
-    typer.echo(_THEN if changed else "nothing to join")
+    typer.echo(_then(store) if changed else "nothing to join")
 
 
 @upkeep.command()
@@ -255,4 +265,4 @@ def gc(
     files, size = maintenance.gc(store, older_than)
     typer.echo(f"removed {files} shards of the past; {size_text(size)} are free, derived caches included")
     if files:
-        typer.echo(_THEN)
+        typer.echo(_then(store))

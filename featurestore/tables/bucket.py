@@ -29,7 +29,8 @@ from featurestore.tables.storage import writing
 
 MARKER = ".table"  # in a folder that was made: an object store has none without something in it
 LISTED = "SHA256SUMS"  # in a model's folder, the hashes of its other files
-_TRIES = 4  # of a request, after those of the client
+_TRIES = 4  # of a request, each with what the client repeats by itself
+_RETRIES = 6  # of the client
 _AT_ONCE = 16  # requests
 _BLOCK = 8 << 20  # bytes of a shard that are fetched together
 
@@ -273,18 +274,23 @@ class Bucket:
                     continue  # the answer to the end of an upload in parts was lost: put once more
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address(path)) from None
             except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError):
-                raise StrataError(
-                    f"{address(path)}: the object store refuses this (no permission). Keys are read from "
-                    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need the right to "
-                    "list, get, put and delete there"
-                ) from None
+                raise self._refused(path) from None
             except (self._errors.BaseError, OSError) as error:
                 if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
                     raise self._no_bucket() from None
+                if "403 Forbidden" in str(error) or "401 Unauthorized" in str(error):
+                    raise self._refused(path) from None
                 if not left:
                     raise StrataError(f"{address(path)}: {_said(error)}") from None
                 time.sleep(random.uniform(0.05, 0.4))  # noqa: S311 - so that clients fall apart
         raise AssertionError
+
+    def _refused(self, path: Path) -> StrataError:
+        return StrataError(
+            f"{address(path)}: the object store refuses this (no permission). Keys are read from "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need the right to list, "
+            "get, put and delete there"
+        )
 
     def _no_bucket(self) -> StrataError:
         return StrataError(
@@ -304,7 +310,7 @@ def _client(scheme: str, name: str) -> Any:
     stores: Any = need("obstore.store", "bucket")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL", ""))
     patient = {
-        "max_retries": 6,
+        "max_retries": _RETRIES,
         "retry_timeout": timedelta(seconds=60),
         "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=5)},
     }

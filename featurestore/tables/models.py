@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from core.atomic import whole_folder
-from core.checksums import changed_in
+from core.checksums import changed_in, write_checksums
 from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.address import located
@@ -40,6 +40,13 @@ def new_model(folder: Path) -> Iterator[Path]:
     with whole_folder(folder) as new:
         yield new
     storage_of(folder).keep_folder(folder)
+
+
+def sealed(folder: Path) -> str:
+    """List the hashes of a model that was saved whole, keep it, and return the hash of the list."""
+    sha256 = write_checksums(folder)
+    storage_of(folder).keep_folder(folder)
+    return sha256
 
 
 def model_folder(root: Path, model_path: str, *, anew: bool = False) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from core.atomic import whole_folder
 from core.params import Finetune, Train
 from featurestore import FeatureStore, SplitKey
-from featurestore.tables.models import new_model
 from zoo.backbones.alignn.graph import GraphSettings
 from zoo.hub import SourceModel, load_card, load_source
 from zoo.training.data import Rows, read, with_graphs
@@ -112,7 +112,7 @@ def learn(
     values = predict(trained.state, trained.architecture, network.features.cpu(), graphs)
     model = TrainedModel(trained.state, trained.architecture, graph, rows.names, rows.units)
     # a model without its runs, left by a killed training, is replaced
-    with new_model(store.layout.trained("models", ask.dataset) / job.key) as folder:
+    with whole_folder(store.layout.trained("models", ask.dataset) / job.key) as folder:
         model.save(folder)
         for k, name in enumerate(rows.names):
             write_history(folder / f"{name}.csv", trained.history, k)
