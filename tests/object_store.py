@@ -78,6 +78,7 @@ class ObjectStore(ThreadingHTTPServer):
         self.objects: dict[str, Held] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.lock = threading.RLock()
+        self.latency = 0.0  # seconds before every answer
         self.met: dict[str, int] = {}  # misbehaviour → how often
         self.requests: list[tuple[str, str, int]] = []  # method, path, bytes of the answer
 
@@ -135,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             met = self.server.trouble.next(self.command)
             if met:
                 self.server.met[met] = self.server.met.get(met, 0) + 1
+        if self.server.latency:
+            time.sleep(self.server.latency)
         if met == "delay":
             time.sleep(random.uniform(0, self.server.trouble.seconds))
         if met in ("broken", "busy"):

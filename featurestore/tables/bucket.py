@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from core.errors import StrataError
 from core.lazy import need
 from featurestore.tables.address import address, parts_of
 from featurestore.tables.lease import Lease
-from featurestore.tables.ranges import Ranges
+from featurestore.tables.ranges import END, Piece, Ranges
 from featurestore.tables.shard_cache import ShardCache, temporary_beside
 from featurestore.tables.storage import writing
 
@@ -187,12 +187,18 @@ class Bucket:
         if self._sizes[real] <= self._cache.whole:
             self._cache.put(real, self._blocks(path))
             return real
-        return Ranges(partial(self._range, path), self._sizes[real])
+        return Ranges(partial(self._range, path), self._sizes[real], self._end(path, self._sizes[real]))
 
     def _blocks(self, path: Path) -> Iterable[bytes]:
         size = self.size(path)
         for start in range(0, size, _BLOCK):
             yield self._range(path, start, min(start + _BLOCK, size))
+
+    @lru_cache(maxsize=256)  # noqa: B019 - there are few buckets, and they stay
+    def _end(self, path: Path, size: int) -> Piece:
+        """Return the end of a shard, which never changes, and is read whenever the shard is opened."""
+        start = max(0, size - END)
+        return Piece(start, memoryview(self._range(path, start, size)))
 
     def _range(self, path: Path, start: int, stop: int) -> bytes:
         return bytes(self._do("get_range", path, start=start, end=stop))

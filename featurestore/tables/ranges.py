@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 
-_END = 1 << 16  # bytes at the end of a Parquet file that are read together: its footer
+END = 1 << 16  # bytes at the end of a Parquet file that are read together: its footer
 _AHEAD = 1 << 18  # bytes that are read together elsewhere, at least
 
 
@@ -19,12 +19,13 @@ class Piece:
 
 
 class Ranges(io.RawIOBase):
-    """A file of `size` bytes of which `read(start, stop)` fetches a range."""
+    """A file of `size` bytes of which `read(start, stop)` fetches a range; `end`: its last bytes."""
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(self, read: Callable[[int, int], bytes], size: int, end: Piece | None = None) -> None:
         super().__init__()
         self._read, self.size = read, size
         self._at = 0
+        self._end = end or Piece(size, memoryview(b""))
         self._held = Piece(0, memoryview(b""))
 
     def piece(self, start: int, length: int) -> Piece:
@@ -37,10 +38,9 @@ class Ranges(io.RawIOBase):
         wanted = min(len(view), self.size - self._at)
         if wanted <= 0:
             return 0
-        held = self._held
+        held = self._end if self._at >= self._end.start else self._held
         if not (held.start <= self._at and self._at + wanted <= held.start + len(held.content)):
-            start = min(self._at, max(0, self.size - _END)) if self._at >= self.size - _END else self._at
-            held = self._held = self.piece(start, max(wanted + self._at - start, _AHEAD))
+            held = self._held = self.piece(self._at, max(wanted, _AHEAD))
         view[:wanted] = held.pread(wanted, self._at)
         self._at += wanted
         return wanted

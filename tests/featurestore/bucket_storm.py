@@ -29,6 +29,7 @@ from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import chunk
 
 ROWS = 20  # of a chunk
+_AT_ONCE = 3  # kills, before the tables are looked at
 PAIR = ("left", "right")  # tables that are committed to together
 
 
@@ -133,8 +134,7 @@ def storm(
                 del working[name]
         if set(working) <= {"care"}:
             break
-        if done < kills:
-            name = draw.choice(sorted(working))
+        for name in draw.sample(sorted(working), min(_AT_ONCE, len(working), kills - done)):
             working[name].kill()
             working[name].join()
             if working[name].exitcode != 0:

@@ -3,7 +3,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.tables.ranges import Ranges
+from featurestore.tables.ranges import Piece, Ranges
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -21,12 +21,16 @@ def test_it_reads_as_a_file_does(reads):
     assert all(0 <= a < b <= len(CONTENT) for a, b in fetched)
 
 
-def test_a_footer_is_one_request():
+def test_an_end_that_is_known_is_not_fetched():
     fetched = []
-    file = Ranges(lambda a, b: fetched.append((a, b)) or CONTENT[a:b], len(CONTENT))
+    end = Piece(len(CONTENT) - 60_000, memoryview(CONTENT[-60_000:]))
+    file = Ranges(lambda a, b: fetched.append((a, b)) or CONTENT[a:b], len(CONTENT), end)
     for before in (8, 3000, 60_000):
         file.seek(-before, io.SEEK_END)
         assert file.read(before) == CONTENT[-before:]
+    assert not fetched
+    file.seek(5)
+    assert file.read(9) == CONTENT[5:14]
     assert len(fetched) == 1
 
 
