@@ -14,15 +14,27 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import featurestore
 from featurestore.tables.address import folder_of_all
+from featurestore.tables.layout import StoreLayout
+from featurestore.tables.schema import ENTRIES
+from featurestore.tables.writer import TableWriter
 from tests.featurestore.bucket_storm import storm
+from tests.featurestore.committer import chunk
 from tests.object_store import ObjectStore, Trouble
-from tests.stores import add_dataset, add_features, small_store
+from tests.stores import add_dataset, add_features
 
 ADDRESS = "s3://vectors/store"
+ROWS = 2_000
+QUESTIONS: dict[str, Callable[[Any], Any]] = {
+    "sum of the targets": lambda store: store.sql("SELECT sum(value) FROM targets").fetchall(),
+    f"matrix of {ROWS:,} × 256": lambda store: store.matrix("large", "energy", "atom_8"),
+    f"matrix of {ROWS:,} × 768": lambda store: store.matrix("large", "energy", "last"),
+}
 
 
 def storms(count: int) -> None:
@@ -46,37 +58,30 @@ def costs(delay: float) -> None:
     """Print one row per question."""
     with tempfile.TemporaryDirectory() as folder, ObjectStore() as server:
         os.environ.update(server.environment, STRATA_CACHE=f"{folder}/cache")
-        small_store(ADDRESS)
-        add_dataset(ADDRESS, "large", range(1000, 3000))
-        add_features(ADDRESS, range(1000, 3000), chunk=2000)
+        add_dataset(ADDRESS, "large", range(ROWS))
+        add_features(ADDRESS, range(ROWS), chunk=ROWS)
         server.latency = delay
 
-        def ask(what: str, question: Callable[[], object]) -> None:
-            before, bytes_before = len(server.requests), sum(size for *_, size in server.requests)
+        def ask(what: str, question: Callable[[], Any]) -> Any:
+            before = len(server.requests), sum(size for *_, size in server.requests)
             started = time.monotonic()
-            question()
+            answer = question()
             seconds = time.monotonic() - started
-            size = sum(size for *_, size in server.requests) - bytes_before
-            print(f"{what}: {len(server.requests) - before} requests, {size / 1e6:.1f} MB, {seconds:.2f} s")
+            size = sum(size for *_, size in server.requests) - before[1]
+            print(
+                f"{what}: {len(server.requests) - before[0]} requests, {size / 1e6:.1f} MB, {seconds:.2f} s"
+            )
+            return answer
 
+        shutil.rmtree(folder_of_all())
         for word in ("first", "again"):
-            if word == "first":
-                shutil.rmtree(folder_of_all())
-            with featurestore.open(ADDRESS) as store:
-                ask(f"opened, {word}", lambda: featurestore.open(ADDRESS))
-                ask(
-                    f"sum of targets, {word}",
-                    lambda store=store: store.sql("SELECT sum(value) FROM targets").df(),
-                )
-                ask(
-                    f"matrix of 2,000 × 256, {word}",
-                    lambda store=store: store.matrix("large", "energy", "atom_8"),
-                )
-                ask(
-                    f"matrix of 2,000 × 768, {word}",
-                    lambda store=store: store.matrix("large", "energy", "last"),
-                )
-        ask("a commit of one table", lambda: add_dataset(ADDRESS, "more", range(5), ("energy",)))
+            store = ask(f"opened, {word}", lambda: featurestore.open(ADDRESS))
+            for what, question in QUESTIONS.items():
+                ask(f"{what}, {word}", partial(question, store))
+            store.close()
+        with TableWriter(StoreLayout(Path(ADDRESS)).entries("more"), ENTRIES, "bench") as writer:
+            for number in range(3):
+                ask("a commit", partial(writer.commit, str(number), chunk(number)))
 
 
 def main() -> None:
