@@ -159,9 +159,8 @@ def _complain(error: Exception) -> None:
     from rich.console import Console
 
     # Markup is off: a message may quote [brackets] of the user's own file.
-    from featurestore.tables.address import readable
-
-    Console(stderr=True).print(f"Error: {readable(str(error))}", style="red", markup=False, highlight=False)
+    text = import_module("featurestore.tables.address").readable(str(error))
+    Console(stderr=True).print(f"Error: {text}", style="red", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -270,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
-            self.server.requests.append((self.command, self.path, len(content)))
+        self.server.requests.append((self.command, self.path, 0 if self.command == "HEAD" else len(content)))
 
     def log_message(self, *_: object) -> None:
         """Keep the tests' output free of requests."""
