@@ -1,6 +1,6 @@
 """A store in an object store: storms of kills on a server that misbehaves, and what requests cost.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python bench/bucket.py [--storms 5] [--delay 0.02] [--only storms costs]
+    OMP_NUM_THREADS=1 PYTHONPATH=. python bench/bucket.py [--seeds 0 1 2] [--delay 0.02] [--only storms costs]
 
 The server is that of the tests, in this process. `storms`: eight writers of one table, one of two tables at
 once, and clean-up, each killed at random and started again; what is left is compared with what one writer
@@ -37,14 +37,14 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def storms(count: int) -> None:
+def storms(seeds: list[int]) -> None:
     """Print one row per storm."""
-    for seed in range(count):
+    for seed in seeds:
         trouble = Trouble(drop=0.03, error_after=0.015, broken=0.015, busy=0.015, delay=0.06, seed=seed)
         with tempfile.TemporaryDirectory() as folder, ObjectStore(trouble) as server:
             os.environ.update(server.environment, STRATA_CACHE=f"{folder}/cache")
             started = time.monotonic()
-            found = storm(ADDRESS, Path(folder), writers=8, own=60, shared=20, kills=120, seed=seed)
+            found = storm(ADDRESS, Path(folder), writers=8, own=30, shared=20, kills=60, seed=seed)
             seconds = time.monotonic() - started
             print(
                 f"seed {seed}: {found.kills} kills, {found.committed} entries, {found.acknowledged} "
@@ -87,14 +87,14 @@ def costs(delay: float) -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storms", type=int, default=5)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--delay", type=float, default=0.02)
     parser.add_argument("--only", nargs="+", choices=["storms", "costs"], default=["storms", "costs"])
     asked = parser.parse_args()
     if "costs" in asked.only:
         costs(asked.delay)
     if "storms" in asked.only:
-        storms(asked.storms)
+        storms(asked.seeds)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,10 @@ class Held:
 
     content: bytes
     at: float
+    tag: str = field(init=False)  # names the content, as S3 does
 
-    @property
-    def tag(self) -> str:
-        """Name the content, as S3 does."""
-        return f'"{hashlib.md5(self.content, usedforsecurity=False).hexdigest()}"'
+    def __post_init__(self) -> None:
+        self.tag = f'"{hashlib.md5(self.content, usedforsecurity=False).hexdigest()}"'
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.lazy import need
 from featurestore.tables.address import SCHEMES, located
-from featurestore.tables.places import readable, storage_of
+from featurestore.tables.places import readable
 
 
 @lru_cache(maxsize=1)
@@ -31,11 +31,10 @@ def file_system() -> Any:
             """Return the address itself: the log has named every shard."""
             return [path]
 
-        def exists(self, path: str, **_: Any) -> bool:
-            return storage_of(located(path)).exists(located(path))
-
         def info(self, path: str, **_: Any) -> dict[str, Any]:
-            return {"name": path, "size": storage_of(located(path)).size(located(path)), "type": "file"}
+            file = readable(located(path))
+            size = file.stat().st_size if isinstance(file, Path) else file.size
+            return {"name": path, "size": size, "type": "file"}
 
         def modified(self, path: str) -> datetime:  # noqa: ARG002 - shards never change
             return datetime.fromtimestamp(0, UTC)
