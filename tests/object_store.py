@@ -262,6 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(status, {}, _error(code))
 
     def _reply(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.server.requests.append((self.command, self.path, 0 if self.command == "HEAD" else len(content)))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -269,7 +270,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
-        self.server.requests.append((self.command, self.path, 0 if self.command == "HEAD" else len(content)))
 
     def log_message(self, *_: object) -> None:
         """Keep the tests' output free of requests."""

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import pyarrow as pa
 import pytest
 
 import featurestore
@@ -21,7 +20,7 @@ from featurestore.tables.writer import TableWriter
 from tests.featurestore.bucket_storm import storm
 from tests.featurestore.committer import chunk
 from tests.object_store import Trouble
-from tests.stores import small_store
+from tests.stores import add_dataset, add_features, small_store
 
 ADDRESS = "s3://vectors/team/store"
 QUESTIONS = (
@@ -133,7 +132,7 @@ def test_eight_writers_killed_on_a_server_that_misbehaves_leave_what_one_would(b
     assert set(bucket.met) == {"drop", "error_after", "broken", "busy", "delay"}
 
 
-def test_the_plain_path_on_moto(bucket, monkeypatch, shared_store):
+def test_the_plain_path_on_moto(bucket, monkeypatch, tmp_path):
     """Another server's words of the protocol; it checks and then puts, so one writer writes here."""
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed (extra dev-s3)")
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -143,16 +142,19 @@ def test_the_plain_path_on_moto(bucket, monkeypatch, shared_store):
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         boto3 = pytest.importorskip("boto3")
         boto3.client("s3", endpoint_url=address).create_bucket(Bucket="moto-bucket")
-        root = small_store("s3://moto-bucket/store")
+        root = located("s3://moto-bucket/store")
+        for place in (root, tmp_path / "store"):
+            add_dataset(place, "gamma", range(4), ("energy",))
+            add_features(place, range(4), chunk=2)
         with TableWriter(StoreLayout(root).entries("z"), ENTRIES, "test", alone=True) as writer:
-            assert writer.commit("a", pa.concat_tables([chunk(n) for n in range(4)]))
+            assert writer.commit("a", chunk(0))
             assert not writer.commit("a", chunk(0))
         assert maintenance.compact(root)
         maintenance.gc(root, older_than=0)
         assert not maintenance.verify(root).damages
-        with featurestore.open(root) as far, featurestore.open(shared_store) as near:
+        with featurestore.open(root) as far, featurestore.open(tmp_path / "store") as near:
             question = "SELECT * FROM targets ORDER BY ALL"
             assert far.sql(question).fetchall() == near.sql(question).fetchall()
-            assert (far.matrix("beta", "gap").X == near.matrix("beta", "gap").X).all()
+            assert (far.matrix("gamma", "energy").X == near.matrix("gamma", "energy").X).all()
     finally:
         running.stop()
