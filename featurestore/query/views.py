@@ -169,6 +169,7 @@ def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list
         versions = _versions_at(layout, histories, at)
     else:
         versions = {f: pointed.version(layout.root, f, len(entries)) for f, entries in histories.items()}
+    moment = at if pointed else f"version {sum(versions.values())}"
     snapshots = {}
     for folder, entries in histories.items():
         log = Log(folder, Checkpoint(), tuple(entries[: versions[folder]]))
@@ -181,7 +182,7 @@ def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list
             if not collected:
                 raise
             raise StrataError(
-                f"{layout.root} can no longer be opened at {at}: `strata store gc` of "
+                f"{layout.root} can no longer be opened at {moment}: `strata store gc` of "
                 f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
             ) from None
         snapshots[folder] = found
