@@ -242,14 +242,15 @@ class Bucket:
     def fetch_folder(self, folder: Path, *, anew: bool = False) -> None:
         """Bring the files of a folder here; one whose list of hashes is that of the server is here already.
 
-        Whoever loads it compares its files with the list. `anew`: without looking at what is here.
+        Whoever loads it compares its files with the list. `anew`: whatever is here, which is removed where
+        the server has nothing.
         """
         here = folder / LISTED
         with suppress(FileNotFoundError):
             if not anew and here.is_file() and self.read(here) == here.read_bytes():
                 return
         found = self._all(folder)
-        for path in folder.rglob("*") if found else ():
+        for path in folder.rglob("*") if found or anew else ():
             if path.is_file() and path not in {place for _, place in found}:
                 remove(path)
         for key, place in found:
