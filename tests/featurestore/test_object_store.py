@@ -6,21 +6,26 @@ import shutil
 import pytest
 
 import featurestore
+from core.checksums import changed_in
 from core.errors import StrataError
+from core.params import parse
+from featurestore import current
 from featurestore.query import pointer
 from featurestore.splits.schemes import split_dataset
 from featurestore.tables import maintenance
 from featurestore.tables.address import folder_of_all, located
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import LOG, history, snapshot
+from featurestore.tables.models import model_folder
 from featurestore.tables.places import storage_of
 from featurestore.tables.schema import ENTRIES
 from featurestore.tables.transactions import Together
 from featurestore.tables.writer import TableWriter
+from heads.fit import fit
 from tests.featurestore.bucket_storm import storm
 from tests.featurestore.committer import chunk
 from tests.object_store import Trouble
-from tests.stores import add_dataset, add_features, small_store
+from tests.stores import SOURCE, add_dataset, add_features, small_store
 
 ADDRESS = "s3://vectors/team/store"
 QUESTIONS = (
@@ -106,6 +111,34 @@ def test_an_older_state_is_opened_by_a_pointer(bucket, tmp_path):
     with featurestore.open(ADDRESS) as now, featurestore.open(ADDRESS, str(tmp_path / "a.json")) as then:
         assert now.sql(ask).fetchall() != before
         assert then.sql(ask).fetchall() == before
+
+
+def test_a_stage_keeps_its_models_there(bucket, shared_store, tmp_path, monkeypatch):
+    small_store(ADDRESS)
+    local = shutil.copytree(shared_store, tmp_path / "store")
+    asked = {
+        "heads": ["ridge"],
+        "feature_sets": ["last"],
+        "composition": None,
+        "workers": 0,
+        "committee": None,
+    }
+    params = parse({"extract": {"source_models": [SOURCE]}, "fit": asked})
+    for root in (ADDRESS, local):
+        fit("beta", params, root)
+    monkeypatch.setenv("STRATA_CACHE", str(tmp_path / "another machine"))
+    asked = "SELECT run_id, model_path, model_sha256, val_mae FROM runs ORDER BY run_id"
+    with featurestore.open(ADDRESS) as far, featurestore.open(local) as near:
+        ours, theirs = (store.sql(asked).fetchall() for store in (far, near))
+        assert ours == theirs
+        folder = model_folder(far.path, ours[0][1])
+        assert changed_in(folder, ours[0][2]) is None
+    assert current.read(StoreLayout(located(ADDRESS)).runs("beta")) == {row[0] for row in ours}
+    found = maintenance.verify(ADDRESS)
+    assert (found.models, found.damaged_models) == (len(ours), ())
+    held = next(one for key, one in bucket.objects.items() if key.endswith(f"{ours[0][0]}/head.json"))
+    held.content = held.content.replace(b"1", b"2", 1)
+    assert [damaged.run_id for damaged in maintenance.verify(ADDRESS).damaged_models] == [ours[0][0]]
 
 
 def run(bucket, tmp_path, **settings):
