@@ -200,7 +200,8 @@ def _complain(error: Exception) -> None:
     from rich.console import Console
 
     # Markup is off: a message may quote [brackets] of the user's own file.
-    Console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+    text = import_module("featurestore.tables.address").readable(str(error))
+    Console(stderr=True).print(f"Error: {text}", style="red", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from evaluation.neighbours import Neighbour, neighbours_of
 from evaluation.protocol import Scored, look
 from evaluation.rows import notes_of
 from evaluation.rows_file import write_rows
+from featurestore import current
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound

@@ -11,13 +11,31 @@ app = typer.Typer(no_args_is_help=True)
 upkeep = typer.Typer(no_args_is_help=True, help="Look after the store: verify, compact, gc, drift, migrate.")
 app.add_typer(upkeep, name="store")
 
-STORE = typer.Option(Path("store"), "--store", help="The store's folder.")
+STORE = typer.Option(Path("store"), "--store", help="The store's folder, or s3://bucket/prefix.")
 _THEN = "now tell DVC, so that nothing is computed again for it: dvc commit --force"
+_THEN_FAR = (
+    "a pointer to this store that DVC keeps is of an earlier version: strata store pointer -o NAME.json"
+)
 AT = typer.Option(
     None,
     "--at",
-    help="The store as it was: a version (column n of the view log), or a moment, such as 2030-01-31T12:00.",
+    help="The store as it was: a version (column n of the view log), a moment, such as 2030-01-31T12:00, or "
+    "a pointer, NAME.json.",
 )
+
+
+def _tell(text: str) -> None:
+    """Print a line; paths that stand for objects in a bucket are named by their addresses."""
+    from featurestore.tables.address import readable
+
+    typer.echo(readable(text))
+
+
+def _then(store: Path) -> str:
+    """Say what DVC has to be told after a change that no stage made."""
+    from featurestore.tables.address import located, parts_of
+
+    return _THEN if parts_of(located(store)) is None else _THEN_FAR
 
 
 class Form(StrEnum):
@@ -77,11 +95,12 @@ def info(store: Path = STORE, at: str | None = AT) -> None:
     """Say what is in the store: datasets, extractions and how far they reach, tables and their size."""
     from featurestore.query.output import show, size_text
     from featurestore.query.store import open_store
+    from featurestore.tables.address import address
 
     opened = open_store(store, at)
     ask = opened.connection.sql
     show(
-        f"Datasets in {store}, version {opened.version}",
+        f"Datasets in {address(opened.path)}, version {opened.version}",
         ("dataset", "title", "entries", "structures", "properties", "rejects"),
         ask(
             "SELECT d.dataset, d.title, d.entries, d.structures, d.properties, count(r.id) "
@@ -176,22 +195,22 @@ def verify(
 
     found = maintenance.verify(store)
     for damage in (*found.damages, *found.damaged_models):
-        typer.echo(str(damage))
+        _tell(str(damage))
     for line in found.lost:
-        typer.echo(line)
+        _tell(line)
     for path in found.young:
-        typer.echo(
+        _tell(
             f"{path}: no log entry names it yet; it is less than an hour old, so that a writer may be about "
             "to commit it. If none is at work, one was killed, or the newest entry is lost: verify it later"
         )
     for path in found.strays:
-        typer.echo(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
+        _tell(f"{path}: no log entry names it; a killed writer left it, or the entry is lost")
     sound = (
         f"{found.shards - len(found.damages)} of {found.shards} shards ({size_text(found.bytes)}) and "
         f"{found.models - len({d.what for d in found.damaged_models})} of {found.models} models are sound"
     )
     if not (found.damages or found.damaged_models):
-        typer.echo(sound)
+        _tell(sound)
         if found.lost or found.strays:
             raise StrataError(
                 "entries of a log may be lost: restore it (dvc checkout --force, or a copy). Where a writer "
@@ -203,12 +222,30 @@ def verify(
             f"{sound}; restore the others (dvc checkout --force, dvc pull, or a copy), or --repair"
         )
     for folder, rows in maintenance.repair(store, found.damages).items():
-        typer.echo(f"dropped {rows:,} rows from {folder}")
+        _tell(f"dropped {rows:,} rows from {folder}")
     for folder, runs in maintenance.drop_runs(found.damaged_models).items():
-        typer.echo(f"dropped {runs:,} runs from {folder}, whose models are damaged")
-    typer.echo(
-        f"{sound}, the others were dropped; run the stages that wrote them again (dvc repro --force STAGE)"
-    )
+        _tell(f"dropped {runs:,} runs from {folder}, whose models are damaged")
+    _tell(f"{sound}, the others were dropped; run the stages that wrote them again (dvc repro --force STAGE)")
+
+
+@upkeep.command()
+def pointer(
+    out: Path = typer.Option(..., "-o", "--out", help="File to write, NAME.json."),
+    store: Path = STORE,
+    at: str | None = AT,
+) -> None:
+    """Write a pointer to the store as it stands, for git or DVC; `--at NAME.json` opens it as it was then."""
+    from featurestore.query import pointer as pointers
+    from featurestore.query.views import read_tables
+    from featurestore.tables.address import address
+    from featurestore.tables.layout import StoreLayout
+    from featurestore.tables.maintenance import tables_of
+
+    layout = StoreLayout(store)
+    tables_of(layout.root)  # or there is no store
+    tables, commits = read_tables(layout, at)
+    pointers.write(layout.root, {table.snapshot.folder: table.snapshot for table in tables}, out)
+    typer.echo(f"{out}: {address(layout.root)}, version {len(commits)}, {len(tables)} tables")
 
 
 @upkeep.command()
@@ -220,8 +257,8 @@ def compact(
 
     changed = maintenance.compact(store, rows=rows)
     for folder, (before, after) in changed.items():
-        typer.echo(f"{folder}: {before} shards, now {after}")
-    typer.echo(_THEN if changed else "nothing to join")
+        _tell(f"{folder}: {before} shards, now {after}")
+    typer.echo(_then(store) if changed else "nothing to join")
 
 
 @upkeep.command()
@@ -238,4 +275,4 @@ def gc(
     files, size = maintenance.gc(store, older_than)
     typer.echo(f"removed {files} shards of the past; {size_text(size)} are free, derived caches included")
     if files:
-        typer.echo(_THEN)
+        typer.echo(_then(store))

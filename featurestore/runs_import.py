@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from core.atomic import whole_folder
 from core.checksums import changed_in, check_checksums
 from core.errors import StrataError
 from featurestore.tables import log
+from featurestore.tables.address import located
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Shard
-from featurestore.tables.models import model_folder
+from featurestore.tables.models import model_folder, new_model
+from featurestore.tables.places import storage_of
 from featurestore.tables.schema import completed
 from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
@@ -30,8 +31,8 @@ class Lenders:
 
     def __init__(self, roots: Sequence[Path], place: Callable[[StoreLayout, str], Path]) -> None:
         self._stores: list[tuple[Path, dict[str, tuple[Path, dict[str, Shard]]]]] = []
-        for root in map(Path, roots):
-            if not root.is_dir():
+        for root in map(located, roots):
+            if not storage_of(root).is_folder(root):
                 raise StrataError(f"{root} is no folder, so no runs can be taken over from it")
             folders = {kind: place(StoreLayout(root), kind) for kind in _KINDS}
             self._stores.append((root, {kind: (path, _shards(path)) for kind, path in folders.items()}))
@@ -87,6 +88,6 @@ def _copy(source: Path, target: Path, sha256: str | None) -> None:
     """Copy a model's folder whole or not at all; several runs may share one, which is then there already."""
     if target.exists() and changed_in(target, sha256) is None:
         return
-    with whole_folder(target) as folder:
+    with new_model(target) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         check_checksums(folder, sha256)

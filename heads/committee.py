@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from core.atomic import whole_folder
 from core.checksums import write_checksums
 from core.errors import StrataError
 from featurestore import SplitKey
 from featurestore.query.store import FeatureStore
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.models import new_model
 from featurestore.tables.schema import SCHEMAS, completed
 from featurestore.tables.writer import TableWriter
 from heads.averaging import combined, cross_fitted, weigh
@@ -133,7 +133,7 @@ def _form(
     layout = StoreLayout(Path(store.path))
     folder = layout.models(dataset) / run_id
     members = [{"run_id": key, "weight": w, "model_path": facts[key]["model_path"]} for key, w in chosen]
-    with whole_folder(folder) as new:
+    with new_model(folder) as new:
         text = json.dumps({"rule": rule, "members": members}, indent=2)
         (new / FILE).write_text(text + "\n", encoding="utf-8")
         model_sha256 = write_checksums(new)

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from core.atomic import whole_folder
 from core.checksums import write_checksums
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.models import new_model
 from featurestore.tables.schema import SCHEMAS
 from heads.plan import Data, Job
 from heads.registry import HeadSpec
@@ -49,7 +49,7 @@ def run_of(job: Job, data: Data, run_id: str, **found: Any) -> Run:
 
 def saved(job: Job, data: Data, run: Run, head: Saving, layout: StoreLayout) -> pa.Table:
     """Save a run's model and return the run's row: what was fitted, how it did, and with what."""
-    with whole_folder(layout.models(job.dataset) / run.run_id) as folder:  # replaces one of a killed fit
+    with new_model(layout.models(job.dataset) / run.run_id) as folder:  # replaces one of a killed fit
         head.save(folder)
         model_sha256 = write_checksums(folder)
     row = {

@@ -19,6 +19,7 @@ from evaluation.experiments.published import CITATION, beside
 from evaluation.experiments.results import FACTS, Result, read, write
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
+from featurestore.tables.models import model_folder
 
 NAME = "transfer"
 BY = ["dataset", "property", "scheme"]
@@ -95,7 +96,7 @@ def training_losses(runs: pd.DataFrame, root: Path) -> pd.DataFrame:
     rows = []
     for run_ in runs[runs["method"].isin(["scratch", "finetune"])].to_dict("records"):
         place = tuple(run_[name] for name in base.index.names)
-        curve = pd.read_csv(root / run_["model_path"] / f"{run_['property']}.csv")
+        curve = pd.read_csv(model_folder(root, run_["model_path"]) / f"{run_['property']}.csv")
         rows.append(
             {name: run_[name] for name in (*base.index.names, "method", "unit", "train_mae", "val_mae")}
             | {

@@ -26,6 +26,8 @@ from featurestore.query.facts import PropertyFacts
 from featurestore.query.store import FeatureStore
 from featurestore.splits.draws import TooFewRows
 from featurestore.splits.schemes import split_dataset
+from featurestore.tables.address import located
+from featurestore.tables.places import storage_of
 from heads.fit import fit
 from zoo.training.finetune import finetune
 
@@ -50,7 +52,7 @@ class Workspace:
                     f"params.yaml, experiments.{name}: trained names {dataset}/{lacking[0]}, which is not "
                     "among its targets; Base and heads must stand beside a network"
                 )
-        self.root = _link(Path(store_root), check_name(name, "experiment"))
+        self.root = _link(located(store_root), check_name(name, "experiment"))
 
     def heads(self, source_model: str | None = None) -> pd.DataFrame:
         """Draw all splits, fit Base, composition and the heads on them, and return the runs."""
@@ -197,7 +199,8 @@ def _facts(store: FeatureStore, dataset: str) -> Mapping[str, PropertyFacts]:
 
 def _link(store_root: Path, name: str) -> Path:
     root = store_root / FOLDER / name
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)  # of a store in a bucket, the links are here
+    storage_of(root).make_folder(root)
     for folder in _MADE_ON_THE_WAY:
         (store_root / folder).mkdir(exist_ok=True)
     for folder in (*_SHARED, *_MADE_ON_THE_WAY):

@@ -22,6 +22,7 @@ from evaluation.training_data import training_data
 from featurestore.splits import duplicates
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot, snapshot
+from featurestore.tables.places import readable
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -206,7 +207,7 @@ def _properties(layout: StoreLayout, name: str, entries: Snapshot) -> list[Prope
 def _scales(layout: StoreLayout, name: str) -> dict[str, str | list[str]]:
     """Read which properties have classes, and their labels by code."""
     for path in snapshot(layout.table("datasets", name)).paths:
-        table = pq.read_table(path)
+        table = pq.read_table(readable(path))
         if "scales" in table.column_names:
             return dict(json.loads(table["scales"][0].as_py() or "{}"))
     return {}
@@ -225,7 +226,7 @@ def _ids(layout: StoreLayout, name: str) -> set[str]:
 
 
 def _read(found: Snapshot, columns: list[str]) -> pa.Table:
-    tables = [pq.read_table(path, columns=columns) for path in found.paths]
+    tables = [pq.read_table(readable(path), columns=columns) for path in found.paths]
     return pa.concat_tables(tables) if tables else pa.table({name: [] for name in columns})
 
 

@@ -51,7 +51,7 @@ class Closed:
         raise StrataError(f"the store {self._path} is closed; open it again to ask it")
 
 
-def lock(connection: Any, folders: Iterable[Path] | None = None) -> None:
+def lock(connection: Any, folders: Iterable[Path | str] | None = None) -> None:
     """Fix a connection's settings for good; with `folders`, no file outside of them can be read."""
     if folders is not None:
         listed = ", ".join("'" + str(folder).replace("'", "''") + "'" for folder in folders)

@@ -10,6 +10,7 @@ from core.errors import StrataError
 from featurestore.columns import BACKBONE
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot
+from featurestore.tables.places import storage_of
 from featurestore.tables.schema import EXTRACTIONS, Checkpoint, features_schema
 from featurestore.tables.vectors import read_columns
 
@@ -72,7 +73,7 @@ def read_sources(snapshots: Iterable[Snapshot]) -> dict[str, Source]:
 
 def refuse_older_layout(layout: StoreLayout) -> None:
     """Raise `StrataError` for a store whose vectors still lie in one table for all source models."""
-    if layout.older_features.is_dir():
+    if storage_of(layout.root).is_folder(layout.older_features):
         raise StrataError(
             f"{layout.root} was made by an earlier version, which kept the vectors of all source "
             "models in one table; bring it up to date, without computing anything, by: strata store migrate"

@@ -25,7 +25,9 @@ from featurestore.query.reader import Reader, answering
 from featurestore.query.source_views import blocks_of, joined
 from featurestore.query.sources import Source, read_sources
 from featurestore.query.views import Commits, connect, read_tables, register_log
+from featurestore.tables.address import address, located
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.places import storage_of
 
 _OPENINGS = 20  # while shards are joined and collected
 
@@ -34,8 +36,8 @@ class FeatureStore:
     """A store opened for reading, as it stood at that moment; writers do not disturb it.
 
     Opening reads every table's log and checks that each shard is there in full; a missing or
-    truncated one raises `StrataError`. Version `at` (see the view `log`), or a moment in ISO 8601, opens it
-    as it was.
+    truncated one raises `StrataError`. Version `at` (see the view `log`), a moment in ISO 8601, or the
+    file of a pointer opens it as it was. `path` may be an address, such as s3://bucket/prefix.
 
     With `cache`, answers of `matrix` and `inputs` are kept beside the tables (featurestore/query/cache.py):
     asked again, in this process or another, they come at the speed of one plain read. Without `files`, SQL
@@ -53,11 +55,10 @@ class FeatureStore:
         cache: bool = False,
         files: bool = True,
     ) -> None:
-        self.path = Path(path)
-        if not self.path.is_dir():
-            raise StrataError(
-                f"there is no store at {self.path.resolve()}; run `dvc repro`, or from the project's folder"
-            )
+        self.path = located(path)
+        if not storage_of(self.path).is_folder(self.path):
+            place = address(self.path.resolve())
+            raise StrataError(f"there is no store at {place}; run `dvc repro`, or from the project's folder")
         self.layout = StoreLayout(self.path)
         self._open(at, files=files)
         self._has_log = False
@@ -79,7 +80,8 @@ class FeatureStore:
                 if not left or Commits.of(self.layout) == self._commits:
                     raise
         real = {table.snapshot.folder.resolve() for table in self._tables}
-        lock(self.connection, None if files else [self.path.resolve(), *sorted(real)])
+        places = [self.path.resolve(), *sorted(real)]
+        lock(self.connection, None if files else [*places, *map(address, places)])
 
     def __enter__(self) -> Self:
         return self
@@ -96,12 +98,12 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         if isinstance(self.connection, Closed):
-            return f"FeatureStore({str(self.path)!r}, closed)"
+            return f"FeatureStore({address(self.path)!r}, closed)"
         counts = "SELECT (SELECT count(*) FROM structures), (SELECT count(*) FROM extractions)"
         structures, extractions = self.connection.sql(counts).fetchall()[0]
         datasets = ", ".join(self.datasets()) or "no datasets"
         return (
-            f"FeatureStore({str(self.path)!r}, version {self.version}: {datasets}; "
+            f"FeatureStore({address(self.path)!r}, version {self.version}: {datasets}; "
             f"{structures:,} structures, {extractions} extraction{'' if extractions == 1 else 's'})"
         )
 

@@ -13,8 +13,11 @@ import duckdb
 import pyarrow as pa
 
 from core.errors import StrataError
+from featurestore.query import pointer
+from featurestore.query.far_files import file_system
 from featurestore.query.source_views import statements, stored
 from featurestore.query.sources import Source, refuse_older_layout
+from featurestore.tables.address import address
 from featurestore.tables.checkpoints import Checkpoint
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import (
@@ -28,7 +31,9 @@ from featurestore.tables.log import (
     read_entry,
     timeline,
 )
+from featurestore.tables.places import storage_of
 from featurestore.tables.schema import GROWN, KINDS, SCHEMAS, widest
+from featurestore.tables.storage import LOCAL
 
 _text, _count, _number = pa.string(), pa.int64(), pa.int64()
 _SHARDS = pa.schema(
@@ -91,14 +96,15 @@ class Commits:
     @classmethod
     def of(cls, layout: StoreLayout) -> "Commits":
         """Return the commits of a store as it is now, without reading them."""
-        return cls({folder: newest_number(folder) for kind in KINDS for folder in layout.tables(kind)})
+        folders = _folders(layout)
+        return cls(dict(zip(folders, storage_of(layout.root).each(newest_number, folders), strict=True)))
 
     def __len__(self) -> int:
         return sum(self.versions.values())
 
     def read(self) -> list[tuple[Path, Entry]]:
         """Read them all, in the order of the store; of a long history that takes a while."""
-        whole = {folder: history(folder)[:version] for folder, version in self.versions.items()}
+        whole = {folder: entries[: self.versions[folder]] for folder, entries in _histories(self.versions)}
         return timeline(whole)
 
 
@@ -108,28 +114,40 @@ def read_tables(
     """Read every table's log; return the tables at store version `at` and the commits up to it.
 
     The store's version counts the commits of all its tables, as the view `log` numbers them; `at` may also be
-    a moment, as `version_at` takes it. A transaction is seen in all of its tables or in none. `check` false
-    leaves out whether the shards are there, where only the logs are at hand.
+    a moment, as `version_at` takes it, or the file of a pointer. A transaction is seen in all of its tables
+    or in none. `check` false leaves out whether the shards are there, where only the logs are at hand.
     """
     refuse_older_layout(layout)
+    storage = storage_of(layout.root)
     if at is not None:
         return _tables_at(layout, at, check=check)
     for left in reversed(range(_READINGS)):
-        logs = {folder: read(folder) for kind in KINDS for folder in layout.tables(kind)}
+        folders = _folders(layout)
+        logs = dict(zip(folders, storage.each(read, folders), strict=True))
         commits = Commits({folder: log.version for folder, log in logs.items()})
-        if left and any(_transaction_since(folder, log.version) for folder, log in logs.items()):
+        if left and any(storage.each(lambda log: _transaction_since(log.folder, log.version), logs.values())):
             continue
         found = {folder: log.snapshot(commits.versions) for folder, log in logs.items()}
         try:
             if check:
-                for snapshot in found.values():
-                    snapshot.check()
+                storage.each(Snapshot.check, found.values())
         except StrataError:
             if left and any(newest_number(folder) != log.version for folder, log in logs.items()):
                 continue  # a shard was joined and collected meanwhile
             raise
         break
     return [_table(layout, snapshot) for snapshot in found.values()], commits
+
+
+def _folders(layout: StoreLayout) -> list[Path]:
+    """Return the folders of all tables, in the order of the kinds."""
+    found = storage_of(layout.root).each(layout.tables, KINDS)
+    return [folder for tables in found for folder in tables]
+
+
+def _histories(folders: Iterable[Path]) -> list[tuple[Path, list[Entry]]]:
+    there = list(folders)
+    return list(zip(there, storage_of(there[0]).each(history, there), strict=True)) if there else []
 
 
 def _transaction_since(folder: Path, version: int) -> bool:
@@ -145,14 +163,14 @@ def _transaction_since(folder: Path, version: int) -> bool:
 
 
 def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list[Table], Commits]:
-    histories = {folder: history(folder) for kind in KINDS for folder in layout.tables(kind)}
-    commits = timeline(histories)
-    number = version_at(commits, at) if isinstance(at, str) else at
-    if not 0 <= number <= len(commits):
-        raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {number}")
-    upto = Counter(folder for folder, _ in commits[:number])
-    versions = {folder: upto[folder] for folder in histories}
-    tables = []
+    histories = dict(_histories(_folders(layout)))
+    pointed = pointer.read(at) if isinstance(at, str) and pointer.is_pointer(at) else None
+    if pointed is None:
+        versions = _versions_at(layout, histories, at)
+    else:
+        versions = {f: pointed.version(layout.root, f, len(entries)) for f, entries in histories.items()}
+    moment = at if pointed else f"version {sum(versions.values())}"
+    snapshots = {}
     for folder, entries in histories.items():
         log = Log(folder, Checkpoint(), tuple(entries[: versions[folder]]))
         found = log.snapshot(versions)
@@ -164,11 +182,25 @@ def _tables_at(layout: StoreLayout, at: int | str, *, check: bool) -> tuple[list
             if not collected:
                 raise
             raise StrataError(
-                f"{layout.root} can no longer be opened at version {number}: `strata store gc` of "
+                f"{layout.root} can no longer be opened at {moment}: `strata store gc` of "
                 f"{collected[0].written_at[:19]} removed shards of {folder} that it needs"
             ) from None
-        tables.append(_table(layout, found))
-    return tables, Commits(versions)
+        snapshots[folder] = found
+    if pointed is not None:
+        pointed.check(layout.root, snapshots)
+    return [_table(layout, found) for found in snapshots.values()], Commits(versions)
+
+
+def _versions_at(
+    layout: StoreLayout, histories: Mapping[Path, list[Entry]], at: int | str
+) -> dict[Path, int]:
+    """Return how many entries of each table belong to the store's version, or moment, `at`."""
+    commits = timeline(histories)
+    number = version_at(commits, at) if isinstance(at, str) else at
+    if not 0 <= number <= len(commits):
+        raise StrataError(f"{layout.root} has versions 0 to {len(commits)}; there is no version {number}")
+    upto = Counter(folder for folder, _ in commits[:number])
+    return {folder: upto[folder] for folder in histories}
 
 
 def _table(layout: StoreLayout, found: Snapshot) -> Table:
@@ -188,7 +220,8 @@ def version_at(commits: Sequence[tuple[Path, Entry]], at: str) -> int:
         moment = datetime.fromisoformat(at)
     except ValueError:
         raise StrataError(
-            f"--at {at!r} is neither a version, such as 12, nor a moment, such as 2030-01-31T12:00"
+            f"--at {at!r} is neither a version, such as 12, nor a moment, such as 2030-01-31T12:00, nor the "
+            "file of a pointer, such as store.json"
         ) from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     late = (n for n, (_, entry) in enumerate(commits) if datetime.fromisoformat(entry.written_at) > moment)
@@ -201,7 +234,7 @@ def connect(
     sources: Mapping[str, Source],
     *,
     commits: Commits | None = None,
-    located: Callable[[Path], str] = str,
+    located: Callable[[Path], str] = address,
     filesystem: Any = None,
 ) -> Any:
     """Return an in-memory DuckDB connection with the views of `schema.sql`.
@@ -210,6 +243,8 @@ def connect(
     shard, and `filesystem` (of fsspec) how it gets there, where shards do not lie under the layout's root.
     """
     connection = duckdb.connect(config=_SETTINGS)
+    if filesystem is None and storage_of(layout.root) is not LOCAL:
+        filesystem = file_system()
     if filesystem is not None:
         connection.register_filesystem(filesystem)
     connection.execute("SET TimeZone = 'UTC'")  # what is printed must not depend on the machine

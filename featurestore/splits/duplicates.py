@@ -25,6 +25,7 @@ from core.lazy import need
 from core.structure import Structure
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import snapshot
+from featurestore.tables.places import readable
 from featurestore.tables.schema import DUPLICATES
 from featurestore.tables.shards import Chunk
 from featurestore.tables.vectors import read_columns
@@ -161,7 +162,8 @@ def _reduced_formulas(layout: StoreLayout) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for folder in layout.tables("structures"):
         for path in snapshot(folder).paths:
-            for name, numbers in zip(*pq.read_table(path, columns=["structure_id", "numbers"]), strict=True):
+            columns = pq.read_table(readable(path), columns=["structure_id", "numbers"])
+            for name, numbers in zip(*columns, strict=True):
                 elements, counts = np.unique(numbers.values.to_numpy(), return_counts=True)
                 found[name.as_py()] = (*elements.tolist(), *(counts // np.gcd.reduce(counts)).tolist())
     return found
@@ -183,8 +185,8 @@ def _report(groups: dict[str, str], members: dict[str, set[str]], not_compared: 
 
 
 def _ids(folder: Path) -> set[str]:
-    paths = snapshot(folder).paths
-    return {item for path in paths for item in pq.read_table(path, columns=["structure_id"])[0].to_pylist()}
+    files = map(readable, snapshot(folder).paths)
+    return {item for file in files for item in pq.read_table(file, columns=["structure_id"])[0].to_pylist()}
 
 
 def _stored(
@@ -193,7 +195,7 @@ def _stored(
     seen: set[str] = set()
     for folder in layout.tables("structures"):
         for path in snapshot(folder).paths:
-            table = pq.read_table(path)
+            table = pq.read_table(readable(path))
             if only is not None:
                 table = table.filter(pc.is_in(table["structure_id"], value_set=pa.array(only, pa.string())))
             for row in table.to_pylist():

@@ -19,7 +19,7 @@ from featurestore.tables.entries import (
     shard_of,
     unsealed,
 )
-from featurestore.tables.storage import LOCAL
+from featurestore.tables.places import storage_of
 
 EVERY = 64  # entries
 _NAME = re.compile(r"(\d{8})\.checkpoint\.json")
@@ -62,7 +62,7 @@ def newest_checkpoint(log: Path, numbers: Sequence[int]) -> Checkpoint:
 def read_checkpoint(log: Path, number: int) -> Checkpoint:
     """Read a checkpoint, checking its hash; raises `StrataError` naming the file."""
     path = checkpoint_path(log, number)
-    content = LOCAL.read(path)
+    content = storage_of(path).read(path)
     try:
         body = unsealed("checkpoint", content)
         check_format(body.pop("format"))
@@ -78,6 +78,7 @@ def read_checkpoint(log: Path, number: int) -> Checkpoint:
 def write_checkpoint(log: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, and remove those before the last two, which nobody opens any more."""
     body = {"format": FORMAT, **asdict(checkpoint)}
-    LOCAL.put_if_absent(checkpoint_path(log, checkpoint.version), sealed("checkpoint", body))
-    for number in checkpoint_numbers(LOCAL.names(log))[2:]:
-        LOCAL.delete(checkpoint_path(log, number))
+    storage = storage_of(log)
+    storage.put_if_absent(checkpoint_path(log, checkpoint.version), sealed("checkpoint", body))
+    for number in checkpoint_numbers(storage.names(log))[2:]:
+        storage.delete(checkpoint_path(log, number))

@@ -7,9 +7,9 @@ from pathlib import Path
 from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.places import storage_of
 from featurestore.tables.schema import KINDS
 
-_LOOK_EVERY = 1.0  # seconds
 _known: dict[Path, int] = {}  # root → the largest number that this process knows of
 
 
@@ -19,12 +19,13 @@ class LogicalClock:
     def __init__(self, folder: Path) -> None:
         self._layout = StoreLayout.around(folder)
         self._root = self._layout.root.resolve()
+        self._storage = storage_of(self._root)
         self._looked = float("-inf")
 
     def next(self, own: int) -> int:
         """Return the number of the next commit; `own`: the largest in the table that is written to."""
-        if time.monotonic() - self._looked > _LOOK_EVERY:
-            self._known(max((_newest(folder) for folder in self._tables()), default=0))
+        if time.monotonic() - self._looked > self._storage.look_every:
+            self._known(max(self._storage.each(_newest, self._tables()), default=0))
             self._looked = time.monotonic()
         return self._known(own, step=1)
 
@@ -33,7 +34,8 @@ class LogicalClock:
         return _known[self._root]
 
     def _tables(self) -> list[Path]:
-        return [folder for kind in KINDS for folder in self._layout.tables(kind)]
+        found = self._storage.each(self._layout.tables, KINDS)
+        return [folder for tables in found for folder in tables]
 
 
 def _newest(folder: Path) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from core.atomic import UNFINISHED
 from featurestore.tables import log
 from featurestore.tables.log import LOG, Shard
-from featurestore.tables.storage import LOCAL, age, clock_of
+from featurestore.tables.places import storage_of
 
 
 def garbage(folder: Path, live: Iterable[Shard], older_than: float) -> tuple[list[Path], list[Path]]:
@@ -15,21 +15,24 @@ def garbage(folder: Path, live: Iterable[Shard], older_than: float) -> tuple[lis
     Only those are returned that became so `older_than` seconds ago or earlier, by the file system's clock: a
     shard when it was written, or when a log entry removed it.
     """
-    now = clock_of(folder)
+    storage = storage_of(folder)
+    now = storage.clock(folder)
+    ages = {
+        place / name: now - at
+        for place in (folder, folder / LOG)
+        for name, at in storage.modified(place).items()
+    }
     removed = {
-        path: age(log.entry_path(folder, entry.version), now)
+        path: ages.get(log.entry_path(folder, entry.version), 0.0)
         for entry in log.history(folder)
         for path in entry.removed
     }
     past = [
         path
         for path in log.past_shards(folder, live)
-        if min(age(path, now), removed.get(path.name, older_than)) >= older_than
+        if min(ages.get(path, 0.0), removed.get(path.name, older_than)) >= older_than
     ]
     unfinished = [
-        place / name
-        for place in (folder, folder / LOG)
-        for name in LOCAL.names(place)
-        if name.startswith(UNFINISHED) and age(place / name, now) >= older_than
+        path for path, age in ages.items() if path.name.startswith(UNFINISHED) and age >= older_than
     ]
     return past, unfinished

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import check_name
+from featurestore.tables.address import located
 from featurestore.tables.log import LOG
+from featurestore.tables.places import storage_of
 
 PER_DATASET = (
     "structures", "entries", "targets", "datasets", "published", "splits", "runs", "predictions"
@@ -16,13 +18,16 @@ _RUNS = ("runs", "predictions")
 
 @dataclass(frozen=True, slots=True)
 class StoreLayout:
-    """The folders of a store.
+    """The folders of a store; `root` may be an address, and is then the folder that stands for it.
 
     >>> StoreLayout(Path("store")).targets("emt_alloys").as_posix()
     'store/targets/emt_alloys'
     """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", located(self.root))
 
     def table(self, kind: str, dataset: str | None = None) -> Path:
         """Return the folder of one table; `dataset` is needed for the kinds kept per dataset or source model.
@@ -114,12 +119,13 @@ class StoreLayout:
 
     def tables(self, kind: str) -> list[Path]:
         """Return the folders of one kind that exist, in the order of the datasets' names."""
-        root = Path(self.root)
-        patterns = [f"runs/*/{kind}", f"finetune/*/{kind}"] if kind in _RUNS else [f"{kind}/*"]
-        found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+        root, storage = Path(self.root), storage_of(self.root)
+        above, below = ([root / "runs", root / "finetune"], kind) if kind in _RUNS else ([root / kind], "")
+        found = [place / name / below for place in above for name in sorted(storage.folders(place))]
         if kind in WHOLE_STORE:
             found = [root / kind]
-        return [folder for folder in found if (folder / LOG).is_dir()]
+        there = storage.each(lambda folder: storage.is_folder(folder / LOG), found)
+        return [folder for folder, is_table in zip(found, there, strict=True) if is_table]
 
     @classmethod
     def around(cls, folder: Path) -> "StoreLayout":

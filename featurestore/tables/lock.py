@@ -72,6 +72,9 @@ class WriterLock:
             ) from error
         return handle
 
+    def check(self) -> None:
+        """Do nothing: the operating system takes no lock away."""
+
     def release(self) -> None:
         """Give the lock back; the empty file stays, since removing it would race with the next holder."""
         if self._handle is not None:

@@ -25,7 +25,8 @@ from featurestore.tables.entries import (
     now,
     shard_name,
 )
-from featurestore.tables.storage import LOCAL, is_torn, settled
+from featurestore.tables.places import storage_of
+from featurestore.tables.storage import is_torn
 
 __all__ = [
     "LOG", "Entry", "Log", "Reject", "Shard", "Snapshot", "Transaction", "encode", "entry_path", "history",
@@ -78,30 +79,45 @@ class Snapshot:
         Raises `StrataError` naming the shard. Cheap: no shard is read through; a flipped byte inside
         a page shows when the page is read, or when the whole file is hashed.
         """
+        sizes = storage_of(self.folder).sizes(self.folder) if self.shards else None
         for shard in self.shards:
-            _check_shard(self.folder / shard.path, shard)
+            path = self.folder / shard.path
+            if sizes is None:
+                _check_shard(path, shard)
+            elif shard.path not in sizes:
+                raise _missing(path, shard)
+            else:
+                _check_size(path, shard, sizes[shard.path])
+
+
+def _check_size(path: Path, shard: Shard, size: int) -> None:
+    if size != shard.bytes:
+        raise StrataError(
+            f"{path}: {size:,} bytes, the log says {shard.bytes:,}: the shard is truncated or "
+            "changed; restore it (dvc checkout, or a copy) or drop it (strata store verify --repair) "
+            "and compute it again"
+        )
+
+
+def _missing(path: Path, shard: Shard) -> StrataError:
+    return StrataError(
+        f"{path} is missing: the log names it, {shard.rows:,} rows would be lost; restore it "
+        "(dvc checkout, or a copy) or drop it (strata store verify --repair) and compute it again"
+    )
 
 
 def _check_shard(path: Path, shard: Shard) -> None:
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            if size != shard.bytes:
-                raise StrataError(
-                    f"{path}: {size:,} bytes, the log says {shard.bytes:,}: the shard is truncated or "
-                    "changed; restore it (dvc checkout, or a copy) or drop it (strata store verify --repair) "
-                    "and compute it again"
-                )
+            _check_size(path, shard, size)
             file.seek(-8, 2)
             end = file.read(8)
             footer = int.from_bytes(end[:4], "little")
             if end[4:] != _MAGIC or footer + 12 > size:
                 raise StrataError(f"{path}: no Parquet footer at its end: the shard is corrupt; restore it")
     except FileNotFoundError:
-        raise StrataError(
-            f"{path} is missing: the log names it, {shard.rows:,} rows would be lost; restore it "
-            "(dvc checkout, or a copy) or drop it (strata store verify --repair) and compute it again"
-        ) from None
+        raise _missing(path, shard) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +168,7 @@ def is_complete(folder: Path, transaction: Transaction, upto: Mapping[Path, int]
         if table == transaction.table:
             continue
         other = root / table
-        if not (other / LOG).is_dir():
+        if not storage_of(other).is_folder(other / LOG):
             continue
         if upto is not None and number > upto.get(other, 0):
             return False
@@ -176,12 +192,9 @@ def read(folder: Path, *, whole: bool = False) -> Log:
             f"{entry_path(folder, newest + 1)} is missing, yet there is a checkpoint of entry "
             f"{checkpoints[0]}: the end of the log is lost; restore the folder (dvc checkout, or a copy)"
         )
-    entries = [
-        entry
-        for number in range(base.version + 1, newest + 1)
-        if (entry := _required(folder, number, newest))
-    ]
-    return Log(folder, base, tuple(entries))
+    numbers = range(base.version + 1, newest + 1)
+    entries = storage_of(folder).each(lambda number: _required(folder, number, newest), numbers)
+    return Log(folder, base, tuple(entry for entry in entries if entry))
 
 
 def history(folder: Path) -> list[Entry]:
@@ -230,13 +243,13 @@ def _listed(folder: Path) -> tuple[int, list[int]]:
     A folder that is listed while names are added may show a later one without an earlier one: so a name that
     is not in the list is opened before anybody complains.
     """
-    log = folder / LOG
+    log, storage = folder / LOG, storage_of(folder)
     for left in reversed(range(_LISTINGS)):
-        names = LOCAL.names(log)
+        names = storage.names(log)
         found = {int(name[:8]) for name in names if _ENTRY.fullmatch(name)}
         newest = max(found, default=0)
         gaps = sorted(set(range(1, newest + 1)) - found) if len(found) != newest else []
-        gaps = [number for number in gaps if not entry_path(folder, number).exists()]
+        gaps = [number for number in gaps if not storage.exists(entry_path(folder, number))]
         if not gaps:
             return newest, checkpoint_numbers(names)
         if left:
@@ -249,7 +262,7 @@ def _listed(folder: Path) -> tuple[int, list[int]]:
 
 def newest_number(folder: Path) -> int:
     """Return the number of the newest entry that is listed; 0: none."""
-    names = LOCAL.names(Path(folder) / LOG)
+    names = storage_of(folder).names(Path(folder) / LOG)
     return max((int(name[:8]) for name in names if _ENTRY.fullmatch(name)), default=0)
 
 
@@ -257,7 +270,7 @@ def _required(folder: Path, number: int, newest: int) -> Entry | None:
     """Read an entry that was listed; None for a newest one that is torn, and so not committed."""
     path = entry_path(folder, number)
     try:
-        content = settled(path)
+        content = storage_of(path).settled(path)
     except FileNotFoundError:
         if number == newest:  # it was torn, and a writer took it away
             return None
@@ -274,7 +287,7 @@ def read_entry(folder: Path, number: int) -> Entry | None:
     """Read one entry; None where there is none, or only a torn one."""
     path = entry_path(folder, number)
     try:
-        content = LOCAL.read(path)
+        content = storage_of(path).read(path)
     except FileNotFoundError:
         return None
     try:
@@ -319,4 +332,4 @@ def past_shards(folder: Path, live: Iterable[Shard]) -> list[Path]:
 
 
 def _shards_in(folder: Path) -> list[Path]:
-    return [Path(folder) / name for name in sorted(LOCAL.names(folder)) if SHARD.fullmatch(name)]
+    return [Path(folder) / name for name in sorted(storage_of(folder).names(folder)) if SHARD.fullmatch(name)]

@@ -12,17 +12,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.atomic import sha256_file
 from core.errors import StrataError
 from featurestore.query.cache import MatrixCache
 from featurestore.tables import log
+from featurestore.tables.address import address, located
 from featurestore.tables.checkpoints import checkpoint_numbers, checkpoint_path, read_checkpoint
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import LOG, Log, Shard
 from featurestore.tables.models import DamagedModel, damaged_models
+from featurestore.tables.places import readable, storage_of
 from featurestore.tables.schema import GROWN, KINDS, SCHEMAS, features_schema, widest
 from featurestore.tables.shards import TARGET_ROWS
-from featurestore.tables.storage import LOCAL, age
 from featurestore.tables.transactions import Together
 from featurestore.tables.writer import AGE, TableWriter
 
@@ -61,8 +61,8 @@ class Verified:
 def tables_of(root: str | Path, kinds: Iterable[str] = KINDS) -> list[tuple[str, Path]]:
     """Return the kind and folder of every table of a store; raises `StrataError` where there is none."""
     layout = StoreLayout(Path(root))
-    if not layout.root.is_dir():
-        raise StrataError(f"there is no store at {layout.root.resolve()}")
+    if not storage_of(layout.root).is_folder(layout.root):
+        raise StrataError(f"there is no store at {address(layout.root.resolve())}")
     return [(kind, folder) for kind in kinds for folder in layout.tables(kind)]
 
 
@@ -72,7 +72,7 @@ def schema_of(kind: str, folder: Path) -> pa.Schema:
         return widest(kind) if kind in GROWN and _has_grown(kind, folder) else SCHEMAS[kind]
     for path in log.snapshot(folder).paths:
         with suppress(OSError, pa.ArrowException):  # a damaged one says nothing, another one may
-            return pq.read_schema(path).remove_metadata()
+            return pq.read_schema(readable(path)).remove_metadata()
     return features_schema((), ())
 
 
@@ -80,7 +80,7 @@ def _has_grown(kind: str, folder: Path) -> bool:
     """Tell whether a shard of a table has the columns that few tables need; a damaged one does not say."""
     for path in log.snapshot(folder).paths:
         with suppress(OSError, pa.ArrowInvalid):
-            if set(pq.read_schema(path).names) == set(widest(kind).names):
+            if set(pq.read_schema(readable(path)).names) == set(widest(kind).names):
                 return True
     return False
 
@@ -104,9 +104,15 @@ def verify(root: str | Path, kinds: Iterable[str] = KINDS, older_than: float = A
         if (what := damage_of(folder, shard)) is not None
     ]
     unnamed = [path for whole in logs for path in log.unnamed_shards(whole.folder, whole.entries)]
-    moment = time.time()  # not that of the file system: asking for it would write
-    strays = tuple(path for path in unnamed if age(path, moment) >= older_than)
-    young = tuple(path for path in unnamed if path not in strays and path.exists())
+    moment = time.time()  # not that of the storage: asking for it would write
+    written = {
+        folder / name: at
+        for folder in dict.fromkeys(path.parent for path in unnamed)
+        for name, at in storage_of(folder).modified(folder).items()
+    }
+    there = [path for path in unnamed if path in written]
+    strays = tuple(path for path in there if moment - written[path] >= older_than)
+    young = tuple(path for path in there if path not in strays)
     lost = tuple(message for whole in logs for message in _lost(whole))
     models = damaged_models(root) if "runs" in kinds else (0, ())
     size = sum(shard.bytes for _, shard in found)
@@ -116,7 +122,7 @@ def verify(root: str | Path, kinds: Iterable[str] = KINDS, older_than: float = A
 def _check_checkpoints(whole: Log) -> None:
     """Raise `StrataError` where a checkpoint is damaged or is not what the entries say."""
     place = whole.folder / LOG
-    for number in checkpoint_numbers(LOCAL.names(place)):
+    for number in checkpoint_numbers(storage_of(place).names(place)):
         found = read_checkpoint(place, number)
         if found.shards != log.replay(whole.folder, whole.entries, number, hidden=whole.undecided()).shards:
             raise StrataError(
@@ -140,10 +146,10 @@ def damage_of(folder: Path, shard: Shard) -> str | None:
     """Say what is wrong with one shard, or return None: size first, then the hash of all its bytes."""
     path = folder / shard.path
     try:
-        size = path.stat().st_size
+        size = storage_of(path).size(path)
         if size != shard.bytes:
             return f"{size:,} bytes, the log says {shard.bytes:,}"
-        found = sha256_file(path)
+        found = storage_of(path).sha256(path)
     except FileNotFoundError:
         return "missing"
     except OSError as error:
@@ -181,7 +187,7 @@ def repair(root: str | Path, damages: Iterable[Damage]) -> dict[Path, int]:
         by_table.setdefault(damage.table, []).append(damage.shard)
     kinds = {folder: kind for kind, folder in tables_of(root)}
     for folder, shards in by_table.items():
-        _refuse_link(Path(root), folder)
+        _refuse_link(located(root), folder)
         with TableWriter(
             folder, schema_of(kinds[folder], folder), "repair", damaged=True, alone=True
         ) as writer:
@@ -211,7 +217,7 @@ def _own_tables(root: str | Path, kinds: Iterable[str]) -> list[tuple[str, Path]
     """Return the tables that lie in this store, having made sure that none is a link to another's."""
     found = tables_of(root, kinds)
     for _, folder in found:
-        _refuse_link(Path(root), folder)
+        _refuse_link(located(root), folder)
     return found
 
 
@@ -256,4 +262,4 @@ def gc(root: str | Path, older_than: float = AGE) -> tuple[int, int]:
         with TableWriter(folder, schema_of(kind, folder), "gc", alone=True) as writer:
             freed = writer.collect(older_than)
             files, size = files + len(freed), size + sum(freed)
-    return files, size + MatrixCache(Path(root)).clear()
+    return files, size + MatrixCache(located(root)).clear()

@@ -4,17 +4,20 @@ The shards of runs are under hashes of the log, so that a model is too.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
-from core.checksums import changed_in
+from core.atomic import whole_folder
+from core.checksums import changed_in, write_checksums
 from core.errors import StrataError
 from featurestore.tables import log
+from featurestore.tables.address import located
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.places import storage_of
 from featurestore.tables.schema import SCHEMAS, completed
 from featurestore.tables.vectors import read_columns
 
@@ -31,12 +34,32 @@ class DamagedModel:
         return f"{self.what} (the model of run {self.run_id})"
 
 
-def model_folder(root: Path, model_path: str) -> Path:
-    """Return where a model lies; raises `StrataError` for a row's path that leads out of the store."""
+@contextmanager
+def new_model(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder; what is saved there is the model in `folder` when the block ends well."""
+    with whole_folder(folder) as new:
+        yield new
+    storage_of(folder).keep_folder(folder)
+
+
+def sealed(folder: Path) -> str:
+    """List the hashes of a model that was saved whole, keep it, and return the hash of the list."""
+    sha256 = write_checksums(folder)
+    storage_of(folder).keep_folder(folder)
+    return sha256
+
+
+def model_folder(root: Path, model_path: str, *, anew: bool = False) -> Path:
+    """Return where a model lies here; raises `StrataError` for a row's path that leads out of the store.
+
+    anew: a model in an object store is fetched again, even if one is here already.
+    """
     inside = PurePosixPath(model_path)
     if inside.is_absolute() or ".." in inside.parts or not inside.parts:
         raise StrataError(f"the store {root} names a model at {model_path!r}, which is not in the store")
-    return Path(root) / inside
+    folder = located(root) / inside
+    storage_of(folder).fetch_folder(folder, anew=anew)
+    return folder
 
 
 def damaged_models(root: str | Path) -> tuple[int, tuple[DamagedModel, ...]]:
@@ -49,7 +72,7 @@ def damaged_models(root: str | Path) -> tuple[int, tuple[DamagedModel, ...]]:
     looked: dict[tuple[str, str | None], str | None] = {}
     damaged = []
     for table in layout.tables("runs"):
-        if not (table.parent / "models").is_dir():
+        if not storage_of(table).is_folder(table.parent / "models"):
             continue
         for row in _rows(table):
             place = row["model_path"], row["model_sha256"]
@@ -65,7 +88,7 @@ def damaged_models(root: str | Path) -> tuple[int, tuple[DamagedModel, ...]]:
 
 def _changed(root: Path, model_path: str, sha256: str) -> str | None:
     try:
-        return changed_in(model_folder(root, model_path), sha256)
+        return changed_in(model_folder(root, model_path, anew=True), sha256)
     except StrataError as error:
         return str(error)
 

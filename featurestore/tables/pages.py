@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.tables.ranges import Piece
+
 _DATA_PAGE, _DATA_PAGE_V2, _PLAIN = 0, 3, 0  # PageType and Encoding of the Parquet format
 _V2_FIELD = 8  # of a page header: what only a page of version 2 has
 _STOP, _TRUE, _FALSE, _BYTE, _BINARY, _STRUCT = 0, 1, 2, 3, 8, 12  # types of the Thrift compact protocol
@@ -33,11 +35,12 @@ class Page(NamedTuple):
     rows: int
 
 
-def plain_pages(file: int, chunk: Any, width: int) -> list[Page] | None:
+def plain_pages(file: int | Piece, chunk: Any, width: int) -> list[Page] | None:
     """Find the pages of one column chunk, or return None where it is of another form.
 
-    `file` is an open file's descriptor, `chunk` pyarrow's metadata of the column chunk, `width` the numbers
-    per row. Only page headers are read. Raises `CorruptPageError` where they and the footer do not agree.
+    `file` is an open file's descriptor, or a piece of it that is in memory; `chunk` is pyarrow's metadata of
+    the column chunk, `width` the numbers per row. Only page headers are read. Raises `CorruptPageError` where
+    they and the footer do not agree.
     """
     if (
         chunk.compression != "UNCOMPRESSED"
@@ -49,7 +52,7 @@ def plain_pages(file: int, chunk: Any, width: int) -> list[Page] | None:
     pages = []
     offset, end = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
     while offset < end:
-        header = os.pread(file, min(_LONGEST_HEADER, end - offset), offset)
+        header = _bytes(file, min(_LONGEST_HEADER, end - offset), offset)
         try:
             fields, length = _struct(header, 0)
             if fields[1] == _DATA_PAGE_V2 and _V2_FIELD in fields:
@@ -71,18 +74,25 @@ def plain_pages(file: int, chunk: Any, width: int) -> list[Page] | None:
     return pages
 
 
-def load(file: int, page: Page, width: int, buffer: bytearray) -> NDArray[np.float32]:
+def load(file: int | Piece, page: Page, width: int, buffer: bytearray) -> NDArray[np.float32]:
     """Read one page into `buffer` and return its (rows, width) numbers, a view that the next call overwrites.
 
     Raises `CorruptPageError` where the checksum does not match.
     """
-    if len(buffer) < page.size:
-        buffer[:] = bytes(page.size)
-    body = memoryview(buffer)[: page.size]
-    if os.preadv(file, [body], page.start) != page.size or zlib.crc32(body) != page.checksum:
+    if isinstance(file, Piece):
+        body = file.pread(page.size, page.start)
+    else:
+        if len(buffer) < page.size:
+            buffer[:] = bytes(page.size)
+        body = memoryview(buffer)[: os.preadv(file, [memoryview(buffer)[: page.size]], page.start)]
+    if len(body) != page.size or zlib.crc32(body) != page.checksum:
         raise CorruptPageError(f"the page at byte {page.start:,} does not match its checksum")
     count = width * page.rows
     return np.frombuffer(body, "<f4", count, page.size - 4 * count).reshape(-1, width)
+
+
+def _bytes(file: int | Piece, size: int, offset: int) -> bytes:
+    return bytes(file.pread(size, offset)) if isinstance(file, Piece) else os.pread(file, size, offset)
 
 
 def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:

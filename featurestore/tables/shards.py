@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.atomic import HashingFile, sha256_file
+from core.atomic import HashingFile
 from core.errors import StrataError
 from featurestore.tables.entries import Reject, Shard, shard_name
+from featurestore.tables.places import storage_of
 from featurestore.tables.schema import completed, is_vector
-from featurestore.tables.storage import LOCAL
 from featurestore.tables.vectors import read_columns
 
 METADATA = "strata."  # prefix of our keys in a shard's Parquet metadata
@@ -46,7 +46,7 @@ def rewrite(folder: Path, shards: Sequence[Shard], wanted: set[str], schema: pa.
     for shard in shards:
         path = folder / shard.path
         try:
-            found = sha256_file(path)
+            found = storage_of(path).sha256(path)
         except OSError as error:
             raise StrataError(f"{path} cannot be read ({error.strerror}), so it is not copied") from error
         if found != shard.sha256:
@@ -114,7 +114,7 @@ def _write(
     def write(sink: HashingFile) -> None:
         write_parquet(content, sink)
 
-    sink = LOCAL.put_hashed(folder, write, table.nbytes)
+    sink = storage_of(folder).put_hashed(folder, write, table.nbytes)
     counts = rejected if any(rejected.values()) and len(keys) > 1 else {}
     return Shard(
         keys, shard_name(sink.sha256), sink.bytes, sink.sha256, table.num_rows, rejects, provenance, counts

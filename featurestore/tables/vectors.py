@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from core.errors import StrataError
 from featurestore.tables.log import Snapshot
 from featurestore.tables.pages import CorruptPageError, load, plain_pages
+from featurestore.tables.places import readable
+from featurestore.tables.ranges import Piece, Ranges
 
 _READERS = 2  # shards read at a time: checksums and copies release the interpreter's lock
 
@@ -86,7 +88,8 @@ def index(snapshot: Snapshot, extraction: str) -> Index:
 
 def _read_ids(path: Path) -> tuple[pa.Table, pq.FileMetaData]:
     with _explained(path):
-        return read_columns(path, ["structure_id", "extraction_id"]), pq.read_metadata(path)
+        file = readable(path)
+        return _columns(file, ["structure_id", "extraction_id"]), pq.read_metadata(file)
 
 
 def gather(wanted: Sequence[Rows], columns: Sequence[Column], out: NDArray[np.float32]) -> None:
@@ -97,10 +100,10 @@ def gather(wanted: Sequence[Rows], columns: Sequence[Column], out: NDArray[np.fl
 
     def fill(part: Rows) -> None:
         buffer = bytearray()
-        with _explained(part.path), part.path.open("rb") as file:
+        with _explained(part.path), _opened(part.path) as file:
             for column in columns:
                 width = column.stop - column.start
-                blocks = _blocks(part, file.fileno(), column.name, width, buffer)
+                blocks = _blocks(part, file, column.name, width, buffer)
                 _place(blocks, part, out[:, column.start : column.stop])
 
     if len(wanted) == 1:
@@ -113,18 +116,33 @@ def gather(wanted: Sequence[Rows], columns: Sequence[Column], out: NDArray[np.fl
 Block = tuple[int, Callable[[], NDArray[np.float32]]]  # a number of rows, and how to read them
 
 
-def _blocks(part: Rows, file: int, name: str, width: int, buffer: bytearray) -> Iterator[Block]:
-    """Go through one checkpoint's column of a shard."""
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes] | Ranges]:
+    file = readable(path)
+    with file.open("rb") if isinstance(file, Path) else file as opened:
+        yield opened
+
+
+def _blocks(
+    part: Rows, file: IO[bytes] | Ranges, name: str, width: int, buffer: bytearray
+) -> Iterator[Block]:
+    """Go through one checkpoint's column of a shard; from afar, a column chunk comes in one request."""
     leaves = part.footer.schema
     leaf = next(i for i in range(len(leaves)) if leaves.column(i).path.split(".")[0] == name)
     for group in range(part.footer.num_row_groups):
-        pages = plain_pages(file, part.footer.row_group(group).column(leaf), width)
+        chunk = part.footer.row_group(group).column(leaf)
+        source: int | Piece = (
+            file.piece(chunk.data_page_offset, chunk.total_compressed_size)
+            if isinstance(file, Ranges)
+            else file.fileno()
+        )
+        pages = plain_pages(source, chunk, width)
         if pages is not None:
-            yield from ((page.rows, partial(load, file, page, width, buffer)) for page in pages)
+            yield from ((page.rows, partial(load, source, page, width, buffer)) for page in pages)
         else:
-            shard = pq.ParquetFile(part.path, page_checksum_verification=True, memory_map=True)
-            for chunk in shard.read_row_group(group, columns=[name], use_threads=False)[name].chunks:
-                values = chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, width)
+            shard = _parquet(readable(part.path))
+            for block in shard.read_row_group(group, columns=[name], use_threads=False)[name].chunks:
+                values = block.flatten().to_numpy(zero_copy_only=True).reshape(-1, width)
                 yield len(values), partial(np.asarray, values)
 
 
@@ -151,9 +169,16 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     Raises `StrataError` naming the shard where a page is not what was written.
     """
     with _explained(path):
-        return pq.ParquetFile(path, page_checksum_verification=True, memory_map=True).read(
-            columns=list(columns), use_threads=False
-        )
+        return _columns(readable(path), columns)
+
+
+def _columns(file: Path | Ranges, columns: Sequence[str]) -> pa.Table:
+    return _parquet(file).read(columns=list(columns), use_threads=False)
+
+
+def _parquet(file: Path | Ranges) -> pq.ParquetFile:
+    is_here = isinstance(file, Path)
+    return pq.ParquetFile(file, page_checksum_verification=True, memory_map=is_here, pre_buffer=not is_here)
 
 
 @contextmanager

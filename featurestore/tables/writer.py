@@ -7,7 +7,6 @@ number, the log is read again, the change is made to fit it, and the next number
 writers may add to one table.
 """
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from core.atomic import failpoint, read_only, signals_held
+from core.atomic import failpoint, signals_held
 from core.errors import StrataError
 from featurestore.tables import log
 from featurestore.tables.checkpoints import EVERY, Checkpoint, write_checkpoint
@@ -26,10 +25,10 @@ from featurestore.tables.clock import LogicalClock
 from featurestore.tables.garbage import garbage
 from featurestore.tables.gathered import Change, Gathered, Newcomers, retracted
 from featurestore.tables.layout import StoreLayout
-from featurestore.tables.lock import WriterLock
 from featurestore.tables.log import LOG, Entry, Reject, Shard, Snapshot, Transaction
+from featurestore.tables.places import storage_of
 from featurestore.tables.shards import Chunk, groups, rewrite, too_many_small
-from featurestore.tables.storage import LOCAL, is_torn, settled
+from featurestore.tables.storage import is_torn
 
 AGE = 3600.0  # seconds that a file without a live name is left alone: a writer may be about to name it
 _TRIES = 1000  # of one commit, each lost to another writer's
@@ -69,7 +68,8 @@ class TableWriter:
         self.alone = alone
         self.layout = StoreLayout.around(self.folder)
         self._damaged = damaged
-        self._lock = WriterLock(self.folder, operation)
+        self._storage = storage_of(self.folder)
+        self._lock = self._storage.lock(self.folder, operation)
         self._clock = LogicalClock(self.folder)
         self._gathering = self._joined = False
         self._once = once
@@ -81,9 +81,9 @@ class TableWriter:
         self._seen = self._checkpoint = 0
 
     def __enter__(self) -> Self:
-        LOCAL.make_folder(self.folder / LOG)
-        if not (os.access(self.folder, os.W_OK) and os.access(self.folder / LOG, os.W_OK)):
-            raise read_only(self.folder, PermissionError(13, os.strerror(13)))
+        self._storage.make_folder(self.folder / LOG)
+        for folder in (self.folder, self.folder / LOG):
+            self._storage.require_writable(folder)
         if self.alone:
             self._lock.acquire()
         try:
@@ -210,9 +210,8 @@ class TableWriter:
             self.read_again()  # what others have committed meanwhile
             past, unfinished = garbage(self.folder, self.shards, older_than)
             failpoint("collecting")
-            sizes = [path.stat().st_size for path in past]
-            for path in (*past, *unfinished):
-                LOCAL.delete(path)
+            sizes = [self._storage.size(path) for path in past]
+            self._storage.each(self._storage.delete, (*past, *unfinished))
         return sizes
 
     def gather(self, *, joined: bool = False) -> None:
@@ -305,7 +304,9 @@ class TableWriter:
             if not empty and change == Change():
                 return False
             entry = self._entry(change, transaction)
-            if LOCAL.put_if_absent(log.entry_path(self.folder, entry.version), log.encode(entry)):
+            if self.alone:
+                self._lock.check()
+            if self._storage.put_if_absent(log.entry_path(self.folder, entry.version), log.encode(entry)):
                 failpoint("committed")
                 self._follow(entry)
                 return True
@@ -322,7 +323,7 @@ class TableWriter:
 
     def _entry(self, change: Change, transaction: Transaction | None) -> Entry:
         for shard in change.added:
-            if not (self.folder / shard.path).exists():
+            if not self._storage.exists(self.folder / shard.path):
                 raise StrataError(
                     f"{self.folder / shard.path} was removed before it was committed; run again"
                 )
@@ -352,18 +353,18 @@ class TableWriter:
     def _clear_torn(self, path: Path) -> None:
         """Take away an entry whose writer was killed while it wrote, on a file system without hard links."""
         try:
-            content = settled(path, _TORN_FOR)
+            content = self._storage.settled(path, _TORN_FOR)
         except FileNotFoundError:
             return
         if not is_torn(content):
             return
         if self.alone:
-            LOCAL.delete(path)
+            self._storage.delete(path)
             return
-        lock = WriterLock(self.folder, self.operation)
+        lock = self._storage.lock(self.folder, self.operation)
         lock.acquire()
         try:
-            LOCAL.delete(path)
+            self._storage.delete(path)
         finally:
             lock.release()
 

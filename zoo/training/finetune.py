@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from core.atomic import clear_unfinished
-from core.checksums import write_checksums
 from core.errors import StrataError, check_name, unknown
 from core.params import Finetune, Params
 from featurestore import FeatureStore, SplitKey, StoreLayout, TableWriter, current, open_store
 from featurestore.runs_import import Lenders
 from featurestore.tables.maintenance import require_sound
+from featurestore.tables.models import model_folder, sealed
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.transactions import Together
 from zoo.training.data import Rows
@@ -187,7 +187,7 @@ def _commit(
 ) -> list[Done]:
     """Give the predictions and runs of a training, whose model is saved, to be committed together."""
     model = store.layout.trained("models", job.ask.dataset) / job.key
-    model_sha256 = write_checksums(model)
+    model_sha256 = sealed(model)
     done = []
     for k, run_id in enumerate(_ids(job)):
         predictions.commit(run_id, _predictions(learned.rows, run_id, k, learned.values[:, k]))
@@ -283,7 +283,8 @@ def write_plots(layout: StoreLayout, dataset: str, done: Sequence[Done], folder:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for run in done:
-        source = layout.trained("models", dataset) / run.run_id / f"{run.property}.csv"
+        model = layout.trained("models", dataset) / run.run_id
+        source = model_folder(layout.root, model.relative_to(layout.root).as_posix()) / f"{run.property}.csv"
         several = [run.source] if len({other.source for other in done if other.source}) > 1 else []
         name = "-".join(map(str, (run.property, run.method, *filter(None, several), *run.split)))
         shutil.copyfile(source, folder / f"{name}.csv")

@@ -14,6 +14,7 @@ import numpy as np
 from core.errors import StrataError
 from core.params import Params, Source
 from featurestore import FeatureStore, open_store
+from featurestore.tables.address import located
 from featurestore.tables.maintenance import require_sound
 from zoo.backbones.alignn.graph import INVARIANT, PUBLISHED, GraphSettings
 from zoo.hub import load_source
@@ -74,7 +75,7 @@ def prepare(
     if section.init != "scratch":
         facts.append(load_source(section.init).card.weights_sha256)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    folder = Path(store_root) / TRAINING / f"source-{key[:16]}"
+    folder = located(store_root) / TRAINING / f"source-{key[:16]}"
     return SourceTraining(section, graph, rows, examples, everything, folder, key)
 
 

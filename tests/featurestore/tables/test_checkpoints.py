@@ -4,12 +4,13 @@ import pytest
 
 import featurestore
 from core.errors import StrataError
-from featurestore.tables import checkpoints, log, maintenance
+from featurestore.tables import log, maintenance
 from featurestore.tables.checkpoints import EVERY, checkpoint_path, read_checkpoint
 from featurestore.tables.entries import sealed
 from featurestore.tables.log import LOG, Entry, entry_path, history, read, replay, snapshot
 from featurestore.tables.schema import ENTRIES
 from featurestore.tables.shards import MOST_SMALL
+from featurestore.tables.storage import Local
 from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import chunk
 
@@ -122,8 +123,6 @@ def test_ten_thousand_commits_are_opened_by_reading_few(tmp_path, monkeypatch):
     assert read_checkpoint(folder / LOG, 10_000).version == 10_000
     assert checkpoint_path(folder / LOG, 10_000).exists()
     opened = []
-    monkeypatch.setattr(
-        checkpoints.LOCAL.__class__, "read", lambda self, path: opened.append(path) or path.read_bytes()
-    )
+    monkeypatch.setattr(Local, "read", lambda self, path: opened.append(path) or path.read_bytes())
     assert featurestore.open(folder.parents[1]).version == 10_000
     assert len(opened) < 10
