@@ -32,6 +32,7 @@ from zoo.training.finetune import finetune
 FOLDER = "experiments"  # in the store
 _SHARED = ("entries", "targets", "structures", "datasets", "published", "features", "extractions")
 _MADE_ON_THE_WAY = (".graphs",)
+_DECIDE_NOTHING: Any = {"experiments": True, "extract": {"engine"}, "fit": {"engine"}}  # of the settings
 
 
 class Workspace:
@@ -64,6 +65,7 @@ class Workspace:
             feature_sets=self.plan.feature_sets,
             composition=params.fit.composition,
             properties=self.targets,
+            engine=params.fit.engine,
         )
         found = []
         for dataset in self.targets:
@@ -131,7 +133,7 @@ class Workspace:
     def key(self) -> str:
         """Return a hash of what results depend on: all settings, and every shard of the store."""
         shards = self.store.sql("SELECT sha256 FROM shards ORDER BY sha256").fetchall()
-        settings = self.params.model_dump(mode="json", exclude={"experiments"})
+        settings = self.params.model_dump(mode="json", exclude=_DECIDE_NOTHING)
         text = json.dumps([settings, self.plan.model_dump(mode="json"), shards], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
