@@ -4,13 +4,15 @@
 
 STORE has the dataset ingested; it is only read. Each round extracts the same structures into new stores, by
 `workers: -1` of each engine, the two in alternating order, and times the whole of `extract`: with Ray that
-includes the start of the cluster and of its workers, which is printed apart.
+includes the start of the cluster, which is printed apart.
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from core.params import Params, parse
 from core.ray_cluster import cluster
 from etl.extract import extract
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import history
 from featurestore.tables.schema import SCHEMAS
 from featurestore.tables.writer import TableWriter
 
@@ -52,7 +55,8 @@ def subset(source: Path, dataset: str, count: int, root: Path) -> None:
 
 def settings(args: argparse.Namespace, engine: str) -> Params:
     """Return the settings of an engine."""
-    chosen = {"source_models": [args.source], "engine": engine, "workers": args.workers, "device": "cpu"}
+    chosen = {"source_models": [args.source], "engine": engine, "workers": args.workers}
+    chosen |= {"chunk": 512, "device": "cpu"}
     return parse({"datasets": [args.dataset], "extract": chosen})
 
 
@@ -65,7 +69,15 @@ def timed(args: argparse.Namespace, engine: str, made: Path) -> float:
     (report,) = extract(settings(args, engine), root)
     seconds = time.perf_counter() - started
     rate = report.extracted / seconds
-    print(f"{engine}: {report.extracted:,} structures, {seconds:.1f} s, {rate:.1f} a second", flush=True)
+    first, *others = history(StoreLayout(root).features(args.source))
+    rows = sum(shard.rows for entry in others for shard in entry.added)
+    last = max(datetime.fromisoformat(entry.written_at) for entry in others)
+    steady = rows / (last - datetime.fromisoformat(first.written_at)).total_seconds()
+    print(
+        f"{engine}: {report.extracted:,} structures, {seconds:.1f} s, {rate:.1f} a second, "
+        f"{steady:.1f} from the first commit to the last; load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
     return rate
 
 

@@ -115,7 +115,8 @@ def _join(ray: ModuleType, workers: int) -> None:
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise StrataError(
                 f"{ADDRESS} is {address}, and no cluster could be joined there ({said[0]}). Start one "
-                "(docs/cluster.md), or unset it for a cluster of this machine"
+                "(docs/cluster.md), or unset it for a cluster of this machine. One that asks for a token, as "
+                "those of `ray start` do, needs RAY_AUTH_MODE=token"
             ) from error
 
 

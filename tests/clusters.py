@@ -17,6 +17,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_DASHBOARD": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_AUTH_MODE": "disabled",
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
 }
