@@ -19,6 +19,6 @@ def executor_of(engine: str) -> type[Executor]:
     return _BY_NAME[engine]
 
 
-def session(engine: str) -> AbstractContextManager[Any]:
-    """Keep what an engine starts for all the work inside of the block."""
-    return cluster() if engine == "ray" else nullcontext()
+def session(*engines: str) -> AbstractContextManager[Any]:
+    """Keep what engines start for all the work inside of the block."""
+    return cluster() if "ray" in engines else nullcontext()

@@ -15,11 +15,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures import Executor as PoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from core.channel import Channel, OfProcesses
 from core.errors import StrataError
 
 AHEAD = 3  # tasks a worker that are in flight: none waits for its next one
@@ -45,6 +46,11 @@ class Executor(Protocol):
     @staticmethod
     def count(asked: int, items: int, worth_it: int, threads: int = 1) -> int:
         """How many workers do `items`, where `asked` is -1 for as many as there are; 0: none are needed."""
+        ...
+
+    @classmethod
+    def channel(cls, workers: int) -> AbstractContextManager[Channel]:
+        """Open a channel between this process and so many workers, for as long as they are there."""
         ...
 
     def ordered(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int = AHEAD) -> Iterator[R]:
@@ -104,6 +110,11 @@ class Processes:
     def count(asked: int, items: int, worth_it: int, threads: int = 1) -> int:
         """How many workers do `items` (see `count` in this module)."""
         return count(asked, items, worth_it, threads)
+
+    @classmethod
+    def channel(cls, workers: int) -> AbstractContextManager[Channel]:  # noqa: ARG003 - one serves any number
+        """Open a channel to processes."""
+        return nullcontext(OfProcesses())
 
     def ordered(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int = AHEAD) -> Iterator[R]:
         """Yield each task's result in the order of tasks; `ahead` of them a worker are taken before."""

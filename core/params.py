@@ -142,6 +142,7 @@ class Finetune(Train):
         "none", description="what fine-tuning leaves as the source model has it; head: all but the head"
     )
     label: str | None = Field(None, description="a word that stands beside the scores, such as demo")
+    engine: Engine = Field("local", description="processes of this machine, or a Ray cluster")
     workers: int = Field(
         -1,
         ge=-1,

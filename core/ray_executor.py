@@ -15,8 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from core.channel import Channel
 from core.errors import StrataError
 from core.executor import AHEAD, POLL, THREADS
+from core.ray_channel import OfRay
 from core.ray_cluster import RETRIES, Place, cluster, cpus
 
 T = TypeVar("T")
@@ -57,6 +59,13 @@ class OnRay:
         if items == 0 or (asked < 0 and items < worth_it):
             return 0
         return asked
+
+    @classmethod
+    @contextmanager
+    def channel(cls, workers: int) -> Iterator[Channel]:
+        """Open a channel to workers; they and it are of one cluster, which stays as long."""
+        with cluster(workers) as ray:
+            yield OfRay.open(ray)
 
     def ordered(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int = AHEAD) -> Iterator[R]:
         """Yield each task's result in the order of tasks; `ahead` of them a worker are taken before."""
@@ -145,6 +154,10 @@ class LostWorkerError(StrataError):
     """The workers of a task were lost, one after another."""
 
 
+class StoppedError(Exception):
+    """A task ended because it was asked to."""
+
+
 class _Run:
     """The tasks of one executor that are with the cluster."""
 
@@ -225,4 +238,7 @@ def do(token: str, beginning: list[Any], function: Callable[[T], R], task: T) ->
         if initializer is not None:
             initializer(*arguments)
         _begun = token
-    return function(task)
+    try:
+        return function(task)
+    except KeyboardInterrupt as error:  # Ray would take the worker for lost, and do the task again
+        raise StoppedError("the task was asked to stop") from error

@@ -59,7 +59,7 @@ def run(
     """
     check(params, where)
     require_sound(store_root, ("entries", "targets", "structures", "features"))
-    with session(params.fit.engine):  # one for all fits
+    with session(params.fit.engine, params.finetune.engine):  # one for all fits and trainings
         result = find(name).make(params, Path(store_root), Path(out), where)
     write(result, Path(out))
     return result

@@ -32,7 +32,8 @@ from zoo.training.finetune import finetune
 FOLDER = "experiments"  # in the store
 _SHARED = ("entries", "targets", "structures", "datasets", "published", "features", "extractions")
 _MADE_ON_THE_WAY = (".graphs",)
-_DECIDE_NOTHING: Any = {"experiments": True, "extract": {"engine"}, "fit": {"engine"}}  # of the settings
+_ENGINES = {section: {"engine"} for section in ("extract", "fit", "finetune")}
+_DECIDE_NOTHING: Any = {"experiments": True, **_ENGINES}  # of the settings
 
 
 class Workspace:

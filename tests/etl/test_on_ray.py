@@ -27,7 +27,7 @@ from tests.crystals import random_structure
 from tests.engines import SOURCE
 from tests.etl.test_extract import GIANT, add
 
-DRIVER = "from etl.extract import extract; from core.params import load; print(*extract(load(), 'store'))"
+STRATA = "from strata import main; main()"
 
 
 def settings(engine: str, chunk: int = 2, **more) -> dict:
@@ -124,7 +124,7 @@ def driver(folder: Path) -> subprocess.Popen:
     (folder / "params.yaml").write_text(yaml.safe_dump(settings("ray")), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", DRIVER],
+        [sys.executable, "-P", "-c", STRATA, "extract"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -163,15 +163,18 @@ def test_kills_of_workers_a_node_and_the_driver_lose_and_double_nothing(tmp_path
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_driver_and_its_local_cluster(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_driver_and_its_local_cluster(tmp_path, monkeypatch, number, code):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'strata[ray]'")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     root = make(tmp_path / "store", 60, atoms=24)
     process = driver(tmp_path)
     features = StoreLayout(root).features(SOURCE)
     wait_for(lambda: features.is_dir() and entries(root) > 2)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) != 0
+    os.kill(process.pid, number)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    assert "Traceback" not in said
     wait_for(lambda: not children_of(process.pid))
     content(root)  # whole, and nothing twice
 
