@@ -60,8 +60,8 @@ def settings(args: argparse.Namespace, engine: str) -> Params:
     return parse({"datasets": [args.dataset], "extract": chosen})
 
 
-def timed(args: argparse.Namespace, engine: str, made: Path) -> float:
-    """Extract into a new store; return the seconds."""
+def timed(args: argparse.Namespace, engine: str, made: Path) -> tuple[float, float]:
+    """Extract into a new store; return structures a second, of all and from the first commit to the last."""
     root = args.scratch / engine
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(made, root)
@@ -78,7 +78,7 @@ def timed(args: argparse.Namespace, engine: str, made: Path) -> float:
         f"{steady:.1f} from the first commit to the last; load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
-    return rate
+    return rate, steady
 
 
 def content(root: Path, source: str) -> pa.Table:
@@ -111,18 +111,19 @@ def main() -> None:
     started = time.perf_counter()
     with cluster():
         print(f"start of a local cluster: {time.perf_counter() - started:.1f} s", flush=True)
-    rates: dict[str, list[float]] = {"local": [], "ray": []}
+    rates: dict[str, list[tuple[float, float]]] = {"local": [], "ray": []}
     for turn in range(args.rounds):
-        order = ("local", "ray") if turn % 2 == 0 else ("ray", "local")
-        for engine in order:
+        for engine in ("local", "ray") if turn % 2 == 0 else ("ray", "local"):
             rates[engine].append(timed(args, engine, made))
-        ratio = rates["ray"][-1] / rates["local"][-1]
         equal, different = same_bits(*(content(args.scratch / name, args.source) for name in rates))
-        print(f"round {turn + 1}: ratio {ratio:.3f}; {equal} columns bit-equal, {different} not", flush=True)
-    ratios = [ray / local for ray, local in zip(rates["ray"], rates["local"], strict=True)]
-    medians = {engine: statistics.median(found) for engine, found in rates.items()}
-    print(f"median rate: local {medians['local']:.1f}, ray {medians['ray']:.1f} structures a second")
-    print(f"ratio: median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
+        print(f"round {turn + 1}: {equal} columns bit-equal, {different} not", flush=True)
+    for k, what in enumerate(("whole run", "first commit to last")):
+        local, ray = ([found[k] for found in rates[engine]] for engine in ("local", "ray"))
+        ratios = [one / other for one, other in zip(ray, local, strict=True)]
+        print(
+            f"{what}: local {statistics.median(local):.1f}, ray {statistics.median(ray):.1f} structures a "
+            f"second; ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -22,12 +22,13 @@ _MEMORY = 1 << 30  # bytes of the object store of a cluster of this machine; tak
 _LEAST_MEMORY = 80 << 20  # Ray accepts no less than 75 MiB
 _CODE = Path(__file__).parents[1]  # from where the project's modules are imported
 _SETTINGS = "STRATA_"  # prefix of our environment variables
-# Read by Ray when it starts. Its C++ libraries warn of things that are as they should be.
-_QUIET = {
+# Read by Ray when it starts; whoever has set them keeps theirs. Its C++ libraries warn of what is all right.
+_SETTINGS_OF_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_raylet_start_wait_time_s": "120",  # 30 by default, which a busy machine exceeds
 }
 
 
@@ -62,7 +63,7 @@ def cluster(workers: int = -1) -> Iterator[ModuleType]:
     `ray.init` itself, that cluster is used and stays. Raises `StrataError` where Ray is not installed and
     where nothing answers at the address.
     """
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS_OF_RAY.items():
         os.environ.setdefault(name, value)
     ray = need("ray", "ray")
     if ray.is_initialized():
@@ -100,23 +101,26 @@ def _join(ray: ModuleType, workers: int) -> None:
     # Ray lets all workers import from the current folder, before anything else of that name. A project's
     # folder is not for that; the project's code is.
     with contextlib.chdir(_CODE):
-        if not address:
-            ray.init(
-                address="local",
-                num_cpus=workers if workers > 0 else len(os.sched_getaffinity(0)),
-                object_store_memory=_memory(),
-                include_dashboard=False,
-                **quiet,
-            )
-            return
         try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=workers if workers > 0 else len(os.sched_getaffinity(0)),
+                    object_store_memory=_memory(),
+                    include_dashboard=False,
+                    **quiet,
+                )
+        except Exception as error:  # Ray raises plain ones where its processes do not come up
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StrataError(
-                f"{ADDRESS} is {address}, and no cluster could be joined there ({said[0]}). Start one "
+                f"{ADDRESS} is {address}, and no cluster could be joined there ({said}). Start one "
                 "(docs/cluster.md), or unset it for a cluster of this machine. One that asks for a token, as "
                 "those of `ray start` do, needs RAY_AUTH_MODE=token"
+                if address
+                else f"no Ray cluster could be started on this machine ({said}); a machine that is very busy "
+                "or short of memory may need another try, and `engine: local` needs none"
             ) from error
 
 

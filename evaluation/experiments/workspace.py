@@ -67,6 +67,7 @@ class Workspace:
             composition=params.fit.composition,
             properties=self.targets,
             engine=params.fit.engine,
+            workers=params.fit.workers,
         )
         found = []
         for dataset in self.targets:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core import ray_cluster, ray_executor
+from core.channel import Channel
 from core.errors import StrataError
 from core.executor import Processes
 from core.ray_cluster import Place, cluster
@@ -90,6 +91,32 @@ def test_results_errors_and_threads_are_as_by_processes(nodes, tmp_path):
         assert next(results) == 0
         assert len(asked) <= 4
         results.close()
+
+
+@pytest.mark.slow
+def test_a_channel_brings_notes_and_the_wish_to_stop(nodes):
+    with OnRay.channel(2) as channel:
+        for n, _ in OnRay(2, set_channel, (channel,)).completed(note_until_stopped, range(2)):
+            assert n in {0, 1}
+            channel.stop()
+        assert sorted(channel.notes()) == [0, 1]
+        assert channel.stopped()
+
+
+_channel: Channel | None = None
+
+
+def set_channel(channel: Channel) -> None:
+    global _channel  # noqa: PLW0603 - as a worker's user keeps it
+    _channel = channel
+
+
+def note_until_stopped(n: int) -> int:
+    _channel.put(n)
+    end = time.monotonic() + (0 if n == 0 else 60)
+    while not _channel.stopped() and time.monotonic() < end:
+        time.sleep(0.1)
+    return n
 
 
 def tried(folder: Path) -> int:
