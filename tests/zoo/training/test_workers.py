@@ -116,12 +116,15 @@ def test_a_signal_to_the_parent_saves_all_and_the_same_command_goes_on(store, en
     file.write_text(yaml.safe_dump(params), encoding="utf-8")
     command = [sys.executable, "-m", "strata", "finetune", DATASET, "--store", str(store)]
     process = subprocess.Popen(command, cwd=store.parent, stderr=subprocess.DEVNULL, env=_environment())
-    _until(lambda: len(_saved(store)) == 2)
-    process.send_signal(number)
-    assert process.wait(60) == code
+    try:
+        _until(lambda: len(_saved(store)) == 2)
+        process.send_signal(number)
+        assert process.wait(120) == code
+    finally:
+        process.kill()
     assert len(_saved(store)) == 2
     _until(lambda: _free(store))
-    section["workers"] = 0  # one after another goes on with what was begun side by side
+    section |= {"engine": "local", "workers": 0}  # one after another goes on with what was begun side by side
     file.write_text(yaml.safe_dump(params), encoding="utf-8")
     again = subprocess.run(
         command, cwd=store.parent, check=False, capture_output=True, text=True, env=_environment()
@@ -142,7 +145,7 @@ def _environment() -> dict[str, str]:
 
 
 def _until(true) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not true():
         assert time.monotonic() < end
         time.sleep(0.1)
