@@ -18,7 +18,7 @@ _ENVIRONMENT = {
     "RAY_DISABLE_DASHBOARD": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_AUTH_MODE": "disabled",
-    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_worker_niceness": "0",
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
 }
