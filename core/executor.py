@@ -1,7 +1,8 @@
 """Work in parallel: an executor is given to whoever has tasks; here, processes of this machine.
 
 Whoever works in parallel takes the class as an argument (`executor: type[Executor] = Processes`), so that a
-cluster's can stand in its place, and says how many workers there are and how each of them begins.
+cluster's can stand in its place (`core.ray_executor.OnRay`), and says how many workers there are and how
+each of them begins.
 """
 
 import multiprocessing
@@ -14,17 +15,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures import Executor as PoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from core.channel import Channel, OfProcesses
 from core.errors import StrataError
 
 AHEAD = 3  # tasks a worker that are in flight: none waits for its next one
-_POLL = 0.3  # seconds
+POLL = 0.3  # seconds
 _WATCH = 1.0  # seconds between two looks at whether the parent is there
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("OMP_NUMTHREADS", "OPENBLAS_NUMTHREADS", "MKL_NUMTHREADS")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,6 +42,16 @@ class Executor(Protocol):
         arguments: tuple[Any, ...] = (),
         threads: int = 1,
     ) -> None: ...
+
+    @staticmethod
+    def count(asked: int, items: int, worth_it: int, threads: int = 1) -> int:
+        """How many workers do `items`, where `asked` is -1 for as many as there are; 0: none are needed."""
+        ...
+
+    @classmethod
+    def channel(cls, workers: int) -> AbstractContextManager[Channel]:
+        """Open a channel between this process and so many workers, for as long as they are there."""
+        ...
 
     def ordered(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int = AHEAD) -> Iterator[R]:
         """Yield each task's result in the order of the tasks."""
@@ -94,6 +106,16 @@ class Processes:
         self._workers, self._threads = workers, threads
         self._initializer, self._arguments = initializer, arguments
 
+    @staticmethod
+    def count(asked: int, items: int, worth_it: int, threads: int = 1) -> int:
+        """How many workers do `items` (see `count` in this module)."""
+        return count(asked, items, worth_it, threads)
+
+    @classmethod
+    def channel(cls, workers: int) -> AbstractContextManager[Channel]:  # noqa: ARG003 - one serves any number
+        """Open a channel to processes."""
+        return nullcontext(OfProcesses())
+
     def ordered(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int = AHEAD) -> Iterator[R]:
         """Yield each task's result in the order of tasks; `ahead` of them a worker are taken before."""
         if self._workers == 0:
@@ -136,7 +158,7 @@ class Processes:
                         running[pool.submit(function, task)] = task
                     if not running:
                         break
-                    ended, _ = wait(running, _POLL, FIRST_COMPLETED)
+                    ended, _ = wait(running, POLL, FIRST_COMPLETED)
                     poll()
                     for future in ended:
                         task = running.pop(future)
@@ -191,7 +213,7 @@ def _begin(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which knows what to do
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     if threads:
-        os.environ.update(dict.fromkeys(_THREADS, str(threads)))  # for libraries that are loaded later
+        os.environ.update(dict.fromkeys(THREADS, str(threads)))  # for libraries that are loaded later
         threadpool_limits(threads)  # for those that are there
     if initializer is not None:
         initializer(*arguments)

@@ -12,6 +12,7 @@ from core.errors import StrataError, check_name, unknown
 from core.yaml_file import read_yaml
 
 PARAMS_FILE = Path("params.yaml")
+Engine = Literal["local", "ray"]  # see core.engines
 
 
 class Section(BaseModel):
@@ -63,6 +64,7 @@ class Extract(Section):
     tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
     device: Device = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="threads of the model in this process; 0: as many as cores")
+    engine: Engine = Field("local", description="processes of this machine, or a Ray cluster")
     workers: int = Field(-1, ge=-1, description="processes; -1: one per core where worth it, 0: none")
     chunk: int = Field(2048, ge=1, description="structures per shard")
     backbones: dict[str, dict[str, Any]] = Field(
@@ -111,6 +113,7 @@ class Fit(Section):
     refit: bool = Field(False, description="fit shallow heads on train + validation once they were compared")
     folds: int = Field(5, ge=2, description="folds of a cross-validation")
     repeats: int = Field(2, ge=1, description="cross-validations, each with folds of its own")
+    engine: Engine = Field("local", description="processes of this machine, or a Ray cluster")
     workers: int = Field(
         -1,
         ge=-1,
@@ -160,6 +163,7 @@ class Finetune(Train):
         "none", description="what fine-tuning leaves as the source model has it; head: all but the head"
     )
     label: str | None = Field(None, description="a word that stands beside the scores, such as demo")
+    engine: Engine = Field("local", description="processes of this machine, or a Ray cluster")
     workers: int = Field(
         -1,
         ge=-1,

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from core.composition import Composition
 from core.params import Params
 from core.progress import Meter
+from core.ray_executor import OnRay
 from core.structure import SYMBOLS, Structure
+from etl.chunks import TASK, angles_of, cut, joined, key_of, rows_of
+from etl.on_ray import shards_by_ray
 from etl.parts import Part
 from etl.retry import within_limits
 from featurestore.query.sources import refuse_older_layout
@@ -28,10 +30,9 @@ from featurestore.tables.vectors import read_columns
 from featurestore.tables.writer import TableWriter
 from zoo.backbones.base import Backbone
 from zoo.backbones.engine import Extracted
-from zoo.extraction import extraction_id, provenance, run_tasks
+from zoo.extraction import WORTH_IT, extraction_id, provenance, run_tasks
 from zoo.hub import backbone_of, load_card
 
-_TASK = 64  # structures that go through the engine together
 _STABLE = ("weights_sha256", "graph", "pooling", "tf32", "code_schema")
 _ONCE = ("structure_id", "extraction_id")  # a structure has one row or one reject in an extraction
 _ASK_WHY = "strata sql \"SELECT * FROM rejects WHERE code = '{}'\" says which"
@@ -55,6 +56,12 @@ class ExtractReport:
     seconds: float = 0.0
     part: Part | None = None
     tried_again: int = 0  # that were too large under an earlier limit
+
+    def count(self, extracted: int, rejects: Sequence[Reject]) -> None:
+        """Count what was committed."""
+        self.extracted += extracted
+        for reject in rejects:
+            self.rejected[reject.code] = self.rejected.get(reject.code, 0) + 1
 
     def __str__(self) -> str:
         there = self.unique - self.extracted - sum(self.rejected.values())
@@ -126,15 +133,18 @@ def _extract(params: Params, store_root: Path, source_model: str, part: Part | N
         missing = store.missing(name, params.datasets)["structure_id"].to_pylist()
         if part is not None:
             missing = [structure_id for structure_id in missing if part.holds(structure_id)]
+        on_ray = settings.engine == "ray" and OnRay.count(settings.workers, len(missing), WORTH_IT) != 0
         with Meter(f"extract {source_model}", len(missing)) as meter:
-            for ids, result in _results(store, missing, params, source_model, meter):
-                table, rejects = _rows(ids, result, schema, name, card.name)
-                key = hashlib.sha256("".join([name, *ids]).encode()).hexdigest()
-                if not writer.commit(key, table, rejects, facts):
-                    continue  # another process has done the same meanwhile
-                report.extracted += len(table)
-                for reject in rejects:
-                    report.rejected[reject.code] = report.rejected.get(reject.code, 0) + 1
+            if on_ray:
+                for shard in shards_by_ray(store.path, missing, params.extract, source_model, meter):
+                    if writer.commit_shard(shard):
+                        report.count(shard.rows, shard.rejects)
+            else:
+                for ids, result in _extracted(store, missing, params, source_model, meter):
+                    table, rejects = rows_of(ids, result, schema, name, card.name)
+                    # False: another process has done the same meanwhile.
+                    if writer.commit(key_of(name, ids), table, rejects, facts):
+                        report.count(len(table), rejects)
         report.seconds = meter.seconds
     return report
 
@@ -176,58 +186,24 @@ def _withdraw_other_defaults(layout: StoreLayout, source_model: str) -> None:
                     keep_description(writer, row | {"is_default": False})
 
 
-def _results(
+def _extracted(
     store: FeatureStore, missing: Sequence[str], params: Params, source_model: str, meter: Meter
-) -> Iterator[tuple[list[str], Extracted]]:
+) -> Iterator[tuple[Sequence[str], Extracted]]:
     """Run the chunks of `missing`, one shard's worth each; memory holds one chunk, however many there are."""
-    size = params.extract.chunk
-    chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
-    sizes = [[len(chunk[i : i + _TASK]) for i in range(0, len(chunk), _TASK)] for chunk in chunks]
+    chunks = cut(missing, params.extract.chunk)
 
     def tasks() -> Iterator[list[Structure | Composition]]:
         for chunk in chunks:
-            structures = store.structures(chunk)
-            for i in range(0, len(chunk), _TASK):
-                yield structures[i : i + _TASK]
+            yield from map(list, cut(store.structures(chunk), TASK))
 
     results = run_tasks(source_model, tasks(), params.extract, len(missing))
-    for chunk, lengths in zip(chunks, sizes, strict=True):
+    for chunk in chunks:
         parts: list[Extracted] = []
-        for count in lengths:
+        for ids in cut(chunk, TASK):
             part = next(results)
-            counted = {name: int(values.sum()) for name, values in part.counts.items()}
-            meter.advance(count, angles=counted.get("n_angles", 0), rejects=len(part.errors))
+            meter.advance(len(ids), angles=angles_of(part), rejects=len(part.errors))
             parts.append(part)
-        offsets = np.cumsum([0, *lengths])
-        errors = {int(offsets[k]) + i: e for k, part in enumerate(parts) for i, e in part.errors.items()}
-        prediction = np.concatenate([part.prediction for part in parts])
-        counts = _joined([part.counts for part in parts])
-        vectors = _joined([part.vectors for part in parts])
-        yield list(chunk), Extracted(counts, prediction, vectors, errors)
-
-
-def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put arrays of the same names one after another."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _rows(
-    ids: list[str], result: Extracted, schema: pa.Schema, name: str, source_model: str
-) -> tuple[pa.Table, list[Reject]]:
-    kept = np.array([i for i in range(len(ids)) if i not in result.errors], np.int64)
-    columns: dict[str, pa.Array] = {
-        "structure_id": pa.array([ids[i] for i in kept], pa.string()),
-        "extraction_id": pa.array([name] * len(kept), pa.string()),
-        "source_model": pa.array([source_model] * len(kept), pa.string()),
-        **{column: pa.array(values[kept]) for column, values in result.counts.items()},
-        "prediction": pa.array(result.prediction[kept]),
-    }
-    for checkpoint, vectors in result.vectors.items():
-        flat = pa.array(np.ascontiguousarray(vectors[kept]).reshape(-1))
-        columns[checkpoint] = pa.FixedSizeListArray.from_arrays(flat, type=schema.field(checkpoint).type)
-    table = pa.Table.from_arrays([columns[f.name] for f in schema], schema=schema)
-    rejects = [Reject(ids[i], error.code, str(error)) for i, error in sorted(result.errors.items())]
-    return table, rejects
+        yield chunk, joined(parts)
 
 
 def _sizes(store: FeatureStore, datasets: Sequence[str], part: Part | None) -> tuple[int, int]:

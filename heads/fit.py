@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.atomic import clear_unfinished
+from core.engines import executor_of
 from core.errors import check_name
-from core.executor import Executor, Processes, count
+from core.executor import Executor
 from core.params import Params
 from core.progress import progress
 from featurestore import current
@@ -36,13 +37,14 @@ def fit(
     params: Params,
     store_root: str | Path = "store",
     lenders: Sequence[Path] = (),
-    executor: type[Executor] = Processes,
+    executor: type[Executor] | None = None,
 ) -> FitReport:
     """Fit what `params.fit` asks of `dataset`, keep runs, predictions and models, and say what was done.
 
     Writes `store/runs/<dataset>`: the tables runs and predictions, models/<run_id>/, and the ids of
     the runs that are asked for now, in current.json; runs asked for earlier stay as history. A run that
-    one of the stores `lenders` has is copied from there.
+    one of the stores `lenders` has is copied from there. executor: by default the one that
+    `params.fit.engine` names; a run comes out the same by all of them.
 
     Raises `StrataError` for unknown names and settings, and where vectors or splits are missing.
     """
@@ -70,8 +72,9 @@ def fit(
         clear_unfinished(layout.models(dataset))
         others = Lenders(lenders, lambda store, kind: store.table(kind, dataset))
         there = frozenset(known) | others.offered
-        workers = count(params.fit.workers, len(jobs), worth_it=_worth_it(store, dataset, jobs))
-        pool = executor(workers, work.start, (layout.root, params.fit, there))
+        chosen = executor or executor_of(params.fit.engine)
+        workers = chosen.count(params.fit.workers, len(jobs), _worth_it(store, dataset, jobs))
+        pool = chosen(workers, work.start, (layout.root.absolute(), params.fit, there))
         with work.one_thread():
             made = pool.ordered(work.make, jobs)
             for job in progress(jobs, f"fit {dataset}"):

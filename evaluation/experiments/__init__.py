@@ -9,6 +9,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
+from core.engines import session
 from core.errors import unknown
 from core.params import Params
 from evaluation.experiments.base import Experiment
@@ -58,6 +59,7 @@ def run(
     """
     check(params, where)
     require_sound(store_root, ("entries", "targets", "structures", "features"))
-    result = find(name).make(params, Path(store_root), Path(out), where)
+    with session(params.fit.engine, params.finetune.engine):  # one for all fits and trainings
+        result = find(name).make(params, Path(store_root), Path(out), where)
     write(result, Path(out))
     return result

@@ -34,6 +34,8 @@ from zoo.training.finetune import finetune
 FOLDER = "experiments"  # in the store
 _SHARED = ("entries", "targets", "structures", "datasets", "published", "features", "extractions")
 _MADE_ON_THE_WAY = (".graphs",)
+_ENGINES = {section: {"engine"} for section in ("extract", "fit", "finetune")}
+_DECIDE_NOTHING: Any = {"experiments": True, **_ENGINES}  # of the settings
 
 
 class Workspace:
@@ -66,6 +68,8 @@ class Workspace:
             feature_sets=self.plan.feature_sets,
             composition=params.fit.composition,
             properties=self.targets,
+            engine=params.fit.engine,
+            workers=params.fit.workers,
         )
         found = []
         for dataset in self.targets:
@@ -133,7 +137,7 @@ class Workspace:
     def key(self) -> str:
         """Return a hash of what results depend on: all settings, and every shard of the store."""
         shards = self.store.sql("SELECT sha256 FROM shards ORDER BY sha256").fetchall()
-        settings = self.params.model_dump(mode="json", exclude={"experiments"})
+        settings = self.params.model_dump(mode="json", exclude=_DECIDE_NOTHING)
         text = json.dumps([settings, self.plan.model_dump(mode="json"), shards], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -80,6 +80,11 @@ class Gathered:
         self.keys.add(key)
         self._chunks[key] = chunk
 
+    def add_shard(self, shard: Shard) -> None:
+        """Remember a shard that is written already."""
+        self.keys |= set(shard.keys)
+        self._written.append(shard)
+
     def retain(self, keys: Iterable[str]) -> None:
         """Let only these keys stay, beside those that are added."""
         self._wanted = set(keys)

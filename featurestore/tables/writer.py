@@ -156,6 +156,19 @@ class TableWriter:
                 self._gathered.write()
             return True
 
+    def commit_shard(self, shard: Shard) -> bool:
+        """Add what another process has written into the table's folder by `shards.write_chunks`.
+
+        Returns False, having done nothing, where one of its keys is committed already. Raises `StrataError`
+        where the file is not there or was cut short.
+        """
+        if not shard.keys.keys().isdisjoint(self._gathered.keys | self.committed.keys()):
+            return False
+        Snapshot(self.folder, 0, (shard,)).check()
+        with signals_held():
+            self._gathered.add_shard(shard)
+            return True if self._gathering else self.flush()
+
     def retain(self, keys: Iterable[str]) -> None:
         """Drop every live key that is not named, in one log entry; none: no entry.
 

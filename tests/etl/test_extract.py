@@ -198,7 +198,7 @@ def test_rejects_are_kept_with_their_reason_and_not_tried_again(store):
 
 
 def test_a_reject_in_a_later_task_of_a_chunk_is_the_right_one(store, monkeypatch):
-    monkeypatch.setattr(stage, "_TASK", 2)
+    monkeypatch.setattr(stage, "TASK", 2)
     mixed = [*STRUCTURES[:3], GIANT, *STRUCTURES[3:]]
     add(store, "third", mixed)
     run(params("third", chunk=100), store)

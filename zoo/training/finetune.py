@@ -208,7 +208,7 @@ def _run(ask: Ask, learned: Learned, run_id: str, k: int) -> tuple[Done, dict]:
         train_mae, val_mae, learned.seconds, True, ask.source,
     )  # fmt: skip
     settings = ask.settings.model_dump(
-        mode="json", exclude={"properties", "methods", "source_models", "label"}
+        mode="json", exclude={"properties", "methods", "source_models", "label", "engine"}
     )
     facts = {"epochs_run": run.epochs, "best_epoch": run.best_epoch, "properties": list(rows.names)}
     return run, {

@@ -24,8 +24,8 @@ from zoo.training.watch import Show
 CODE = 1  # raised by hand when a training with the same settings comes out otherwise
 TRAINING = ".training"  # in the store: checkpoints of trainings that are not done
 _DECIDE_NOTHING = {
-    "device", "threads", "workers", "checkpoint_seconds", "properties", "methods", "source_models", "label",
-    "freeze", "layer_decay"
+    "device", "threads", "engine", "workers", "checkpoint_seconds", "properties", "methods", "source_models",
+    "label", "freeze", "layer_decay"
 }  # fmt: skip
 
 

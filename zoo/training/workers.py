@@ -3,15 +3,15 @@
 Small batches do not fill two cores, two trainings do. A training comes out the same wherever it runs.
 """
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from core.channel import Channel
+from core.engines import executor_of
 from core.errors import StrataError
-from core.executor import Executor, Processes, count
+from core.executor import Executor, Processes
 from core.params import Finetune
 from core.progress import Bars
 from featurestore import FeatureStore, open_store
@@ -22,26 +22,27 @@ from zoo.training.initial import alignn_of
 from zoo.training.run import Ask, Job, Learned, learn
 from zoo.training.watch import leave, shown_on, stoppable
 
-_notes: Any = None  # a worker's own queue to its parent and event from it, set once by `_start`
-_stop: Any = None
+_channel: Channel | None = None  # a worker's own, set once by `_start`
 
 
 def run_trainings(
     store: FeatureStore,
     jobs: Sequence[Job],
     seconds: float | None = None,
-    executor: type[Executor] = Processes,
+    executor: type[Executor] | None = None,
 ) -> Iterator[tuple[Job, Learned]]:
     """Do the trainings of one dataset; each comes as it ends.
 
     A training that fails does not touch those that run beside it: they end and come, no more are begun, then
     its `StrataError` is raised. SIGINT and SIGTERM: all save, then the process ends. With `seconds` of wall
-    clock, `zoo.training.loop.Paused` is raised when they are over; then one runs at a time.
+    clock, `zoo.training.loop.Paused` is raised when they are over; then one runs at a time. executor: by
+    default the one that `finetune.engine` names.
     """
-    workers = count_workers(jobs[0].ask.settings, len(jobs)) if jobs and seconds is None else 0
+    chosen = executor or executor_of(jobs[0].ask.settings.engine if jobs else "local")
+    workers = count_workers(jobs[0].ask.settings, len(jobs), chosen) if jobs and seconds is None else 0
     with Bars() as bars:
         if workers:
-            ended = _side_by_side(store, jobs, workers, bars, executor)
+            ended = _side_by_side(store, jobs, workers, bars, chosen)
         else:
             ended = _one_by_one(store, jobs, seconds, bars)
         for over, (job, learned) in enumerate(ended, start=1):
@@ -51,11 +52,11 @@ def run_trainings(
             yield job, learned
 
 
-def count_workers(settings: Finetune, trainings: int) -> int:
+def count_workers(settings: Finetune, trainings: int, executor: type[Executor] = Processes) -> int:
     """How many processes: as set, or as many as the cores hold; 0 where this one does as well."""
     if settings.workers < 0 and (not settings.threads or pick_device(settings.device).type != "cpu"):
         return 0  # one training has all cores, or the GPU
-    return count(settings.workers, trainings, worth_it=2, threads=settings.threads)
+    return executor.count(settings.workers, trainings, worth_it=2, threads=settings.threads)
 
 
 def _one_by_one(
@@ -73,20 +74,18 @@ def _side_by_side(
     store: FeatureStore, jobs: Sequence[Job], workers: int, bars: Bars, executor: type[Executor]
 ) -> Iterator[tuple[Job, Learned]]:
     _make_graphs(store, [job.ask for job in jobs])
-    context = multiprocessing.get_context("spawn")
-    notes, stop = context.SimpleQueue(), context.Event()
-    pool = executor(workers, _start, (notes, stop), jobs[0].ask.settings.threads)
     show = shown_on(bars)
-    with stoppable() as signalled:
+    with executor.channel(workers) as channel, stoppable() as signalled:
+        pool = executor(workers, _start, (channel,), jobs[0].ask.settings.threads)
 
         def poll() -> None:
-            while not notes.empty():
-                show(notes.get())
+            for note in channel.notes():
+                show(note)
             if number := signalled():
                 leave(number)
 
-        ended = pool.completed(_learn, [(str(store.path), job) for job in jobs], poll, stop.set)
-        for (_, job), learned in ended:
+        tasks = [(str(store.path.absolute()), job) for job in jobs]
+        for (_, job), learned in pool.completed(_learn, tasks, poll, channel.stop):
             yield job, learned
 
 
@@ -107,14 +106,15 @@ def _titled(job: Job) -> Iterator[None]:
         raise StrataError(f"{job.ask.title}: {error}") from error
 
 
-def _start(notes: Any, stop: Any) -> None:
-    global _notes, _stop  # a worker process has one parent for all its trainings
-    _notes, _stop = notes, stop
+def _start(channel: Channel) -> None:
+    global _channel  # noqa: PLW0603 - a worker process has one parent for all its trainings
+    _channel = channel
 
 
 def _learn(task: tuple[str, Job]) -> Learned:
-    if _stop.is_set():
+    assert _channel is not None
+    if _channel.stopped():
         raise KeyboardInterrupt
     root, job = task
     with _titled(job):
-        return learn(open_store(Path(root)), job, _notes.put, _stop.is_set)
+        return learn(open_store(Path(root)), job, _channel.put, _channel.stopped)

@@ -4,6 +4,7 @@ import pytest
 
 import featurestore
 from core.errors import StrataError
+from core.executor import Processes
 from evaluation.experiments.settings import Comparison
 from evaluation.experiments.workspace import Workspace
 from featurestore.splits.schemes import split_dataset
@@ -37,6 +38,18 @@ def test_the_second_time_nothing_is_fitted(synthetic, ask):
     second = Workspace("again", ask(), plan(), synthetic)
     assert second.heads()["run_id"].tolist() == runs["run_id"].tolist()
     assert snapshot(first.root / "runs" / "alpha" / "runs").version == version
+
+
+def test_the_engine_is_that_of_the_pipeline_and_decides_no_result(synthetic, ask, monkeypatch):
+    here = Workspace("engines", ask(), plan(), synthetic)
+    fit, finetune = (one.model_copy(update={"engine": "ray"}) for one in (ask().fit, ask().finetune))
+    params = ask().model_copy(update={"fit": fit, "finetune": finetune})
+    there = Workspace("engines", params, plan(), synthetic)
+    assert there.key == here.key
+    asked = []
+    monkeypatch.setattr("heads.fit.executor_of", lambda engine: asked.append(engine) or Processes)
+    there.heads()
+    assert asked == ["ray"]
 
 
 def test_what_another_experiment_has_made_is_not_made_again(synthetic, ask, monkeypatch):

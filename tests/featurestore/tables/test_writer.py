@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import resource
@@ -5,6 +6,7 @@ import signal
 import tempfile
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import StrataError
+from featurestore.tables.entries import shard_of
 from featurestore.tables.log import LOG, Reject, entry_path, history, snapshot
 from featurestore.tables.schema import ENTRIES, features_schema
+from featurestore.tables.shards import Chunk, write_chunks
 from featurestore.tables.writer import TableWriter
 from tests.featurestore.committer import ROWS, chunk
 from tests.stores import CHECKPOINTS, COUNTS, features
@@ -48,6 +52,29 @@ def test_a_committed_chunk_is_there_with_its_rejects_and_provenance(folder, asse
     assert pq.read_table(found.paths[0], schema=ENTRIES).equals(chunk(0))
     metadata = pq.read_schema(found.paths[0]).metadata
     assert metadata[b"strata.source"] == b"file.json"
+
+
+def test_a_shard_that_another_process_wrote_is_committed_by_its_description(folder, assert_sound):
+    with TableWriter(folder, ENTRIES, "ingest") as writer:
+        described = write_chunks(folder, {"a": Chunk(chunk(0), (Reject("bad-1", "empty", ""),))})
+        assert snapshot(folder).version == 0  # a file alone is nothing
+        assert writer.commit_shard(shard_of(json.loads(json.dumps(asdict(described)))))
+        assert not writer.commit_shard(described)
+        assert not writer.commit("a", chunk(1))
+    assert assert_sound(folder).shards == (described,)
+
+
+def test_a_description_of_what_is_not_there_is_refused(folder):
+    with TableWriter(folder, ENTRIES, "ingest") as writer:
+        described = write_chunks(folder, {"a": Chunk(chunk(0))})
+        path = folder / described.path
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(StrataError, match="truncated"):
+            writer.commit_shard(described)
+        path.unlink()
+        with pytest.raises(StrataError, match="is missing"):
+            writer.commit_shard(described)
+    assert snapshot(folder).version == 0
 
 
 def test_a_key_is_committed_once(folder):
@@ -258,6 +285,7 @@ from pathlib import Path
 from core.errors import StrataError
 from featurestore.tables.log import snapshot
 from featurestore.tables.schema import ENTRIES
+from featurestore.tables.shards import Chunk, write_chunks
 from featurestore.tables.writer import TableWriter
 if os.getuid() == 0:
     os.setuid(65534)

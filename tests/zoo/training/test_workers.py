@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from core.params import Finetune, Params
 from etl.ingest import ingest
 from featurestore import SplitKey, StoreLayout
 from featurestore.splits.schemes import split_dataset
+from tests.clusters import small_cluster
 from zoo.training.finetune import train_all
 from zoo.training.run import Ask
 from zoo.training.trained import TrainedModel
@@ -49,8 +51,11 @@ def predictions(root: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_side_by_side_is_bit_for_bit_one_after_another(store, tmp_path):
-    two = train_all(featurestore.open(store), DATASET, asks(SECTION, 1, 0))
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_side_by_side_is_bit_for_bit_one_after_another(store, tmp_path, engine):
+    with small_cluster(2) if engine == "ray" else nullcontext():
+        section = SECTION.model_copy(update={"engine": engine})
+        two = train_all(featurestore.open(store), DATASET, asks(section, 1, 0))
     assert [run.split.seed for run in two] == [1, 0]
     other = tmp_path / "other"
     ingest(DATASET, Params(), other)
@@ -92,22 +97,34 @@ def test_a_worker_that_is_killed_is_an_error_that_says_how_to_go_on(store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    ("engine", "number", "code"),
+    [
+        ("local", signal.SIGINT, 130),
+        ("local", signal.SIGTERM, 143),
+        ("local", signal.SIGKILL, -9),
+        ("ray", signal.SIGTERM, 143),
+        ("ray", signal.SIGKILL, -9),
+    ],
 )
-def test_a_signal_to_the_parent_saves_all_and_the_same_command_goes_on(store, number, code):
+def test_a_signal_to_the_parent_saves_all_and_the_same_command_goes_on(store, engine, number, code):
+    if engine == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'strata[ray]'")
     section = {"properties": {DATASET: ["volume"]}, "methods": ["scratch"], "epochs": 12, "batch_size": 64}
-    section |= {"device": "cpu", "threads": 1, "workers": 2, "checkpoint_seconds": 0}
+    section |= {"device": "cpu", "threads": 1, "engine": engine, "workers": 2, "checkpoint_seconds": 0}
     params = {"datasets": [DATASET], "finetune": section}
     file = store.parent / "params.yaml"
     file.write_text(yaml.safe_dump(params), encoding="utf-8")
     command = [sys.executable, "-m", "strata", "finetune", DATASET, "--store", str(store)]
     process = subprocess.Popen(command, cwd=store.parent, stderr=subprocess.DEVNULL, env=_environment())
-    _until(lambda: len(_saved(store)) == 2)
-    process.send_signal(number)
-    assert process.wait(60) == code
+    try:
+        _until(lambda: len(_saved(store)) == 2)
+        process.send_signal(number)
+        assert process.wait(120) == code
+    finally:
+        process.kill()
     assert len(_saved(store)) == 2
     _until(lambda: _free(store))
-    section["workers"] = 0  # one after another goes on with what was begun side by side
+    section |= {"engine": "local", "workers": 0}  # one after another goes on with what was begun side by side
     file.write_text(yaml.safe_dump(params), encoding="utf-8")
     again = subprocess.run(
         command, cwd=store.parent, check=False, capture_output=True, text=True, env=_environment()
@@ -128,7 +145,7 @@ def _environment() -> dict[str, str]:
 
 
 def _until(true) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not true():
         assert time.monotonic() < end
         time.sleep(0.1)
