@@ -116,6 +116,7 @@ def extract(
     from core.params import load
     from etl.extract import extract as run
     from etl.parts import Part
+    from zoo.extraction import notice
 
     console = Console(soft_wrap=True)
     if plan and shard is not None:
@@ -128,6 +129,8 @@ def extract(
         _show_plan(console, params, source_models, shards)
         return
     for name in source_models or params.extract.source_models:
+        if (said := notice(name, params.extract)) is not None:
+            typer.echo(f"Note: {said}", err=True)
         console.print(str(run(params, Path("store"), [name], part)[0]), highlight=False, markup=False)
 
 

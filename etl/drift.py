@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import StrataError
-from core.params import Extract
+from core.params import Extract, section
+from core.precision import precision_of
 from featurestore.query.sources import Source
 from featurestore.query.store import FeatureStore, open_store
 from zoo.backbones.engine import Engine
@@ -107,9 +108,9 @@ def engine_of(
     would not be comparable.
     """
     kept = _provenance(store, source.extraction_id)
-    tf32 = kept.get("tf32") == "true"
+    precision = precision_of(kept)
     card = load_card(source.name)
-    if extraction_id(card, tf32) != source.extraction_id:
+    if extraction_id(card, precision) != source.extraction_id:
         now = {
             "weights_sha256": card.weights_sha256,
             "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
@@ -123,8 +124,13 @@ def engine_of(
             f"extraction {source.extraction_id} was made by another {card.name} than this one "
             f"({shown or 'by another code schema'}), so there is nothing to compare"
         )
-    settings = Extract(source_models=(card.name,), tf32=tf32, workers=0, backbones=dict(backbones or {}))
-    return make_engine(card.name, settings)
+    settings = {
+        "source_models": [card.name],
+        "precision": precision,
+        "workers": 0,
+        "backbones": backbones or {},
+    }
+    return make_engine(card.name, section(Extract, settings, f"extraction {source.extraction_id}"))
 
 
 def _provenance(store: FeatureStore, extraction: str) -> dict[str, str]:

@@ -92,7 +92,7 @@ def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -
     settings = params.extract
     card = load_card(source_model)
     unit = backbone_of(card, settings.backbones).cost_unit
-    missing = store.missing(extraction_id(card, settings.tf32), params.datasets)
+    missing = store.missing(extraction_id(card, settings.precision), params.datasets)
     ids = missing["structure_id"].to_pylist()
     if not ids:
         return Planned(source_model, 0, unit, 0.0, 0.0, 0, shards, 0, 0.0, None)
