@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.backbones.alignn.batch import Block, Rows, blocks
+from zoo.backbones.alignn.batch import Rows, blocks
 
 BLOCK = 512  # edges worked on together on a CPU; at width 256 a block is 0.5 MB, the cache of a core 1 MB
 _NORM_EPSILON = 1e-5  # of both normalisations, torch's own default
@@ -55,11 +55,11 @@ def norm_of(state: Mapping[str, Tensor], prefix: str) -> Norm:
 
 
 class Conv(NamedTuple):
-    """Weights of a convolution of width w, those of products in the precision that products are done in."""
+    """Weights of a convolution of width w, transposed; those of products in the precision of products."""
 
-    node_weight: Tensor  # (4·w, w): source gate, target gate, target update, source update
+    node_weight: Tensor  # (w, 4·w): source gate, target gate, target update, source update
     node_bias: Tensor  # the edge gate's bias sits in the source gate's
-    edge_weight: Tensor  # (w, w), transposed for the product
+    edge_weight: Tensor  # (w, w)
     edge_norm: Norm
     node_norm: Norm
 
@@ -70,7 +70,7 @@ def conv_of(state: Mapping[str, Tensor], prefix: str, dtype: torch.dtype) -> Con
     bias = [state[f"{prefix}.{name}.bias"] for name in names]
     bias[0] = bias[0] + state[f"{prefix}.edge_gate.bias"]
     return Conv(
-        torch.cat([state[f"{prefix}.{name}.weight"] for name in names]).to(dtype),
+        torch.cat([state[f"{prefix}.{name}.weight"] for name in names]).to(dtype).t(),
         torch.cat(bias).to(dtype),
         state[f"{prefix}.edge_gate.weight"].t().contiguous().to(dtype),
         norm_of(state, f"{prefix}.bn_edges"),
@@ -79,17 +79,21 @@ def conv_of(state: Mapping[str, Tensor], prefix: str, dtype: torch.dtype) -> Con
 
 
 class _Part(NamedTuple):
-    """A block, and for its e edges which rows of a table each adds up: `gate` (e, 2), `update` (e,).
+    """A block of e edges with t targets: which rows of a table each edge adds up, and memory to work in.
 
-    `order` (e,) counts; `start` (t,) says where the edges of its t targets begin; `weight` as in `Rows`.
+    `gate` (2e,), two for each edge; `update` (e,); `order` (e,) counts; `start` (t,) says where the edges of
+    a target begin; `weight` as in `Rows`. `sigma`, `message` (e, w) float32; `own` (e, w) as products are.
     """
 
-    block: Block
     gate: Tensor
+    pairs: Tensor  # (e,), where the rows of each edge begin in `gate`
     update: Tensor
     order: Tensor
     start: Tensor
     weight: Tensor | None
+    sigma: Tensor
+    message: Tensor
+    own: Tensor
 
     def sums(self, values: Tensor) -> Tensor:
         """Weighted sum of each target's rows, (t, w); a target without rows gets zeros."""
@@ -97,35 +101,42 @@ class _Part(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """What convolutions read of one graph of a batch, made once: its parts, and memory for the largest."""
+    """What convolutions read of one graph of a batch, made once; `edges` and `targets` of each part."""
 
     parts: tuple[_Part, ...]
-    edges: int
-    scratch: Tensor  # (2, e, w)
-    half: Tensor  # (e, w), where products are not in float32
+    edges: list[int]
+    targets: list[int]
+    gate: Tensor  # (edges, 2)
 
 
 def graph_of(rows: Rows, width: int, dtype: torch.dtype) -> Graph:
-    """Cut the edges into blocks, and number the rows of a table of four rows a node (see `Conv`)."""
+    """Cut the edges into blocks, and number the rows of a table of four rows a node (see `Conv`).
+
+    dtype: of products. The blocks work in one memory, one after the other.
+    """
+    count, device = len(rows.src), rows.src.device
+    cut = blocks(rows, -(-count // max(round(count / BLOCK), 1)))  # alike, and none of a few edges
     src = rows.src * 4
-    gate = torch.stack((src, rows.dst * 4 + 1), dim=1)
-    update, device = src + 2, rows.src.device
-    cut = blocks(rows, BLOCK)
-    largest = max((block.end - block.begin for block in cut), default=0)
-    order = torch.arange(largest, device=device)
+    gate, update = torch.stack((src, rows.dst * 4 + 1), dim=1), src + 2
+    edges = [block.end - block.begin for block in cut]
+    order = torch.arange(2 * max(edges), device=device)
+    sigma, message = torch.empty(2, max(edges), width, device=device)
+    own = torch.empty(max(edges) if dtype != sigma.dtype else 0, width, dtype=dtype, device=device)
     parts = tuple(
         _Part(
-            block,
-            gate[block.begin : block.end],
+            gate[block.begin : block.end].view(-1),
+            order[: 2 * size : 2].contiguous(),
             update[block.begin : block.end],
-            order[: block.end - block.begin],
+            order[:size],
             rows.start[block.first : block.last] - block.begin,
             None if rows.weight is None else rows.weight[block.begin : block.end],
+            sigma[:size],
+            message[:size],
+            own[:size],
         )
-        for block in cut
+        for block, size in zip(cut, edges, strict=True)
     )
-    half = torch.empty(0 if dtype == torch.float32 else largest, width, dtype=dtype, device=device)
-    return Graph(parts, len(rows.src), torch.empty(2, largest, width, device=device), half)
+    return Graph(parts, edges, [block.last - block.first for block in cut], gate)
 
 
 def gated(
@@ -137,31 +148,27 @@ def gated(
     weighted by sigmoid(gate), an edge gains silu(norm(gate)).
     """
     count, width = nodes.shape
-    dtype = conv.node_weight.dtype
-    table = F.linear(nodes.to(dtype), conv.node_weight, conv.node_bias).view(4 * count, width)
-    values = table.float()
-    mean = torch.empty_like(nodes)
-    distinct, opened = edges, table
+    dtype, four = conv.node_bias.dtype, 4 * count
+    opened = nodes.new_empty(four + (0 if index is None else len(edges)), width, dtype=dtype)
+    torch.addmm(conv.node_bias, nodes.to(dtype), conv.node_weight, out=opened[:four].view(count, 4 * width))
+    values = opened[:four].float()
     if index is not None:
-        opened = torch.cat((table, edges.to(dtype) @ conv.edge_weight))
-        edges = edges.new_empty(graph.edges, width)
-    for part in graph.parts:
-        first, last, begin, end = part.block
-        rows = edges[begin:end]
+        torch.mm(edges.to(dtype), conv.edge_weight, out=opened[four:])
+        edges = edges.index_select(0, index)
+        three = torch.cat((graph.gate, (index + four)[:, None]), dim=1).split(graph.edges)
+    mean = torch.empty_like(nodes)
+    for k, (part, rows, out) in enumerate(
+        zip(graph.parts, edges.split(graph.edges), mean.split(graph.targets), strict=True)
+    ):
         if index is None:
-            gate = F.embedding_bag(part.gate, opened, mode="sum")
-            own = rows if dtype == rows.dtype else graph.half[: end - begin].copy_(rows)
-            gate.addmm_(own, conv.edge_weight)
+            gate = F.embedding_bag(part.gate, opened, part.pairs, mode="sum")
+            gate.addmm_(rows if dtype == rows.dtype else part.own.copy_(rows), conv.edge_weight)
         else:
-            which = index[begin:end]
-            torch.index_select(distinct, 0, which, out=rows)
-            which = torch.cat((part.gate, (which + 4 * count)[:, None]), dim=1)
-            gate = F.embedding_bag(which, opened, mode="sum")
-        sigma, message = graph.scratch[:, : end - begin]
+            gate = F.embedding_bag(three[k], opened, mode="sum")
         gate = gate.float()
-        torch.sigmoid(gate, out=sigma)
-        torch.index_select(values, 0, part.update, out=message).mul_(sigma)
-        torch.div(part.sums(message), part.sums(sigma).add_(_GATE_EPSILON), out=mean[first:last])
+        torch.sigmoid(gate, out=part.sigma)
+        torch.index_select(values, 0, part.update, out=part.message).mul_(part.sigma)
+        torch.div(part.sums(part.message), part.sums(part.sigma).add_(_GATE_EPSILON), out=out)
         rows.add_(F.silu(conv.edge_norm(gate), inplace=True))
     mean += values.view(count, 4, width)[:, 3]
     return F.silu(conv.node_norm(mean), inplace=True).add_(nodes), edges
