@@ -44,7 +44,8 @@ class Source:
     @property
     def precision(self) -> str | None:
         """The numeric mode that its vectors were made in; None where nothing has weights to multiply by."""
-        return precision_of(self.provenance) if self.provenance.get("weights_sha256") else None
+        no_weights = self.is_columns or self.provenance.get("weights_sha256") == ""
+        return None if no_weights else precision_of(self.provenance)
 
     @property
     def schema(self) -> pa.Schema:
