@@ -10,7 +10,7 @@ import numpy as np
 
 from core.errors import StrataError
 from core.params import Extract, section
-from core.precision import precision_of
+from core.precision import BFLOAT16, FLOAT32, precision_of
 from featurestore.query.sources import Source
 from featurestore.query.store import FeatureStore, open_store
 from zoo.backbones.engine import Engine
@@ -20,6 +20,7 @@ from zoo.hub import load_card
 TOLERANCE = (
     1e-3  # largest difference over the spread of its checkpoint; 1e-5 is what another order of sums gives
 )
+OF_BFLOAT16 = 0.1  # for vectors in bfloat16: what its rounding moves one number in two million by (0.09)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,17 @@ class Drift:
     structure_id: str
     kept_by: dict[str, str]  # environment: torch, numpy, platform
     here: dict[str, str]
+    precision: str = FLOAT32
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference that the rounding of the vectors' numeric mode explains."""
+        return OF_BFLOAT16 if self.precision == BFLOAT16 else TOLERANCE
 
     @property
     def agrees(self) -> bool:
         """Tell whether the differences are those of rounding."""
-        return bool(self.worst <= TOLERANCE)
+        return bool(self.worst <= self.tolerance)
 
     def __str__(self) -> str:
         changed = [
@@ -49,7 +56,7 @@ class Drift:
             f"extraction {self.extraction_id}, {self.structures} structures computed again: largest "
             f"difference {self.worst:.1e} standard deviations ({self.checkpoint}, structure "
             f"{self.structure_id[:16]}…); {'agrees' if self.agrees else 'DRIFTED'} (tolerance "
-            f"{TOLERANCE:g}). Environment: {', '.join(changed) or 'as recorded'}"
+            f"{self.tolerance:g}). Environment: {', '.join(changed) or 'as recorded'}"
         )
 
 
@@ -96,7 +103,16 @@ def drift(
         worst = max(worst, (float(far.max()), checkpoint.name, int(far.argmax())))
     here = environment(engine.backbone)
     recorded = {key: kept[key] for key in here if key in kept}
-    return Drift(source.extraction_id, len(chosen), worst[0], worst[1], chosen[worst[2]], recorded, here)
+    return Drift(
+        source.extraction_id,
+        len(chosen),
+        worst[0],
+        worst[1],
+        chosen[worst[2]],
+        recorded,
+        here,
+        engine.settings.precision,
+    )
 
 
 def engine_of(
