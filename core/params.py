@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import StrataError, check_name, unknown
+from core.precision import FLOAT32, TF32, Precision
 from core.yaml_file import read_yaml
 
 PARAMS_FILE = Path("params.yaml")
@@ -56,12 +57,12 @@ class Ingest(Section):
 
 
 class Extract(Section):
-    """How structures become vectors. Only `source_models` and `tf32` key the vectors."""
+    """How structures become vectors. Only `source_models` and `precision` key the vectors."""
 
     source_models: tuple[str, ...] = Field(
         ("alignn_mp_eform",), min_length=1, description="cards of source models; the first is the default"
     )
-    tf32: bool = Field(False, description="TensorFloat-32 products on a GPU; keys the vectors")
+    precision: Precision = Field(FLOAT32, description="of matrix products; keys the vectors")
     device: Device = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="threads of the model in this process; 0: as many as cores")
     engine: Engine = Field("local", description="processes of this machine, or a Ray cluster")
@@ -260,6 +261,7 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     """
     if not isinstance(raw, dict):
         raise StrataError(f"{where}: expected a mapping of sections, got {type(raw).__name__}")
+    _refuse_tf32(raw.get("extract"), where)
     params = section(Params, raw, where)
     for name in params.datasets:
         check_name(name, "dataset")
@@ -267,6 +269,16 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     if twice:
         raise StrataError(f"{where}: datasets names {', '.join(twice)} more than once")
     return params
+
+
+def _refuse_tf32(extract: Any, where: str) -> None:
+    """Raise `StrataError` for the setting of older files, naming what stands in its place."""
+    if isinstance(extract, Mapping) and "tf32" in extract:
+        mode = TF32 if extract["tf32"] is True else FLOAT32
+        raise StrataError(
+            f"{where}, extract: tf32 is now one of three modes of extract.precision; write "
+            f"`precision: {mode}` in its place (no vector is made anew)"
+        )
 
 
 def _readable(error: ValidationError, where: str, model: type[Section]) -> StrataError:

@@ -124,6 +124,7 @@ def extract(
     from etl.extract import extract as run
     from etl.parts import Part
     from featurestore.listed import with_rows
+    from zoo.extraction import notice
 
     console = Console(soft_wrap=True)
     if plan and shard is not None:
@@ -138,6 +139,8 @@ def extract(
         _show_plan(console, settings, folder, source_models, shards)
         return
     for name in source_models or settings.extract.source_models:
+        if (said := notice(name, settings.extract)) is not None:
+            typer.echo(f"Note: {said}", err=True)
         console.print(str(run(settings, folder, [name], part)[0]), highlight=False, markup=False)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import StrataError
-from core.params import Extract
+from core.params import Extract, section
+from core.precision import BFLOAT16, FLOAT32, precision_of
 from featurestore.query.sources import Source
 from featurestore.query.store import FeatureStore, open_store
 from zoo.backbones.engine import Engine
@@ -19,6 +20,7 @@ from zoo.hub import load_card
 TOLERANCE = (
     1e-3  # largest difference over the spread of its checkpoint; 1e-5 is what another order of sums gives
 )
+OF_BFLOAT16 = 0.1  # for vectors in bfloat16: what its rounding moves one number in two million by (0.09)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,17 @@ class Drift:
     structure_id: str
     kept_by: dict[str, str]  # environment: torch, numpy, platform
     here: dict[str, str]
+    precision: str = FLOAT32
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference that the rounding of the vectors' numeric mode explains."""
+        return OF_BFLOAT16 if self.precision == BFLOAT16 else TOLERANCE
 
     @property
     def agrees(self) -> bool:
         """Tell whether the differences are those of rounding."""
-        return bool(self.worst <= TOLERANCE)
+        return bool(self.worst <= self.tolerance)
 
     def __str__(self) -> str:
         changed = [
@@ -48,7 +56,7 @@ class Drift:
             f"extraction {self.extraction_id}, {self.structures} structures computed again: largest "
             f"difference {self.worst:.1e} standard deviations ({self.checkpoint}, structure "
             f"{self.structure_id[:16]}…); {'agrees' if self.agrees else 'DRIFTED'} (tolerance "
-            f"{TOLERANCE:g}). Environment: {', '.join(changed) or 'as recorded'}"
+            f"{self.tolerance:g}). Environment: {', '.join(changed) or 'as recorded'}"
         )
 
 
@@ -95,7 +103,16 @@ def drift(
         worst = max(worst, (float(far.max()), checkpoint.name, int(far.argmax())))
     here = environment(engine.backbone)
     recorded = {key: kept[key] for key in here if key in kept}
-    return Drift(source.extraction_id, len(chosen), worst[0], worst[1], chosen[worst[2]], recorded, here)
+    return Drift(
+        source.extraction_id,
+        len(chosen),
+        worst[0],
+        worst[1],
+        chosen[worst[2]],
+        recorded,
+        here,
+        engine.settings.precision,
+    )
 
 
 def engine_of(
@@ -107,9 +124,9 @@ def engine_of(
     would not be comparable.
     """
     kept = _provenance(store, source.extraction_id)
-    tf32 = kept.get("tf32") == "true"
+    precision = precision_of(kept)
     card = load_card(source.name)
-    if extraction_id(card, tf32) != source.extraction_id:
+    if extraction_id(card, precision) != source.extraction_id:
         now = {
             "weights_sha256": card.weights_sha256,
             "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
@@ -123,8 +140,13 @@ def engine_of(
             f"extraction {source.extraction_id} was made by another {card.name} than this one "
             f"({shown or 'by another code schema'}), so there is nothing to compare"
         )
-    settings = Extract(source_models=(card.name,), tf32=tf32, workers=0, backbones=dict(backbones or {}))
-    return make_engine(card.name, settings)
+    settings = {
+        "source_models": [card.name],
+        "precision": precision,
+        "workers": 0,
+        "backbones": backbones or {},
+    }
+    return make_engine(card.name, section(Extract, settings, f"extraction {source.extraction_id}"))
 
 
 def _provenance(store: FeatureStore, extraction: str) -> dict[str, str]:

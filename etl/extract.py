@@ -33,7 +33,7 @@ from zoo.backbones.engine import Extracted
 from zoo.extraction import WORTH_IT, extraction_id, provenance, run_tasks
 from zoo.hub import backbone_of, load_card
 
-_STABLE = ("weights_sha256", "graph", "pooling", "tf32", "code_schema")
+_STABLE = ("weights_sha256", "graph", "pooling", "tf32", "precision", "code_schema")
 _ONCE = ("structure_id", "extraction_id")  # a structure has one row or one reject in an extraction
 _ASK_WHY = "strata sql \"SELECT * FROM rejects WHERE code = '{}'\" says which"
 
@@ -104,7 +104,7 @@ def _extract(params: Params, store_root: Path, source_model: str, part: Part | N
     settings = params.extract
     card = load_card(source_model)
     backbone = backbone_of(card, settings.backbones)
-    name = extraction_id(card, settings.tf32)
+    name = extraction_id(card, settings.precision)
     facts = provenance(card, settings)
     layout = StoreLayout(store_root)
     schema = features_schema(backbone.counts, backbone.checkpoints)

@@ -211,7 +211,7 @@ def write(row: Mapping[str, Any], work: Work) -> dict[str, Any]:
 
 def _written(work: Work, ids: Sequence[str], result: Extracted) -> dict[str, Any]:
     settings, card = work.settings, load_card(work.source_model)
-    backbone, name = backbone_of(card, settings.backbones), extraction_id(card, settings.tf32)
+    backbone, name = backbone_of(card, settings.backbones), extraction_id(card, settings.precision)
     schema = features_schema(backbone.counts, backbone.checkpoints)
     table, rejects = rows_of(ids, result, schema, name, card.name)
     facts = dict(sorted(provenance(card, settings).items()))  # of the machine that did it

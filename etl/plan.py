@@ -94,7 +94,7 @@ def seconds_to_extract(
 def _plan(params: Params, store: FeatureStore, source_model: str, shards: int) -> Planned:
     settings = params.extract
     card = load_card(source_model)
-    name, backbone = extraction_id(card, settings.tf32), backbone_of(card, settings.backbones)
+    name, backbone = extraction_id(card, settings.precision), backbone_of(card, settings.backbones)
     missing = store.missing(name, params.datasets)
     sizes = dict(zip(missing["structure_id"].to_pylist(), missing["n_atoms"].to_pylist(), strict=True))
     sizes |= _allowed_now(store, source_model, name, backbone)

@@ -194,13 +194,11 @@ def wanted(store: FeatureStore, feature_set: str, settings: Extract) -> FeatureS
         )
     found = store.feature_set(feature_set, settings.default)
     for source in found.sources:
-        if store.sources[source].is_columns:
-            continue
-        tf32 = store.sources[source].provenance.get("tf32", "false") == "true"
-        if tf32 != settings.tf32:
+        made = store.sources[source].precision
+        if made is not None and made != settings.precision:
             raise StrataError(
-                f"the store's vectors by {source} were made with tf32: {str(tf32).lower()}, and params.yaml "
-                f"says {str(settings.tf32).lower()}; run: strata extract {source}"
+                f"the store's vectors by {source} were made with precision: {made}, and params.yaml says "
+                f"{settings.precision}; run: strata extract {source}"
             )
     return found
 

@@ -91,7 +91,7 @@ def load_bundle(
     """
     folder = opened(Path(path))
     config = read_config(folder)
-    settings = (settings or Extract()).model_copy(update={"tf32": config.tf32})
+    settings = (settings or Extract()).model_copy(update={"precision": config.precision})
     sources = config.reads(folder / MODELS)
     _check_folders(folder, config)
     check_here(config, sources, settings)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from core.errors import StrataError, check_name
 from core.params import Ingest, Section, section
+from core.precision import FLOAT32, TF32, Precision
 from core.text import plain, word
 from core.untrusted import read_json
 from featurestore.query.feature_sets import Block
@@ -126,11 +127,20 @@ class Config(Section):
     with_data: bool
     level: Annotated[Real, Field(gt=0, lt=1)]
     seen: dict[str, SeenFacts]
-    tf32: bool
+    precision: Precision
     vacuum: Annotated[Real, Field(gt=0)]
     min_distance: Annotated[Real, Field(ge=0)]
     volume_per_atom: tuple[Real, Real]
     environment: dict[Name, Word] = Field(max_length=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, raw: Any) -> Any:
+        """Read what bundles said of the numeric mode when there were two."""
+        if isinstance(raw, dict) and "precision" not in raw and isinstance(raw.get("tf32"), bool):
+            rest = {key: value for key, value in raw.items() if key != "tf32"}
+            return rest | {"precision": TF32 if raw["tf32"] else FLOAT32}
+        return raw
 
     @property
     def limits(self) -> Ingest:
@@ -198,7 +208,7 @@ def described(model: Model, hashes: Mapping[str, str], paths: list[str], with_da
         with_data=with_data,
         level=0.9,
         seen={k: SeenFacts(rows=v.rows, mae=v.mae) for k, v in model.calibration.seen.items()},
-        tf32=model.settings.tf32,
+        precision=model.settings.precision,
         vacuum=limits.vacuum,
         min_distance=limits.min_distance,
         volume_per_atom=limits.volume_per_atom,

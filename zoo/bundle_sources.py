@@ -76,7 +76,7 @@ def check_here(config: Config, sources: Mapping[str, Reads], settings: Extract) 
                 f"the bundle of {of} learned from {one.name} with the weights {one.weights_sha256[:16]}…; "
                 f"those here are {card.weights_sha256[:16]}…, another model of that name"
             )
-        here = extraction_id(card, settings.tf32)
+        here = extraction_id(card, settings.precision)
         if here != one.extraction_id:
             there, now = (found.get("strata", "unknown") for found in (config.environment, environment()))
             raise StrataError(

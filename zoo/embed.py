@@ -158,7 +158,7 @@ def vector_of(
     ((_, structure),) = found
     if isinstance(structure, InvalidStructure):
         raise structure
-    here, there = extraction_id(load_card(source), settings.tf32), chosen.extraction_id
+    here, there = extraction_id(load_card(source), settings.precision), chosen.extraction_id
     if here != there:
         raise StrataError(
             f"{store.path} has vectors by {source} under extraction {there}, and {source} gives {here} here: "

@@ -19,9 +19,10 @@ import numpy as np
 from core.composition import Composition
 from core.executor import Executor, Processes, count
 from core.params import Extract
+from core.precision import BFLOAT16, FLOAT32, stored
 from core.structure import Structure
 from zoo.backbones.base import Backbone
-from zoo.backbones.engine import Engine, Extracted, device_of, is_gpu, prepare
+from zoo.backbones.engine import Engine, Extracted, device_of, imitates_bfloat16, is_gpu, prepare
 from zoo.hub import SourceCard, backbone_of, load_card, load_source, weights_path
 
 WORTH_IT = 2000  # structures; fewer are done before the workers would be up
@@ -30,15 +31,16 @@ _engine: Engine | None = None  # a worker's own, made once by `_start`
 _backbone: Backbone | None = None
 
 
-def extraction_id(card: SourceCard, tf32: bool = False) -> str:
+def extraction_id(card: SourceCard, precision: str = FLOAT32) -> str:
     """Name a set of vectors by all that decides them (see `Backbone.key`).
 
     How the network is run is recorded, not keyed: it gives the same vectors. Raises `StrataError` for a
-    published model that was not fetched yet, whose weights have no hash.
+    published model that was not fetched yet, whose weights have no hash, and for a numeric mode that the
+    backbone does not have.
     """
     if card.weights is None and card.published is not None:
         weights_path(card)
-    key = backbone_of(card).key(card.weights_sha256, tf32)
+    key = backbone_of(card).key(card.weights_sha256, precision)
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -46,16 +48,33 @@ def provenance(card: SourceCard, settings: Extract) -> dict[str, str]:
     """Return what vectors say about where they came from."""
     backbone = backbone_of(card, settings.backbones)
     facts = {
-        "extraction_id": extraction_id(card, settings.tf32),
+        "extraction_id": extraction_id(card, settings.precision),
         "source_model": card.name,
         "weights_sha256": card.weights_sha256,
         "graph": json.dumps(card.graph.model_dump(mode="json"), sort_keys=True),
         "pooling": backbone.pooling,
-        "tf32": str(settings.tf32).lower(),
+        **stored(backbone.mode(settings.precision)),
         "code_schema": str(backbone.code_schema),
         **{name: str(value).lower() for name, value in backbone.settings.model_dump(mode="json").items()},
     }
     return facts | environment(backbone)
+
+
+def notice(source_model: str, settings: Extract) -> str | None:
+    """Return what is worth knowing before a source model is run with these settings; None: nothing.
+
+    Raises `StrataError` for a numeric mode that its backbone does not have.
+    """
+    backbone = backbone_of(load_card(source_model))
+    if backbone.mode(settings.precision) != BFLOAT16:
+        return None
+    device = device_of(backbone, settings.device)
+    if not imitates_bfloat16(device):
+        return None
+    return (
+        f"extract.precision is bfloat16, and this {'GPU' if is_gpu(device) else 'processor'} has no products "
+        "in it: they are imitated, and slower than in float32"
+    )
 
 
 def environment(backbone: Backbone) -> dict[str, str]:

@@ -154,7 +154,7 @@ class Model:
         for name, reads in self.sources.items():
             if name == NETWORK or reads.columns:
                 continue
-            here = extraction_id(load_card(name, reads.folder), self.settings.tf32)
+            here = extraction_id(load_card(name, reads.folder), self.settings.precision)
             if here != reads.extraction_id:
                 raise StrataError(
                     f"the model of {self.card.name} learned from extraction {reads.extraction_id}; {name} "

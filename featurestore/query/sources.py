@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from core.errors import StrataError
+from core.precision import precision_of
 from featurestore.columns import BACKBONE
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot
@@ -40,6 +41,12 @@ class Source:
     def covers(self, dataset: str) -> bool:
         """Tell whether a dataset's structures may have vectors; a table of columns is of one dataset."""
         return not self.is_columns or self.provenance["dataset"] == dataset
+
+    @property
+    def precision(self) -> str | None:
+        """The numeric mode that its vectors were made in; None where nothing has weights to multiply by."""
+        no_weights = self.is_columns or self.provenance.get("weights_sha256") == ""
+        return None if no_weights else precision_of(self.provenance)
 
     @property
     def schema(self) -> pa.Schema:

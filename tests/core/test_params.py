@@ -59,3 +59,15 @@ def test_settings_are_optional_only_under_their_own_name(tmp_path, monkeypatch):
         load_if_there("other.yaml")
     (tmp_path / "params.yaml").write_text("datasets: [ase_g2]\n")
     assert load_if_there().datasets == ("ase_g2",)
+
+
+@pytest.mark.parametrize(("old", "new"), [(True, "tf32"), (False, "float32"), ("yes", "float32")])
+def test_the_older_setting_of_the_numeric_mode_names_the_present_one(old, new):
+    with pytest.raises(StrataError, match=rf"here, extract: .*extract\.precision; write `precision: {new}`"):
+        parse({"extract": {"tf32": old}}, "here")
+
+
+def test_an_unknown_numeric_mode_is_named_with_the_known_ones():
+    with pytest.raises(StrataError, match=r"extract\.precision: .*'bfloat16' or 'tf32', got 'half'"):
+        parse({"extract": {"precision": "half"}})
+    assert parse({"extract": {"precision": "bfloat16"}}).extract.precision == "bfloat16"

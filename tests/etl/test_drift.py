@@ -95,7 +95,7 @@ def test_one_weight_or_graph_setting_is_another_extraction():  # rows 10, 11
         card.model_copy(update={"weights_sha256": "0" * 64}),
         card.model_copy(update={"graph": card.graph.model_copy(update={"cutoff": 6.0})}),
     ]
-    assert len({extraction_id(one) for one in (card, *others)} | {extraction_id(card, tf32=True)}) == 4
+    assert len({extraction_id(one) for one in (card, *others)} | {extraction_id(card, "tf32")}) == 4
 
 
 @pytest.mark.parametrize(

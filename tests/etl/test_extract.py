@@ -35,10 +35,14 @@ STRUCTURES = [random_structure(np.random.default_rng(seed), 1 + seed % 3) for se
 GIANT = random_structure(np.random.default_rng(99), 40)
 
 
-def params(*datasets: str, source: str = SOURCE, chunk: int = 2, tf32: bool = False, **alignn) -> Params:
+def params(
+    *datasets: str, source: str = SOURCE, chunk: int = 2, precision: str = "float32", **alignn
+) -> Params:
     chosen = {"source_models": [source], "chunk": chunk, "workers": 0, "threads": 1, "device": "cpu"}
     backbones = {"alignn": {"max_angles": 6000} | alignn}
-    return parse({"datasets": list(datasets), "extract": chosen | {"tf32": tf32, "backbones": backbones}})
+    return parse(
+        {"datasets": list(datasets), "extract": chosen | {"precision": precision, "backbones": backbones}}
+    )
 
 
 def run(asked: Params, root: Path) -> ExtractReport:
@@ -310,12 +314,12 @@ def test_graph_settings_that_change_keep_the_old_vectors_and_mean_the_new(store,
     np.testing.assert_array_equal(opened.vectors(names), new)
 
 
-def test_backend_and_compression_are_not_keyed_but_tf32_is():
+def test_backend_and_compression_are_not_keyed_but_the_numeric_mode_is():
     card = load_card(SOURCE)
     other = params(chunk=7, compression=False, backend="dgl").extract
     assert provenance(card, other)["extraction_id"] == extraction_id(card)
     assert provenance(card, other)["backend"] == "dgl"
-    assert provenance(card, params(tf32=True).extract)["extraction_id"] != extraction_id(card)
+    assert provenance(card, params(precision="tf32").extract)["extraction_id"] != extraction_id(card)
 
 
 def test_unknown_source_model_names_the_nearest(store):

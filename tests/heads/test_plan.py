@@ -68,9 +68,9 @@ def test_the_vectors_are_those_of_the_source_model_that_the_params_name(store_ro
 
 def test_vectors_of_another_numeric_mode_are_refused(pristine_store, ask):
     store = featurestore.open(pristine_store)
-    fast = ask("ridge").extract.model_copy(update={"tf32": True})
+    fast = ask("ridge").extract.model_copy(update={"precision": "tf32"})
     with pytest.raises(
-        StrataError, match=r"tf32: false, and params.yaml says true; run: strata extract synth"
+        StrataError, match=r"precision: float32, and params.yaml says tf32; run: strata extract synth"
     ):
         wanted(store, "last", fast)
 

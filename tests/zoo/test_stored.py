@@ -155,7 +155,7 @@ def test_a_committee_weighed_by_the_validation_part_is_calibrated_by_it(tmp_path
 
 def test_vectors_of_another_extraction_are_refused(elements):
     store = featurestore.open(elements)
-    changed = REAL.model_copy(update={"extract": REAL.extract.model_copy(update={"tf32": True})})
+    changed = REAL.model_copy(update={"extract": REAL.extract.model_copy(update={"precision": "tf32"})})
     with pytest.raises(
         StrataError,
         match=r"of ase_elements/bulk_modulus learned from extraction \w{16}; alignn_mp_eform with",

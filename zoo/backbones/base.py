@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core.errors import StrataError
 from core.lazy import need
 from core.params import Section, section
+from core.precision import BFLOAT16, FLOAT32, TF32
 from core.structure import Structure
 from featurestore.tables.schema import Checkpoint
 from zoo.backbones.rows import Rows
@@ -59,6 +60,7 @@ class Backbone(ABC):
     has_weights: ClassVar[bool] = True
     needs_positions: ClassVar[bool] = True  # False: it also takes a `Composition`
     offers_rows: ClassVar[bool] = False  # True: the runner also gives rows before pooling
+    precisions: ClassVar[tuple[str, ...]] = (FLOAT32, TF32)  # of its matrix products; (): it has none
     stack: ClassVar[tuple[tuple[str, str], ...]] = (("torch", "extract"),)  # (module, extra) it runs on
 
     def __init__(
@@ -104,15 +106,34 @@ class Backbone(ABC):
         del numbers
         return []
 
-    def key(self, weights_sha256: str, tf32: bool) -> dict[str, Any]:
-        """Return what decides the vectors; its hash is the extraction's id."""
-        return {
+    def mode(self, precision: str) -> str:
+        """Return the numeric mode that its vectors are made in where `precision` is asked for.
+
+        A backbone without matrix products has but one, float32. Raises `StrataError` for one it has not.
+        """
+        if not self.precisions:
+            return FLOAT32
+        if precision not in self.precisions:
+            raise StrataError(
+                f"extract.precision is {precision}, and {self.name} has {', '.join(self.precisions)}: choose "
+                "one of these, or leave the network out of extract.source_models"
+            )
+        return precision
+
+    def key(self, weights_sha256: str, precision: str) -> dict[str, Any]:
+        """Return what decides the vectors; its hash is the extraction's id.
+
+        Of float32 and tf32 it says what it said before there was bfloat16, so that ids of older vectors stay.
+        """
+        mode = self.mode(precision)
+        named = {"precision": mode} if mode == BFLOAT16 else {}
+        return named | {
             "backbone": self.name,
             "architecture": self.architecture.model_dump(mode="json"),
             "weights_sha256": weights_sha256,
             "graph": self.graph.model_dump(mode="json"),
             "pooling": self.pooling,
-            "tf32": tf32,
+            "tf32": mode == TF32,
             "code_schema": self.code_schema,
         }
 
@@ -131,7 +152,8 @@ class Backbone(ABC):
 class Runner(ABC):
     """The heavy half: weights on a device, run on batches of prepared structures.
 
-    device: of torch; None where the backbone does not run on torch.
+    device: of torch; None where the backbone does not run on torch. A backbone that has bfloat16 among its
+    `precisions` has a runner that takes `precision` besides; tf32 is the engine's business.
     """
 
     def __init__(self, backbone: Any, state: Mapping[str, Any], device: Any) -> None:

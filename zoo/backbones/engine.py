@@ -12,6 +12,7 @@ from core.composition import Composition, with_positions
 from core.errors import StrataError, unknown
 from core.lazy import need
 from core.params import Extract, known_device
+from core.precision import BFLOAT16, TF32
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.base import Backbone, Output, Rows, by_cost
 from zoo.backbones.registry import runner_of
@@ -45,7 +46,10 @@ class Engine:
         self.device = device_of(backbone, self.settings.device)
         if self.device is not None and self.settings.threads:
             need("torch", "extract").set_num_threads(self.settings.threads)
-        self.runner = runner_of(type(backbone))(backbone, state, self.device)
+        mode = backbone.mode(self.settings.precision)
+        self._tf32 = mode == TF32
+        more = {"precision": mode} if mode == BFLOAT16 else {}
+        self.runner = runner_of(type(backbone))(backbone, state, self.device, **more)
 
     def prepare(self, structures: Sequence[Structure | Composition]) -> list[Any]:
         """Turn structures into what the runner reads; one that cannot be taken becomes its reject."""
@@ -71,7 +75,7 @@ class Engine:
             {i: p for i, p in enumerate(prepared) if isinstance(p, InvalidStructure)},
         )
         usable = [(i, p) for i, p in enumerate(prepared) if not isinstance(p, InvalidStructure)]
-        with _precision(self.device, self.settings.tf32):
+        with _products(self.device, self._tf32):
             for chosen in by_cost([self.backbone.cost(p) for _, p in usable], self.backbone.batch_cost):
                 self._run_batch([usable[k] for k in chosen], names, result)
         return result
@@ -88,7 +92,7 @@ class Engine:
         if isinstance(prepared, InvalidStructure):
             raise prepared
         try:
-            with _precision(self.device, self.settings.tf32):
+            with _products(self.device, self._tf32):
                 return self.runner.rows(prepared, names)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
@@ -157,7 +161,7 @@ def _put(output: Output, index: list[int], result: Extracted) -> None:
 
 
 @contextmanager
-def _precision(device: "torch.device | None", tf32: bool) -> Iterator[None]:
+def _products(device: "torch.device | None", tf32: bool) -> Iterator[None]:
     """Set the precision of products on a GPU, and leave the host program's own setting as it was."""
     if not is_gpu(device):
         yield
@@ -169,6 +173,14 @@ def _precision(device: "torch.device | None", tf32: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def imitates_bfloat16(device: "torch.device | None") -> bool:
+    """Tell whether products in bfloat16 are imitated there: with the same vectors, slower than in float32."""
+    torch = need("torch", "extract")
+    if is_gpu(device):
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    return not torch.cpu.get_capabilities().get("avx512_bf16")
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -120,6 +120,7 @@ class Magpie(Backbone):
     pooling = "none"
     has_weights = False
     needs_positions = False
+    precisions = ()
     stack = (("matminer", "data"),)
 
     @property
@@ -136,10 +137,9 @@ class Magpie(Backbone):
         del prepared
         return 1
 
-    def key(self, weights_sha256: str, tf32: bool) -> dict[str, Any]:
+    def key(self, weights_sha256: str, precision: str) -> dict[str, Any]:
         """Return what decides the vectors: with weights that it has not, the data of matminer here."""
-        del tf32  # nothing here runs on a GPU
-        return super().key(weights_sha256, tf32=False) | {"elements_sha256": elements().sha256}
+        return super().key(weights_sha256, precision) | {"elements_sha256": elements().sha256}
 
 
 class MagpieRunner(Runner):

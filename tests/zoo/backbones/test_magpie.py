@@ -33,7 +33,7 @@ from zoo.backbones.check import examples
 from zoo.extraction import make_engine, provenance
 from zoo.hub import load_card
 
-found = make_engine("magpie", Extract(threads=1, tf32=True))(examples())
+found = make_engine("magpie", Extract(threads=1, precision="tf32"))(examples())
 pooling = provenance(load_card("magpie"), Extract())["pooling"]
 print(found.vectors["composition_0"].shape, len(found.errors), pooling)
 """
@@ -167,7 +167,7 @@ def test_two_workers_give_what_one_process_gives():
 def test_other_data_give_another_extraction(monkeypatch):
     card = load_card("magpie")
     before = extraction_id(card)
-    assert before == extraction_id(card, tf32=True)
+    assert before == extraction_id(card, "tf32") == extraction_id(card, "bfloat16")
     known = magpie.elements()
     other = known._replace(electronegativity=known.electronegativity + 0.01)
     monkeypatch.setattr(magpie, "elements", lambda: other)

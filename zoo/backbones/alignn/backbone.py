@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from core.params import Section
+from core.precision import BFLOAT16, FLOAT32, TF32
 from core.structure import InvalidStructure, Structure
 from zoo.backbones.alignn.architecture import Architecture as Sizes
 from zoo.backbones.alignn.elements import collisions
@@ -47,6 +48,7 @@ class ALIGNN(Backbone):
     Settings = AlignnSettings
     cost_unit = "angles"
     offers_rows = True
+    precisions = (FLOAT32, BFLOAT16, TF32)
     counts = ("n_bonds", "n_angles", "n_distinct_atoms", "n_distinct_bonds", "n_distinct_angles")
     architecture: Sizes
     graph: GraphSettings
@@ -85,9 +87,9 @@ class ALIGNN(Backbone):
         """Elements that share one row of CGCNN features."""
         return collisions(numbers)
 
-    def key(self, weights_sha256: str, tf32: bool) -> dict[str, Any]:
+    def key(self, weights_sha256: str, precision: str) -> dict[str, Any]:
         """Leave out the backbone and its sizes, which follow from the weights: ids of older stores stay."""
-        found = super().key(weights_sha256, tf32)
+        found = super().key(weights_sha256, precision)
         return {name: value for name, value in found.items() if name not in ("backbone", "architecture")}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,30 @@ class Rows:
     dst: Tensor
     start: Tensor
     weight: Tensor | None
+
+
+class Block(NamedTuple):
+    """Nodes `first` to `last`, and their edges `begin` to `end`."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+def blocks(rows: Rows, size: int) -> tuple[Block, ...]:
+    """Cut edges into blocks of about `size`, at nodes, so that a node's edges lie in one; on a GPU into one.
+
+    A block begins with the first node at or after each multiple of `size` edges.
+    """
+    nodes, count = len(rows.start), len(rows.src)
+    if rows.src.device.type != "cpu" or count <= size:
+        return (Block(0, nodes, 0, count),)
+    found = torch.searchsorted(rows.start, torch.arange(0, count, size)).unique().tolist()
+    firsts = [0, *(k for k in found if 0 < k < nodes)]
+    begins = rows.start[firsts].tolist()
+    ends = [*zip(firsts[1:], begins[1:], strict=True), (nodes, count)]
+    return tuple(Block(a, c, b, d) for a, b, (c, d) in zip(firsts, begins, ends, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

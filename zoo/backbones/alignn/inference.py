@@ -15,10 +15,8 @@ from torch.nn import functional as F
 
 from core.errors import StrataError, unknown
 from zoo.backbones.alignn.architecture import Architecture, conv_names
-from zoo.backbones.alignn.batch import Batch, Pool, Rows
-
-_NORM_EPSILON = 1e-5  # of both normalisations, torch's own default
-_GATE_EPSILON = 1e-6
+from zoo.backbones.alignn.batch import Batch, Pool
+from zoo.backbones.alignn.convolution import BLOCK, LayerNorm, Norm, conv_of, gated, graph_of, norm_of
 
 
 class Output(NamedTuple):
@@ -33,43 +31,18 @@ class Output(NamedTuple):
 _Keep = Callable[[str, Tensor, Tensor | None], None]
 
 
-class _BatchNorm(NamedTuple):
-    """Batch normalisation by the running statistics, which makes it linear."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Normalise in place."""
-        return torch.addcmul(self.shift, rows, self.scale, out=rows)
-
-
-class _LayerNorm(NamedTuple):
-    """Layer normalisation: each row by its own mean and variance."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Normalise into new memory."""
-        return F.layer_norm(rows, self.bias.shape, self.weight, self.bias, _NORM_EPSILON)
-
-
-_Norm = _BatchNorm | _LayerNorm
-
-
 class _Mlp(NamedTuple):
     weight: Tensor  # (out, in)
     bias: Tensor
-    norm: _Norm | None = None  # none: batch normalisation, folded into weight and bias
+    norm: Norm | None = None  # none: batch normalisation, folded into weight and bias
 
 
-class _Conv(NamedTuple):
-    node_weight: Tensor  # (4·256, 256): source gate, target gate, target update, source update
-    node_bias: Tensor  # the edge gate's bias sits in the source gate's
-    edge_weight: Tensor  # (256, 256), transposed for the product
-    edge_norm: _Norm
-    node_norm: _Norm
+class _Embedding(NamedTuple):
+    """Radial basis functions of a length or cosine, then two layers."""
+
+    centers: Tensor
+    gamma: Tensor
+    layers: tuple[_Mlp, _Mlp]
 
 
 def check_state(state: Mapping[str, Tensor], architecture: Architecture, where: str) -> None:
@@ -96,8 +69,9 @@ def check_state(state: Mapping[str, Tensor], architecture: Architecture, where: 
 class Network:
     """A source model ready to run: weights folded and stacked once, then called on batches.
 
-    `features` (101, 92) atom features by atomic number. Same inputs give the same outputs on one machine;
-    across batch sizes and machines they agree to float32 rounding.
+    `features` (101, 92) atom features by atomic number; `precision` of the products of convolutions, where
+    nearly all the work is. Same inputs give the same outputs on one machine; across batch sizes and machines
+    they agree to the rounding of that precision.
     """
 
     def __init__(
@@ -106,17 +80,16 @@ class Network:
         features: Tensor,
         architecture: Architecture | None = None,
         device: torch.device | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.architecture = architecture or Architecture()
         self.device = device or torch.device("cpu")
         check_state(state, self.architecture, "source model")
         state = {name: tensor.to(self.device, torch.float32) for name, tensor in state.items()}
-        self._bond_centers = state["edge_embedding.0.centers"]
-        self._angle_centers = state["angle_embedding.0.centers"]
-        self._bond = [_mlp(state, f"edge_embedding.{i}") for i in (1, 2)]
-        self._angle = [_mlp(state, f"angle_embedding.{i}") for i in (1, 2)]
+        self._precision = precision
+        self._bond, self._angle = (_embedding(state, f"{kind}_embedding") for kind in ("edge", "angle"))
         self._atoms = _run(_mlp(state, "atom_embedding"), features.to(self.device, torch.float32))
-        self._convs = {prefix: _stack(state, prefix) for prefix in conv_names(self.architecture)}
+        self._convs = {prefix: conv_of(state, prefix, precision) for prefix in conv_names(self.architecture)}
         self._fc = _Mlp(state["fc.weight"], state["fc.bias"])
 
     @torch.inference_mode()
@@ -165,60 +138,28 @@ class Network:
     def _forward(self, batch: Batch, keep: _Keep) -> Tensor:
         """Run a batch, hand over the rows of every checkpoint, and return the prediction (s, outputs)."""
         x = self._atoms[batch.numbers]
-        y = _embed(batch.length, self._bond_centers, self._bond)
-        z = _embed(batch.cosine, self._angle_centers, self._angle)
+        y = _embed(batch.length, self._bond)
+        z = _embed(batch.cosine, self._angle)
+        width = self.architecture.hidden_features
+        bonds, angles = (graph_of(rows, width, self._precision) for rows in (batch.bonds, batch.angles))
         index: Tensor | None = batch.angle_cosine
         keep("atom_0", x, None)
         keep("bond_0", y, None)
         keep("angle_0", z, index)
         for i in range(self.architecture.alignn_layers):
-            x, y = _gated(self._convs[f"alignn_layers.{i}.node_update"], x, y, batch.bonds)
-            y, z = _gated(self._convs[f"alignn_layers.{i}.edge_update"], y, z, batch.angles, index)
+            x, y = gated(self._convs[f"alignn_layers.{i}.node_update"], x, y, bonds)
+            y, z = gated(self._convs[f"alignn_layers.{i}.edge_update"], y, z, angles, index)
             index = None
             keep(f"atom_{i + 1}", x, None)
             keep(f"bond_{i + 1}", y, None)
             keep(f"angle_{i + 1}", z, None)
         for i in range(self.architecture.gcn_layers):
-            x, y = _gated(self._convs[f"gcn_layers.{i}"], x, y, batch.bonds)
+            x, y = gated(self._convs[f"gcn_layers.{i}"], x, y, bonds)
             keep(f"atom_{i + 5}", x, None)
             keep(f"bond_{i + 5}", y, None)
         prediction = F.linear(_pooled(x, batch.pools["atom"]), self._fc.weight, self._fc.bias)
         links = {"identity": lambda v: v, "log": torch.exp, "logit": torch.sigmoid}
         return links[self.architecture.link](prediction)
-
-
-def _gated(
-    conv: _Conv, nodes: Tensor, edges: Tensor, rows: Rows, index: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """One edge-gated convolution, `edges` updated in place; `index`, if given, says which row an edge has.
-
-    gate = src_gate(n_src) + dst_gate(n_dst) + edge_gate(e); a node gains the mean of dst_update(n_src)
-    weighted by sigmoid(gate), an edge gains silu(norm(gate)).
-    """
-    count, width = nodes.shape
-    parts = torch.addmm(conv.node_bias, nodes, conv.node_weight.t()).view(4 * count, width)
-    src = rows.src * 4
-    if index is None:
-        gate = F.embedding_bag(torch.stack((src, rows.dst * 4 + 1), dim=1), parts, mode="sum")
-        gate.addmm_(edges, conv.edge_weight)
-    else:
-        table = torch.cat((parts, edges @ conv.edge_weight))
-        gate = F.embedding_bag(
-            torch.stack((src, rows.dst * 4 + 1, index + 4 * count), dim=1), table, mode="sum"
-        )
-        edges = edges[index]
-    sigma = torch.sigmoid(gate)
-    message = parts.index_select(0, src + 2).mul_(sigma)
-    total = _segments(message, rows).div_(_segments(sigma, rows).add_(_GATE_EPSILON))
-    total += parts.view(count, 4, width)[:, 3]
-    new_nodes = F.silu(conv.node_norm(total), inplace=True).add_(nodes)
-    return new_nodes, edges.add_(F.silu(conv.edge_norm(gate), inplace=True))
-
-
-def _segments(values: Tensor, rows: Rows) -> Tensor:
-    """Weighted sum of each target's rows; a target without rows gets zeros."""
-    order = torch.arange(len(values), device=values.device)
-    return F.embedding_bag(order, values, rows.start, mode="sum", per_sample_weights=rows.weight)
 
 
 def _pooled(values: Tensor, pool: Pool, index: Tensor | None = None) -> Tensor:
@@ -227,13 +168,16 @@ def _pooled(values: Tensor, pool: Pool, index: Tensor | None = None) -> Tensor:
     return F.embedding_bag(order, values, pool.start, mode="sum", per_sample_weights=pool.weight)
 
 
-def _embed(values: Tensor, centers: Tensor, layers: Sequence[_Mlp]) -> Tensor:
-    """Radial basis functions of a length or cosine, then two layers."""
-    gamma = 1 / (centers[1:] - centers[:-1]).mean()
-    rows = torch.exp(-gamma * (values[:, None] - centers) ** 2)
-    for layer in layers:
-        rows = _run(layer, rows)
-    return rows
+def _embed(values: Tensor, embedding: _Embedding) -> Tensor:
+    """Embed lengths or cosines (r,), on a CPU in blocks that stay in its cache; returns (r, w)."""
+    size = BLOCK if values.device.type == "cpu" else max(len(values), 1)
+    embedded = values.new_empty(len(values), len(embedding.layers[-1].bias))
+    for part, out in zip(values.split(size), embedded.split(size), strict=True):
+        rows = torch.exp(-embedding.gamma * (part[:, None] - embedding.centers) ** 2)
+        for layer in embedding.layers:
+            rows = _run(layer, rows)
+        out.copy_(rows)
+    return embedded
 
 
 def _run(layer: _Mlp, rows: Tensor) -> Tensor:
@@ -241,32 +185,16 @@ def _run(layer: _Mlp, rows: Tensor) -> Tensor:
     return F.silu(out if layer.norm is None else layer.norm(out), inplace=True)
 
 
-def _norm(state: Mapping[str, Tensor], prefix: str) -> _Norm:
-    """The normalisation whose tensors are there: only that of batches has running statistics."""
-    weight, bias = state[f"{prefix}.weight"], state[f"{prefix}.bias"]
-    if f"{prefix}.running_var" not in state:
-        return _LayerNorm(weight, bias)
-    scale = weight / torch.sqrt(state[f"{prefix}.running_var"] + _NORM_EPSILON)
-    return _BatchNorm(scale, bias - state[f"{prefix}.running_mean"] * scale)
+def _embedding(state: Mapping[str, Tensor], prefix: str) -> _Embedding:
+    centers = state[f"{prefix}.0.centers"]
+    gamma = 1 / (centers[1:] - centers[:-1]).mean()
+    return _Embedding(centers, gamma, (_mlp(state, f"{prefix}.1"), _mlp(state, f"{prefix}.2")))
 
 
 def _mlp(state: Mapping[str, Tensor], prefix: str) -> _Mlp:
     """A linear layer and the normalisation behind it, folded in where that is linear."""
-    norm = _norm(state, f"{prefix}.layer.1")
+    norm = norm_of(state, f"{prefix}.layer.1")
     weight, bias = state[f"{prefix}.layer.0.weight"], state[f"{prefix}.layer.0.bias"]
-    if isinstance(norm, _LayerNorm):
+    if isinstance(norm, LayerNorm):
         return _Mlp(weight, bias, norm)
     return _Mlp(weight * norm.scale[:, None], bias * norm.scale + norm.shift)
-
-
-def _stack(state: Mapping[str, Tensor], prefix: str) -> _Conv:
-    names = ("src_gate", "dst_gate", "dst_update", "src_update")
-    bias = [state[f"{prefix}.{name}.bias"] for name in names]
-    bias[0] = bias[0] + state[f"{prefix}.edge_gate.bias"]
-    return _Conv(
-        torch.cat([state[f"{prefix}.{name}.weight"] for name in names]),
-        torch.cat(bias),
-        state[f"{prefix}.edge_gate.weight"].t().contiguous(),
-        _norm(state, f"{prefix}.bn_edges"),
-        _norm(state, f"{prefix}.bn_nodes"),
-    )

@@ -14,18 +14,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from zoo.backbones.alignn.batch import Rows
+from zoo.backbones.alignn.batch import Block, Rows, blocks
 
 BLOCK = 1024  # rows worked on together on a CPU; at width 256 a block is 1 MB
-
-
-class Block(NamedTuple):
-    """Nodes `first` to `last`, and their edges `begin` to `end`."""
-
-    first: int
-    last: int
-    begin: int
-    end: int
 
 
 class Edges(NamedTuple):
@@ -44,17 +35,7 @@ def edges(rows: Rows) -> Edges:
     """Order the edges of a graph by source, and cut them into blocks, once a batch."""
     by_src = torch.argsort(rows.src, stable=True)
     counts = torch.bincount(rows.src, minlength=len(rows.start))
-    nodes, count = len(rows.start), len(rows.src)
-    if rows.src.device.type != "cpu" or count <= BLOCK:
-        blocks: tuple[Block, ...] = (Block(0, nodes, 0, count),)
-    else:
-        # a block begins with the first node at or after each multiple of BLOCK edges
-        firsts = torch.searchsorted(rows.start, torch.arange(0, count, BLOCK)).unique().tolist()
-        firsts = [0, *(k for k in firsts if 0 < k < nodes)]
-        begins = rows.start[firsts].tolist()
-        ends = [*zip(firsts[1:], begins[1:], strict=True), (nodes, count)]
-        blocks = tuple(Block(a, c, b, d) for a, b, (c, d) in zip(firsts, begins, ends, strict=True))
-    return Edges(rows, by_src, counts.cumsum(0) - counts, blocks)
+    return Edges(rows, by_src, counts.cumsum(0) - counts, blocks(rows, BLOCK))
 
 
 class Kinds(NamedTuple):

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import StrataError
+from core.precision import BFLOAT16, FLOAT32
 from zoo.backbones.alignn.architecture import Architecture
 from zoo.backbones.alignn.backbone import ALIGNN, Prepared
 from zoo.backbones.alignn.batch import collate
@@ -26,13 +28,25 @@ from zoo.backbones.base import Output, Rows, Runner
 class AlignnRunner(Runner):
     """Our forward pass on quotient graphs, or the reference where the settings ask for it."""
 
-    def __init__(self, backbone: ALIGNN, state: Mapping[str, Tensor], device: torch.device) -> None:
+    def __init__(
+        self,
+        backbone: ALIGNN,
+        state: Mapping[str, Tensor],
+        device: torch.device,
+        precision: str = FLOAT32,
+    ) -> None:
         super().__init__(backbone, state, device)
         self._reference: DglNetwork | None = None
         if backbone.settings.backend == "dgl":
+            if precision == BFLOAT16:
+                raise StrataError(
+                    "extract.precision is bfloat16, which alignn's own forward pass has not: set "
+                    "extract.backbones.alignn.backend to torch"
+                )
             self._reference = DglNetwork(state, backbone.architecture, backbone.graph)
         features = torch.from_numpy(atom_features())
-        self._network = Network(state, features, backbone.architecture, device)
+        dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
+        self._network = Network(state, features, backbone.architecture, device, dtype)
 
     def run(self, prepared: Sequence[Prepared], checkpoints: Sequence[str]) -> Output:
         """Run one batch."""

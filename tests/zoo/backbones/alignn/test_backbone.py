@@ -88,19 +88,19 @@ def test_the_size_of_a_batch_is_a_setting():
 
 
 def test_settings_are_not_in_the_key_but_weights_graph_and_tf32_are():
-    plain = ALIGNN().key("a" * 64, tf32=False)
-    assert plain == ALIGNN(settings={"compression": False, "backend": "dgl"}).key("a" * 64, tf32=False)
+    plain = ALIGNN().key("a" * 64, "float32")
+    assert plain == ALIGNN(settings={"compression": False, "backend": "dgl"}).key("a" * 64, "float32")
     others = [
-        ALIGNN().key("b" * 64, tf32=False),
-        ALIGNN().key("a" * 64, tf32=True),
-        ALIGNN(graph=INVARIANT.model_copy(update={"cutoff": 6.0})).key("a" * 64, tf32=False),
+        ALIGNN().key("b" * 64, "float32"),
+        ALIGNN().key("a" * 64, "tf32"),
+        ALIGNN(graph=INVARIANT.model_copy(update={"cutoff": 6.0})).key("a" * 64, "float32"),
     ]
     assert all(other != plain for other in others)
 
 
 def test_the_key_is_that_of_older_stores():
     """Nothing may be added to it: vectors that are kept would not be found again."""
-    assert set(ALIGNN().key("a" * 64, tf32=False)) == {
+    assert set(ALIGNN().key("a" * 64, "float32")) == {
         "weights_sha256",
         "graph",
         "pooling",
