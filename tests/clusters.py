@@ -81,7 +81,7 @@ def small_cluster(nodes: int) -> Iterator[SmallCluster]:
             cluster.close()
 
 
-def wait_for(ask: Callable[[], Any], seconds: float = 120) -> Any:
+def wait_for(ask: Callable[[], Any], seconds: float = 300) -> Any:
     """Ask until the answer is true; fails after so many seconds."""
     end = time.monotonic() + seconds
     while not (answer := ask()):

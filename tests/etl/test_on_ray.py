@@ -170,9 +170,12 @@ def test_a_signal_ends_the_driver_and_its_local_cluster(tmp_path, monkeypatch, n
     root = make(tmp_path / "store", 60, atoms=24)
     process = driver(tmp_path)
     features = StoreLayout(root).features(SOURCE)
-    wait_for(lambda: features.is_dir() and entries(root) > 2)
-    os.kill(process.pid, number)
-    said, _ = process.communicate(timeout=120)
+    try:
+        wait_for(lambda: features.is_dir() and entries(root) > 2)
+        os.kill(process.pid, number)
+        said, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == code, said
     assert "Traceback" not in said
     wait_for(lambda: not children_of(process.pid))
