@@ -163,7 +163,8 @@ def test_the_page_shows_classes_apart_with_their_reliability(made):
     params = params.model_copy(update={"extract": Params().extract})  # whose default model has a card
     page = gather(params, folder / "store", folder / "plots/parity.csv", folder / "params.yaml")
     assert [target.chosen.prop for target in page.targets] == ["energy"]
-    (target,) = page.classes
+    (answer,) = page.classes
+    target = answer.target
     assert (target.classes, target.figures["balanced_accuracy"].n) == (tuple(LABELS), 2)
     assert sum(rows for _, _, rows in target.bins) == target.n
     html = render(page)
