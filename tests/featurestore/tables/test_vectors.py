@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +7,7 @@ import pytest
 
 from core.errors import StrataError
 from featurestore.tables.log import Snapshot, snapshot
-from featurestore.tables.vectors import Column, gather, index, read_columns
+from featurestore.tables.vectors import Column, Index, gather, index, read_columns, stream
 from tests.stores import (
     EXTRACTION,
     OTHER,
@@ -61,6 +62,34 @@ def test_ids_without_vectors_are_told(features):
     wanted, absent = index(snapshot(features), EXTRACTION).locate(ids(1, 99, 2, 98))
     assert absent.to_pylist() == ids(99, 98).to_pylist()
     assert sum(len(part.places) for part in wanted) == 2
+
+
+def test_vectors_stream_shard_by_shard_to_their_places(features):
+    numbers = [33, 2, 17, 39, 0]
+    wanted, _ = index(snapshot(features), EXTRACTION).locate(ids(*numbers))
+    found = {}
+
+    def look(places, vectors):
+        found.update((int(place), vector.copy()) for place, vector in zip(places, vectors, strict=True))
+
+    stream(wanted, Column("bond_3", 0, 256), look)
+    assert sorted(found) == list(range(len(numbers)))
+    for place, number in enumerate(numbers):
+        assert np.array_equal(found[place], vectors_of(number)["bond_3"])
+
+
+def test_ids_of_any_length_and_script_are_found_and_the_first_of_equal_ones_counts():
+    shards = [(Path("a"), None), (Path("b"), None)]
+    known = [pa.array(["x", "längere", ""]), pa.array(["xy", "x"])]
+    found = Index.of(known, [np.arange(3), np.arange(2)], shards)
+    assert found.has_repeats
+    assert found.places(pa.array(["xy", "x", "längere", "längere ", "", "z"])).tolist() == [3, 0, 1, -1, 2, -1]
+    wanted, absent = found.locate(pa.array(["xy", "längere", "z"]))
+    assert [(part.path.name, part.rows.tolist(), part.places.tolist()) for part in wanted] == [
+        ("a", [1], [1]),
+        ("b", [0], [0]),
+    ]
+    assert absent.to_pylist() == ["z"]
 
 
 def test_another_extractions_vectors_are_not_taken(tmp_path, features):
