@@ -35,7 +35,7 @@ def test_the_nearest_are_the_first_of_all_sorted(values, k):
     assert found.tolist() == np.argsort(values, kind="stable")[:k].tolist()
 
 
-# Few different numbers, so that many distances are equal; and ones whose squares single precision cannot hold.
+# Few numbers, so that many distances are equal; and ones whose squares single precision cannot hold.
 _COORDINATES = st.sampled_from([0.0, 1.0, -1.0, 1.0000001, 1e-25, 3e25])
 
 
@@ -70,7 +70,7 @@ def test_no_more_than_a_shard_of_vectors_is_shown_at_once(store, monkeypatch):
 
     monkeypatch.setattr(Nearest, "look", count)
     assert store.near(structure_id(3), 4).num_rows == 4
-    assert sorted(shown) == [2, 15, 16, 16]  # 50 structures in shards of 16, without the one that is asked for
+    assert sorted(shown) == [2, 15, 16, 16]  # 50 in shards of 16, without itself
 
 
 def test_a_zero_vector_is_far_from_everything():
