@@ -3,6 +3,7 @@
     python bench/scale.py build FOLDER --structures 2000000   # 4 vectors of 256 numbers each: 9.3 GB
     python bench/scale.py ask FOLDER [--cold] [--only NAME …]
     python bench/scale.py care FOLDER                         # verify, compact, gc: as much room again
+    python bench/scale.py skeleton FOLDER --structures 100000000 --rows 2048   # the log alone, no vectors
 
 Each figure is a process of its own: `first` is the first question to a store just opened, `again` the median
 of the same question asked three times more. `cpu` is the first question's time of all cores, which other work
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scale_store import DATASET, FACTS, SOURCE, build, ids_of
+from scale_store import DATASET, FACTS, build, ids_of, skeleton
 from store import machine
 
 from featurestore.query.store import FeatureStore, open_store
@@ -66,16 +67,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["build", "ask", "care", "one"])
+    parser.add_argument("what", choices=["build", "skeleton", "ask", "care", "one"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--structures", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, default=2048, help="of a shard")
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--only", nargs="*")
     given = parser.parse_args()
     if given.what == "one":
         print(json.dumps(one(given.folder, given.only[0])))
         return
-    print(json.dumps({"machine": machine(), "sizes": {} if given.what == "build" else sizes(given.folder)}))
+    print(json.dumps({"machine": machine()}))
+    if given.what == "skeleton":
+        print(json.dumps({**skeleton(given.folder, given.structures, given.rows), **sizes(given.folder)}))
+        return
     if given.what == "build":
         seconds = build(given.folder, given.structures)
         print(json.dumps({"seconds": seconds, "MiB": peak(), "sizes": sizes(given.folder)}))
@@ -143,7 +148,7 @@ def drop(root: Path) -> None:
 
 def sizes(root: Path) -> dict[str, Any]:
     """Return shards, bytes and log of each kind of table."""
-    layout, found = StoreLayout(root), {}
+    layout, found = StoreLayout(root), dict[str, Any]()
     for kind in KINDS:
         for folder in layout.tables(kind):
             shards = [path.stat().st_size for path in folder.glob("*.parquet")]
@@ -155,7 +160,7 @@ def sizes(root: Path) -> dict[str, Any]:
                 "log bytes": sum(logs),
                 "largest in log": max(logs, default=0),
             }
-    return found | {"source": SOURCE}
+    return found
 
 
 if __name__ == "__main__":

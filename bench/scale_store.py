@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +15,12 @@ import pyarrow as pa
 
 from core.params import Extract, Ingest
 from etl.extract import describe
+from featurestore.tables import log
+from featurestore.tables.checkpoints import Checkpoint, write_checkpoint
 from featurestore.tables.layout import StoreLayout
+from featurestore.tables.log import LOG, shard_name
 from featurestore.tables.schema import EXTRACTIONS, SCHEMAS, features_schema
+from featurestore.tables.shards import Chunk, write_chunks
 from featurestore.tables.transactions import Together
 from featurestore.tables.writer import TableWriter
 from zoo.backbones.alignn.backbone import ALIGNN
@@ -38,9 +44,7 @@ def build(root: Path, structures: int) -> dict[str, float]:
     started = time.perf_counter()
     _ingest(layout, ids)
     ingested = time.perf_counter()
-    with TableWriter(layout.extractions(SOURCE), EXTRACTIONS, "extract") as writer:
-        shape: Any = SimpleNamespace(name="alignn", counts=ALIGNN.counts, checkpoints=CHECKPOINTS)
-        describe(writer, shape, FACTS, is_default=True)
+    _describe(layout)
     making, rng = 0.0, np.random.default_rng(0)
     once = ("structure_id", "extraction_id")
     with TableWriter(layout.features(SOURCE), FEATURES, "extract", alone=True, once=once) as writer:
@@ -55,6 +59,35 @@ def build(root: Path, structures: int) -> dict[str, float]:
         "vectors": extracted - ingested - making,
         "making them up": making,
     }
+
+
+def skeleton(root: Path, structures: int, rows: int) -> dict[str, float]:
+    """Write the log, and the names of the shards, that so many structures would have; return what it took.
+
+    Every shard is a link to one small file, so that opening can be measured where vectors would not fit.
+    """
+    layout, count = StoreLayout(root), -(-structures // rows)
+    _describe(layout)
+    folder = layout.features(SOURCE)
+    (folder / LOG).mkdir(parents=True)
+    one = write_chunks(folder, {"0": Chunk(_vectors(ids_of(1), np.random.default_rng(0)), (), FACTS)})
+    shards = []
+    for number, name in enumerate(ids_of(count), 1):
+        os.link(folder / one.path, folder / shard_name(name))
+        shards.append(replace(one, keys={name: rows}, path=shard_name(name), sha256=name, rows=rows))
+        entry = log.Entry(number, "extract", log.now(), (shards[-1],), seen=number)
+        log.entry_path(folder, number).write_bytes(log.encode(entry))
+    started = time.perf_counter(), time.process_time()
+    write_checkpoint(folder / LOG, Checkpoint(count, count, tuple(shards)))
+    seconds, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
+    return {"shards": count, "seconds of a checkpoint": seconds, "cpu": cpu}
+
+
+def _describe(layout: StoreLayout) -> None:
+    """Write the row that says which vectors there are."""
+    with TableWriter(layout.extractions(SOURCE), EXTRACTIONS, "extract") as writer:
+        shape: Any = SimpleNamespace(name="alignn", counts=ALIGNN.counts, checkpoints=CHECKPOINTS)
+        describe(writer, shape, FACTS, is_default=True)
 
 
 def ids_of(count: int) -> list[str]:

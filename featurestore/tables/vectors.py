@@ -18,6 +18,7 @@ from core.errors import StrataError
 from featurestore.tables.log import Snapshot
 from featurestore.tables.pages import CorruptPageError, load, plain_pages
 
+_FIRST = 8  # bytes of an id
 _READERS = 2  # shards read at a time: checksums and copies release the interpreter's lock
 
 
@@ -50,6 +51,7 @@ class Index:
     rows: NDArray[np.int64]
     shards: tuple[tuple[Path, pq.FileMetaData], ...]
     starts: NDArray[np.int64]  # where each shard's ids start, and the end of the last
+    has_repeats: bool  # an id lies in several rows
 
     @classmethod
     def of(
@@ -60,15 +62,10 @@ class Index:
     ) -> "Index":
         """Build it from the ids of each shard and the rows in which they lie."""
         names = np.concatenate([np.empty(0, "S1"), *map(_bytes_of, ids)])
-        order = np.argsort(names, kind="stable")
+        order, has_repeats = _sorted(names)
         starts = np.cumsum([0, *map(len, ids)])
-        return cls(names, order, np.concatenate([np.empty(0, np.int64), *rows]), tuple(shards), starts)
-
-    @property
-    def has_repeats(self) -> bool:
-        """Tell whether an id lies in several rows."""
-        ordered = self.ids[self.order]
-        return bool((ordered[1:] == ordered[:-1]).any())
+        places = np.concatenate([np.empty(0, np.int64), *rows])
+        return cls(names, order, places, tuple(shards), starts, has_repeats)
 
     def places(self, structure_ids: pa.Array) -> NDArray[np.int64]:
         """Return the place of every id among `ids`, its first one; -1 where it is not there."""
@@ -95,6 +92,25 @@ class Index:
         """Find the shard and row of every id; return those, and the ids that have no vectors."""
         at = self.places(structure_ids)
         return self.parts(at), structure_ids.filter(pa.array(at < 0))
+
+
+def _sorted(names: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], bool]:
+    """Return the order of names, equal ones as they lie, and whether there are equal ones.
+
+    Where names are hashes their first eight bytes decide, as numbers, which are sorted three times as fast.
+    """
+    if len(names) and names.itemsize >= _FIRST:
+        letters = names.view(np.uint8).reshape(len(names), -1)[:, :_FIRST]
+        numbers = np.ascontiguousarray(letters).view(">u8").ravel().astype(np.uint64)
+        order = np.argsort(numbers)
+        if not _has_equal(numbers[order]):
+            return order, False
+    order = np.argsort(names, kind="stable")
+    return order, _has_equal(names[order])
+
+
+def _has_equal(ordered: NDArray[Any]) -> bool:
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _bytes_of(ids: pa.Array) -> NDArray[np.bytes_]:

@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import StrataError
 from featurestore.tables.log import Snapshot, snapshot
@@ -91,6 +93,18 @@ def test_ids_of_any_length_and_script_are_found_and_the_first_of_equal_ones_coun
         ("b", [0], [0]),
     ]
     assert absent.to_pylist() == ["z"]
+
+
+@given(
+    st.lists(st.sampled_from("0af") | st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=30),
+    st.integers(1, 9),
+)
+def test_an_id_is_found_at_its_first_place_whatever_begins_alike(known, size):
+    pieces = [pa.array(known[start : start + size], pa.string()) for start in range(0, len(known), size)]
+    found = Index.of(pieces, [np.arange(len(piece)) for piece in pieces], [(Path("a"), None)] * len(pieces))
+    assert found.has_repeats == (len(set(known)) < len(known))
+    assert found.places(pa.array(known, pa.string())).tolist() == [known.index(name) for name in known]
+    assert found.places(pa.array(["no such id"])).tolist() == [-1]
 
 
 def test_another_extractions_vectors_are_not_taken(tmp_path, features):
