@@ -72,10 +72,11 @@ class Index:
         asked = _bytes_of(structure_ids)
         at = np.full(len(asked), -1, np.int64)
         if len(self.ids):
-            found = np.searchsorted(self.ids, asked, sorter=self.order)
+            turn, _ = _sorted(asked)  # asked in order, neighbours are found where the last one was
+            found = np.searchsorted(self.ids, asked[turn], sorter=self.order)
             near = self.order[np.minimum(found, len(self.ids) - 1)]
-            there = self.ids[near] == asked
-            at[there] = near[there]
+            there = self.ids[near] == asked[turn]
+            at[turn[there]] = near[there]
         return at
 
     def parts(self, at: NDArray[np.int64]) -> list[Rows]:
