@@ -141,24 +141,19 @@ def index(snapshot: Snapshot, extraction: str) -> Index:
     return found
 
 
+def _read_ids(path: Path) -> tuple[pa.Table, pq.FileMetaData]:
+    with _explained(path):
+        return read_columns(path, ["structure_id", "extraction_id"]), pq.read_metadata(path)
+
+
 def index_structures(snapshots: Sequence[Snapshot]) -> Index:
     """Read where every structure of some tables lies; of one that lies in several rows, the first counts."""
     paths = [path for found in snapshots for path in found.paths]
     with ThreadPoolExecutor(_READERS) as pool:
-        read = list(pool.map(_read_structure_ids, paths))
-    known = [ids["structure_id"].combine_chunks() for ids, _ in read]
+        read = pool.map(lambda path: read_columns(path, ["structure_id"])["structure_id"], paths)
+        known = [ids.combine_chunks() for ids in read]
     rows = [np.arange(len(ids)) for ids in known]
-    return Index.of(known, rows, [(path, footer) for path, (_, footer) in zip(paths, read, strict=True)])
-
-
-def _read_structure_ids(path: Path) -> tuple[pa.Table, pq.FileMetaData]:
-    with _explained(path):
-        return read_columns(path, ["structure_id"]), pq.read_metadata(path)
-
-
-def _read_ids(path: Path) -> tuple[pa.Table, pq.FileMetaData]:
-    with _explained(path):
-        return read_columns(path, ["structure_id", "extraction_id"]), pq.read_metadata(path)
+    return Index.of(known, rows, [(path, None) for path in paths])  # none needs the footer of such a shard
 
 
 def gather(wanted: Sequence[Rows], columns: Sequence[Column], out: NDArray[np.float32]) -> None:
