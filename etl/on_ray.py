@@ -24,6 +24,7 @@ from core.ray_cluster import RETRIES, Place, cluster, cpus, gpus
 from etl.chunks import TASK, angles_of, cut, joined, key_of, rows_of
 from featurestore.query.store import FeatureStore, open_store
 from featurestore.tables.entries import Shard, shard_of
+from featurestore.tables.address import address
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import features_schema
 from featurestore.tables.shards import Chunk, write_chunks
@@ -66,7 +67,7 @@ def shards_by_ray(
         on_gpus = _gpus(ray, settings, backbone_of(load_card(source_model), settings.backbones))
         workers = settings.workers if settings.workers > 0 else cpus(ray)
         size = chunk_size(settings.chunk, len(missing), on_gpus or workers)
-        work = Work(str(Path(root).absolute()), source_model, settings, Place.here())
+        work = Work(address(Path(root).absolute()), source_model, settings, Place.here())
         chunks = [{"ids": list(ids)} for ids in cut(missing, size)]
         done = _stages(data, chunks, work, min(workers, len(chunks)), on_gpus).iter_rows()
         for row in _explained(ray, done):

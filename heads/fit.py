@@ -16,6 +16,7 @@ from core.progress import progress
 from featurestore import current
 from featurestore.query.store import FeatureStore, open_store
 from featurestore.runs_import import Lenders
+from featurestore.tables.address import address
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.maintenance import require_sound, schema_of
 from featurestore.tables.schema import SCHEMAS, completed, widest
@@ -74,7 +75,8 @@ def fit(
         there = frozenset(known) | others.offered
         chosen = executor or executor_of(params.fit.engine)
         workers = chosen.count(params.fit.workers, len(jobs), _worth_it(store, dataset, jobs))
-        pool = chosen(workers, work.start, (layout.root.absolute(), params.fit, there))
+        root = Path(address(layout.root.absolute()))  # another machine keeps its copies elsewhere
+        pool = chosen(workers, work.start, (root, params.fit, there))
         with work.one_thread():
             made = pool.ordered(work.make, jobs)
             for job in progress(jobs, f"fit {dataset}"):

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from core.params import Params
+
+# No test times anything: an example may take as long as a busy machine needs for it.
+settings.register_profile("strata", deadline=None)
+settings.load_profile("strata")
 
 ROOT = Path(__file__).parents[1]
 

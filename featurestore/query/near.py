@@ -1,9 +1,10 @@
 """Which kept structures look most like a given one to the source model: exact search, no index.
 
-Reading 36,000 vectors and measuring every distance takes less than a tenth of a second, so that an
-approximate index would win nothing and could lie.
+Reading 36,000 vectors and measuring every distance takes less than a tenth of a second, and two million
+a few seconds in the memory of a few shards, so that an approximate index would win little and could lie.
 """
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from core.errors import StrataError, unknown
 
 METRICS = ("euclidean", "cosine")
+_BLOCK = 1024  # vectors that are compared at once: they fit into the processor's cache
+_ERROR = 1e-3  # what single precision errs by at most, and far more, over thousands of numbers
+_TINY = 1e-15  # lengths whose squares single precision holds well lie above it and below its reciprocal
 
 
 def distances(
@@ -52,6 +56,74 @@ def nearest(found: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     return among[np.argsort(found[among], kind="stable")][:k]
 
 
+class Nearest:
+    """Keeps the `k` nearest of all vectors that it is shown; what it holds is `k` rows, whatever it has seen.
+
+    Most vectors are far away by a sum in single precision alone; those that might be near are measured by
+    `distances`, so that the answer is exact. Several threads may show vectors at once. Raises `StrataError`
+    for k below 1, another metric, and where `vector` is not of the width that is compared.
+    """
+
+    def __init__(
+        self, vector: NDArray[np.float32], width: int, k: int = 10, metric: str = "euclidean"
+    ) -> None:
+        if not isinstance(vector, np.ndarray | list | tuple):  # a structure of pymatgen is a sequence, too
+            raise StrataError(
+                "a store is asked by a vector, an entry_id or a structure_id, not by a "
+                f"{type(vector).__name__}: strata.near(structure, store=…) runs the source model on a "
+                "structure and asks for its vector"
+            )
+        if k < 1:
+            raise StrataError(f"at least one neighbour, please: k is {k}")
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+        if np.shape(vector) != (width,):
+            raise StrataError(
+                f"a vector of {width} numbers is compared here, and {np.shape(vector)} was given"
+            )
+        self._vector, self._k, self._metric = vector, k, metric
+        self._places, self._far = np.empty(0, np.int64), np.empty(0)
+        self._lock = Lock()
+
+    def look(self, places: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Take notice of (n, d) vectors and their places (n,) among all."""
+        for start in range(0, len(vectors), _BLOCK):
+            some = vectors[start : start + _BLOCK]
+            chosen = np.flatnonzero(self._may_be_near(some))
+            if chosen.size:
+                far = distances(some[chosen], self._vector, self._metric)
+                self._keep(places[start + chosen], far)
+
+    def found(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the places and distances of the nearest, nearest first, equal ones by their places."""
+        return self._places, self._far
+
+    def _may_be_near(self, vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Leave out what is farther than the farthest that is kept, by more than single precision can err."""
+        farthest = float(self._far[-1]) if len(self._far) == self._k else np.inf
+        if not np.isfinite(farthest):
+            return np.ones(len(vectors), bool)
+        with np.errstate(all="ignore"):
+            if self._metric == "euclidean":
+                apart = vectors - self._vector
+                squares = np.einsum("ij,ij->i", apart, apart)
+                is_far = (squares > np.float64(farthest * farthest * (1 + _ERROR))) & np.isfinite(squares)
+            else:
+                lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+                cosine = vectors @ self._vector / (lengths * np.linalg.norm(self._vector.astype(np.float64)))
+                is_held = (lengths > _TINY) & (lengths < 1 / _TINY)
+                is_far = (1 - cosine > farthest + _ERROR) & is_held
+        nearby: NDArray[np.bool_] = ~is_far
+        return nearby
+
+    def _keep(self, places: NDArray[np.int64], far: NDArray[np.float64]) -> None:
+        with self._lock:
+            places, far = np.concatenate([self._places, places]), np.concatenate([self._far, far])
+            in_order = np.argsort(places)
+            chosen = in_order[nearest(far[in_order], self._k)]
+            self._places, self._far = places[chosen], far[chosen]
+
+
 def structure_of(connection: Any, name: str, dataset: str | None = None) -> str:
     """Return the structure_id that a name means: itself, or the structure of an entry.
 
@@ -74,44 +146,19 @@ def structure_of(connection: Any, name: str, dataset: str | None = None) -> str:
     raise StrataError(f"{name!r} names several structures, say which by its structure_id: {listed}")
 
 
-def neighbours(
-    connection: Any,
-    ids: pa.Array,
-    kept: NDArray[np.float32],
-    vector: NDArray[np.float32],
-    k: int = 10,
-    metric: str = "euclidean",
-) -> pa.Table:
-    """Return the `k` structures among `ids` (n,) whose vectors `kept` (n, d) lie nearest to `vector` (d,).
+def described(connection: Any, ids: list[str], far: NDArray[np.float64]) -> pa.Table:
+    """Put formula, size and entries beside the structures that were found.
 
-    Columns: distance, structure_id, formula, n_atoms, entries. Raises `StrataError` for k below 1, another
-    width and another metric.
+    Columns: distance, structure_id, formula, n_atoms, entries.
     """
-    if not isinstance(vector, np.ndarray | list | tuple):  # a structure of pymatgen is a sequence, too
-        raise StrataError(
-            f"a store is asked by a vector, an entry_id or a structure_id, not by a {type(vector).__name__}: "
-            "strata.near(structure, store=…) runs the source model on a structure and asks for its vector"
-        )
-    if k < 1:
-        raise StrataError(f"at least one neighbour, please: k is {k}")
-    if np.shape(vector) != kept.shape[1:]:
-        raise StrataError(
-            f"a vector of {kept.shape[1]} numbers is compared here, and {np.shape(vector)} was given"
-        )
-    far = distances(kept, vector, metric)
-    places = nearest(far, k)
-    return _described(connection, ids.take(pa.array(places)).to_pylist(), far[places])
-
-
-def _described(connection: Any, ids: list[str], far: NDArray[np.float64]) -> pa.Table:
-    """Put formula, size and entries beside the structures that were found."""
+    marks = ", ".join("?" * len(ids)) or "NULL"  # constants reach the scan of the files, a subquery does not
     rows = connection.sql(
-        "SELECT s.structure_id, any_value(s.formula), any_value(s.n_atoms), "
+        "SELECT s.structure_id, any_value(s.formula), any_value(s.n_atoms), "  # noqa: S608 - values are bound
         "list(DISTINCT e.dataset || '/' || e.entry_id ORDER BY e.dataset || '/' || e.entry_id) "
         "FILTER (e.entry_id IS NOT NULL) "
         "FROM structures s LEFT JOIN entries e USING (structure_id) "
-        "WHERE s.structure_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY s.structure_id",
-        params=[ids],
+        f"WHERE s.structure_id IN ({marks}) GROUP BY s.structure_id",
+        params=ids,
     ).fetchall()
     known = {row[0]: row[1:] for row in rows}
     described = [

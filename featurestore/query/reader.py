@@ -8,19 +8,31 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.composition import Composition, restored
 from core.errors import StrataError
+from core.structure import Structure
 from featurestore.query.cache import MatrixCache, key_of
 from featurestore.query.feature_sets import FeatureSet
 from featurestore.query.matrix import Selection, not_extracted, select, without_rejected
+from featurestore.query.near import Nearest
 from featurestore.query.views import Table
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.log import Snapshot
-from featurestore.tables.vectors import Column, Index, Rows, gather, index
+from featurestore.tables.vectors import (
+    Column,
+    Index,
+    Rows,
+    gather,
+    index,
+    index_structures,
+    read_columns,
+    stream,
+)
 
 _ASKED_OF = ("entries", "targets", "splits")  # tables that a matrix is made of, beside the vectors
+_STRUCTURE = ("lattice", "numbers", "frac_coords")
 _REMEMBERED = 8  # questions
 
 
@@ -43,15 +55,47 @@ class Reader:
     ) -> None:
         self._tables, self._connection, self._layout, self._cache = tables, connection, layout, cache
         self._indices: dict[str, Index] = {}  # by extraction
+        self._structures: Index | None = None
         self._asked: dict[str, pa.RecordBatch] = {}  # the last few questions
 
     def ids(self, asked: FeatureSet) -> pa.Array:
         """Return the structures that have vectors by all of a feature set's source models."""
         first, *others = (self._index(source, name) for source, name in asked.extractions.items())
-        ids = first.ids
+        ids = pa.array(first.ids).cast(pa.string())
         for other in others:
-            ids = ids.filter(pc.is_in(ids, value_set=other.ids))
+            ids = ids.filter(pa.array(other.places(ids) >= 0))
         return ids
+
+    def nearest(
+        self, asked: FeatureSet, search: Nearest, among: pa.Array | None = None, without: str | None = None
+    ) -> tuple[list[str], NDArray[np.float64]]:
+        """Show the vectors of one checkpoint to a search; return what is nearest and its distances.
+
+        among: the ids that are compared, where it is not all. Memory holds a few shards' vectors at a time.
+        """
+        ((source, extraction),) = asked.extractions.items()
+        known = self._index(source, extraction)
+        at = np.arange(len(known.ids)) if among is None else np.sort(known.places(among))
+        itself = -1 if without is None else known.places(pa.array([without]))[0]
+        at = at[(at >= 0) & (at != itself)]
+        stream(known.parts(at), Column(asked.blocks[0].checkpoint, 0, asked.width), search.look)
+        places, far = search.found()
+        return [name.decode() for name in known.ids[at[places]]], far
+
+    def structures(self, ids: pa.Array) -> list[Structure | Composition]:
+        """Return the structures with these ids, in their order; an unknown id raises `StrataError`."""
+        if self._structures is None:
+            kept = [table.snapshot for table in self._tables if table.kind == "structures"]
+            self._structures = index_structures(kept)
+        wanted, absent = self._structures.locate(ids)
+        if len(absent):
+            raise StrataError(f"{self._layout.root} has no structure {absent[0].as_py()!r}")
+        found: dict[int, Structure | Composition] = {}
+        for part in wanted:
+            rows = read_columns(part.path, _STRUCTURE).take(pa.array(part.rows))
+            cells = zip(part.places.tolist(), *(rows[name] for name in _STRUCTURE), strict=True)
+            found |= {place: restored(*(np.asarray(one.values) for one in cell)) for place, *cell in cells}
+        return [found[place] for place in range(len(ids))]
 
     def vectors(self, ids: pa.Array, asked: FeatureSet) -> NDArray[np.float32]:
         """Return (n, d) vectors aligned to `ids`; a structure without vectors raises `StrataError`."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.composition import Composition, restored
+from core.composition import Composition
 from core.errors import StrataError, check_name, unknown
 from core.structure import Structure
 from featurestore.query.cache import MatrixCache
@@ -19,7 +19,7 @@ from featurestore.query.facts import DatasetFacts, facts_of
 from featurestore.query.feature_sets import DEFAULT, FeatureSet, one_checkpoint, resolve
 from featurestore.query.given_frames import Frames, ask
 from featurestore.query.matrix import Matrix, Selection, SplitKey, drawn_splits
-from featurestore.query.near import neighbours, structure_of
+from featurestore.query.near import Nearest, described, structure_of
 from featurestore.query.questions import Closed, check_question, lock
 from featurestore.query.reader import Reader, answering
 from featurestore.query.source_views import blocks_of, joined
@@ -251,11 +251,7 @@ class FeatureStore:
         chosen = self.feature_set(feature_set, extraction=extraction)
         ids = self._reader.ids(chosen)
         if dataset is not None:
-            self._need_dataset(dataset)
-            mine = self.connection.sql(
-                "SELECT DISTINCT structure_id FROM entries WHERE dataset = ?", params=[dataset]
-            ).to_arrow_table()["structure_id"]
-            ids = ids.filter(pc.is_in(ids, value_set=mine))
+            ids = ids.filter(pc.is_in(ids, value_set=self._structures_of(dataset)))
         return ids, self._reader.vectors(ids, chosen)
 
     def near(
@@ -275,15 +271,15 @@ class FeatureStore:
         unknown names.
         """
         chosen = self.one_checkpoint(checkpoint)
-        name = f"{chosen.source_model}/{chosen.name}"
-        ids, kept = self.all_vectors(name, dataset=dataset)
-        if not isinstance(asked, str):
-            return neighbours(self.connection, ids, kept, asked, k, metric)
-        itself = structure_of(self.connection, asked, dataset)
-        vector = self.vectors([itself], name)[0]
-        others = pc.not_equal(ids, itself)
-        kept = kept[others.to_numpy(zero_copy_only=False)]
-        return neighbours(self.connection, ids.filter(others), kept, vector, k, metric)
+        itself: str | None = None
+        if isinstance(asked, str):
+            itself = structure_of(self.connection, asked, dataset)
+            vector = self._reader.vectors(pa.array([itself]), chosen)[0]
+        else:
+            vector = asked
+        search = Nearest(vector, chosen.width, k, metric)
+        among = None if dataset is None else self._structures_of(dataset)
+        return described(self.connection, *self._reader.nearest(chosen, search, among, itself))
 
     def join(self, feature_set: str, name: str = "chosen") -> None:
         """Make a view of chosen blocks side by side, one row per structure; columns `<source>__<checkpoint>`.
@@ -322,26 +318,7 @@ class FeatureStore:
 
         Where only a formula is known it is a `Composition`.
         """
-        ids = pa.array(structure_ids, pa.string())
-        found = self.connection.sql(
-            "SELECT structure_id, lattice, numbers, frac_coords FROM structures "
-            "WHERE structure_id IN (SELECT unnest(?::VARCHAR[]))",
-            params=[ids.to_pylist()],
-        ).to_arrow_table()
-        rows = {
-            name: restored(np.asarray(lattice.values), np.asarray(numbers.values), np.asarray(coords.values))
-            for name, lattice, numbers, coords in zip(
-                found["structure_id"].to_pylist(),
-                found["lattice"],
-                found["numbers"],
-                found["frac_coords"],
-                strict=True,
-            )
-        }
-        for name in ids.to_pylist():
-            if name not in rows:
-                raise StrataError(f"{self.path} has no structure {name!r}")
-        return [rows[name] for name in ids.to_pylist()]
+        return self._reader.structures(pa.array(structure_ids, pa.string()))
 
     @cached_property
     def _extractions(self) -> pa.Table:
@@ -375,6 +352,13 @@ class FeatureStore:
         asked = self.feature_set(feature_set, extraction=extraction)
         X, rows = self._reader.answer(chosen, asked, with_targets)
         return Matrix.of(X, rows, unit, asked)
+
+    def _structures_of(self, dataset: str) -> pa.Array:
+        self._need_dataset(dataset)
+        found = self.connection.sql(
+            "SELECT DISTINCT structure_id FROM entries WHERE dataset = ?", params=[dataset]
+        ).to_arrow_table()
+        return found["structure_id"].combine_chunks()
 
     def _need_dataset(self, dataset: str) -> None:
         if dataset not in self.datasets():

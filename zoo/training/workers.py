@@ -15,6 +15,7 @@ from core.executor import Executor, Processes
 from core.params import Finetune
 from core.progress import Bars
 from featurestore import FeatureStore, open_store
+from featurestore.tables.address import address
 from zoo.backbones.engine import pick_device
 from zoo.hub import load_card
 from zoo.training.data import make_graphs, read
@@ -84,7 +85,7 @@ def _side_by_side(
             if number := signalled():
                 leave(number)
 
-        tasks = [(str(store.path.absolute()), job) for job in jobs]
+        tasks = [(address(store.path.absolute()), job) for job in jobs]
         for (_, job), learned in pool.completed(_learn, tasks, poll, channel.stop):
             yield job, learned
 

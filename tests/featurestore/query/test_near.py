@@ -3,12 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import featurestore
 from core.errors import StrataError
-from featurestore.query.near import distances, nearest
+from featurestore.query.near import METRICS, Nearest, distances, nearest
 from tests.published import crystal
 from tests.stores import add_dataset, structure_id, vectors_of
 
@@ -36,6 +37,44 @@ def test_distances_are_those_of_sql(store, metric):
 def test_the_nearest_are_the_first_of_all_sorted(values, k):
     found = nearest(np.array(values, float), k)
     assert found.tolist() == np.argsort(values, kind="stable")[:k].tolist()
+
+
+# Few numbers, so that many distances are equal; and ones whose squares single precision cannot hold.
+_COORDINATES = st.sampled_from([0.0, 1.0, -1.0, 1.0000001, 1e-25, 3e25])
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=_COORDINATES.map(np.float32)),
+    st.integers(1, 45),
+    st.integers(1, 9),
+    st.sampled_from(METRICS),
+    st.randoms(use_true_random=False),
+)
+def test_what_is_shown_in_pieces_in_any_order_gives_the_nearest_of_all(kept, k, size, metric, order):
+    assume(metric == "euclidean" or kept.max() < 2)  # a product of large numbers is no number
+    search = Nearest(kept[0], 3, k, metric)
+    pieces = [slice(start, start + size) for start in range(0, len(kept), size)]
+    order.shuffle(pieces)
+    for piece in pieces:
+        search.look(np.arange(len(kept))[piece], kept[piece])
+    places, far = search.found()
+    every = distances(kept, kept[0], metric)
+    assert far.tolist() == pytest.approx(np.sort(every)[:k].tolist(), rel=1e-6, abs=1e-6)
+    assert far.tolist() == pytest.approx(every[places].tolist(), rel=1e-6, abs=1e-6)
+    assert len(set(places.tolist())) == min(k, len(kept))
+
+
+def test_no_more_than_a_shard_of_vectors_is_shown_at_once(store, monkeypatch):
+    shown = []
+    look = Nearest.look
+
+    def count(self, places, vectors):
+        shown.append(len(vectors))
+        look(self, places, vectors)
+
+    monkeypatch.setattr(Nearest, "look", count)
+    assert store.near(structure_id(3), 4).num_rows == 4
+    assert sorted(shown) == [2, 15, 16, 16]  # 50 in shards of 16, without itself
 
 
 def test_a_zero_vector_is_far_from_everything():

@@ -383,3 +383,31 @@ def test_all_vectors_of_a_dataset_or_of_all(store):
     assert sorted(numbers(ids.to_pylist())) == list(range(30, 50))
     assert np.array_equal(vectors[3], vectors_of(numbers(ids.to_pylist())[3])["atom_8"])
     assert len(store.all_vectors()[0]) == 50
+
+
+def test_opening_reads_no_page_of_any_shard(store_root):
+    """A store opens, whatever its size, by its logs and the ends of its shards; damage inside shows later."""
+    for path in store_root.rglob("*.parquet"):
+        if path.parent.parent.name == "extractions":
+            continue  # a row that says which columns there are
+        whole = bytearray(path.read_bytes())
+        footer = 8 + int.from_bytes(whole[-8:-4], "little")
+        path.write_bytes(bytes(len(whole) - footer) + whole[-footer:])
+    store = featurestore.open(store_root)
+    assert store.datasets() == ["alpha", "beta"]
+    with pytest.raises(StrataError, match="the shard is corrupt"):
+        store.vectors([structure_id(1)])
+    with pytest.raises(StrataError, match="the shard is corrupt"):
+        store.structures([structure_id(1)])
+
+
+def test_structures_come_in_the_order_asked_for_with_the_first_datasets_floats(tmp_path):
+    add_dataset(tmp_path, "alpha", [3, 1])
+    add_dataset(tmp_path, "beta", [1, 2])
+    add_features(tmp_path, [1, 2, 3])
+    store = featurestore.open(tmp_path)
+    found = store.structures([structure_id(number) for number in (2, 1, 3, 1)])
+    assert [structure.frac_coords[0, 2] for structure in found] == [0.002, 0.001, 0.003, 0.001]
+    assert store.structures([]) == []
+    with pytest.raises(StrataError, match=f"has no structure '{structure_id(9)}'"):
+        store.structures([structure_id(1), structure_id(9)])

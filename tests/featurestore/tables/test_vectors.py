@@ -1,12 +1,15 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import StrataError
 from featurestore.tables.log import Snapshot, snapshot
-from featurestore.tables.vectors import Column, gather, index, read_columns
+from featurestore.tables.vectors import Column, Index, gather, index, read_columns, stream
 from tests.stores import (
     EXTRACTION,
     OTHER,
@@ -61,6 +64,47 @@ def test_ids_without_vectors_are_told(features):
     wanted, absent = index(snapshot(features), EXTRACTION).locate(ids(1, 99, 2, 98))
     assert absent.to_pylist() == ids(99, 98).to_pylist()
     assert sum(len(part.places) for part in wanted) == 2
+
+
+def test_vectors_stream_shard_by_shard_to_their_places(features):
+    numbers = [33, 2, 17, 39, 0]
+    wanted, _ = index(snapshot(features), EXTRACTION).locate(ids(*numbers))
+    found = {}
+
+    def look(places, vectors):
+        found.update((int(place), vector.copy()) for place, vector in zip(places, vectors, strict=True))
+
+    stream(wanted, Column("bond_3", 0, 256), look)
+    assert sorted(found) == list(range(len(numbers)))
+    for place, number in enumerate(numbers):
+        assert np.array_equal(found[place], vectors_of(number)["bond_3"])
+
+
+def test_ids_of_any_length_and_script_are_found_and_the_first_of_equal_ones_counts():
+    shards = [(Path("a"), None), (Path("b"), None)]
+    known = [pa.array(["x", "längere", ""]), pa.array(["xy", "x"])]
+    found = Index.of(known, [np.arange(3), np.arange(2)], shards)
+    assert found.has_repeats
+    asked = pa.array(["xy", "x", "längere", "längere ", "", "z"])
+    assert found.places(asked).tolist() == [3, 0, 1, -1, 2, -1]
+    wanted, absent = found.locate(pa.array(["xy", "längere", "z"]))
+    assert [(part.path.name, part.rows.tolist(), part.places.tolist()) for part in wanted] == [
+        ("a", [1], [1]),
+        ("b", [0], [0]),
+    ]
+    assert absent.to_pylist() == ["z"]
+
+
+@given(
+    st.lists(st.sampled_from("0af") | st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=30),
+    st.integers(1, 9),
+)
+def test_an_id_is_found_at_its_first_place_whatever_begins_alike(known, size):
+    pieces = [pa.array(known[start : start + size], pa.string()) for start in range(0, len(known), size)]
+    found = Index.of(pieces, [np.arange(len(piece)) for piece in pieces], [(Path("a"), None)] * len(pieces))
+    assert found.has_repeats == (len(set(known)) < len(known))
+    assert found.places(pa.array(known, pa.string())).tolist() == [known.index(name) for name in known]
+    assert found.places(pa.array(["no such id"])).tolist() == [-1]
 
 
 def test_another_extractions_vectors_are_not_taken(tmp_path, features):
