@@ -23,8 +23,8 @@ from core.progress import Meter
 from core.ray_cluster import RETRIES, Place, cluster, cpus, gpus
 from etl.chunks import TASK, angles_of, cut, joined, key_of, rows_of
 from featurestore.query.store import FeatureStore, open_store
-from featurestore.tables.entries import Shard, shard_of
 from featurestore.tables.address import address
+from featurestore.tables.entries import Shard, shard_of
 from featurestore.tables.layout import StoreLayout
 from featurestore.tables.schema import features_schema
 from featurestore.tables.shards import Chunk, write_chunks
