@@ -26,7 +26,7 @@ from core.errors import StrataError
 AHEAD = 3  # tasks a worker that are in flight: none waits for its next one
 POLL = 0.3  # seconds
 _WATCH = 1.0  # seconds between two looks at whether the parent is there
-THREADS = ("OMP_NUMTHREADS", "OPENBLAS_NUMTHREADS", "MKL_NUMTHREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -52,10 +52,10 @@ def breakable(name: str) -> "markupsafe.Markup":
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """Write a share in per cent, with a true minus.
+    """Write a share in per cent, with a true minus and a space that does not break.
 
-    >>> percent(-0.444), percent(0.9), percent(None)
-    ('−44 %', '90 %', '–')
+    >>> [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (-0.444, 0.9, None)]
+    ['−44 %', '90 %', '–']
     """
     if share is None:
         return "–"
