@@ -13,6 +13,7 @@ import yaml
 from hypothesis import settings
 
 from core.params import Params
+from tests.object_store import ObjectStore
 
 # No test times anything: an example may take as long as a busy machine needs for it.
 settings.register_profile("strata", deadline=None)
@@ -86,3 +87,16 @@ def project(tmp_path_factory) -> Project:
     made.configure(datasets=["ase_elements"], fit={"heads": ["mean", "ridge"]}, evaluate={"bootstrap": 50})
     made.repro()
     return made
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """An object store that behaves until it is told otherwise; `s3://vectors/…` are addresses in it."""
+    pytest.importorskip("obstore", reason="obstore is not installed (extra bucket)")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("STRATA_CACHE", str(tmp_path / "cache"))
+    with ObjectStore() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server

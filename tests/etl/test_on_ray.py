@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import strata
 from core.errors import StrataError
 from core.params import Params, parse
 from core.progress import Meter
@@ -40,7 +41,7 @@ def params(engine: str, **more) -> Params:
     return parse(settings(engine, **more))
 
 
-def make(root: Path, count: int, atoms: int = 3) -> Path:
+def make(root: Path | str, count: int, atoms: int = 3) -> Path | str:
     drawn = [random_structure(np.random.default_rng(seed), 1 + seed % atoms) for seed in range(count)]
     add(root, "made", [*drawn, GIANT])
     return root
@@ -107,6 +108,20 @@ def test_vectors_and_rejects_are_the_local_engines_to_the_bit(tmp_path, cluster,
     version = entries(there)
     (again,) = extract(params("ray"), there)
     assert (again.extracted, entries(there)) == (0, version)
+
+
+@pytest.mark.slow
+def test_workers_may_share_a_bucket_alone(tmp_path, bucket):
+    local, there = make(tmp_path / "local", 9), make("s3://vectors/team/store", 9)
+    extract(params("local", workers=2), local)
+    with small_cluster(2):  # whose workers have the environment that names the bucket
+        (report,) = extract(params("ray"), there)
+    assert (report.extracted, report.rejected) == (9, {"too_large": 1})
+    names = [name for name in bucket.names() if name.startswith(f"team/store/features/{SOURCE}/")]
+    assert len([name for name in names if name.endswith(".parquet")]) >= 4  # nine by two, and the reject
+    with strata.open(there) as far, strata.open(local) as near:
+        question = "SELECT structure_id, atom_0, atom_8, angle_4 FROM features ORDER BY 1"
+        assert far.sql(question).to_arrow_table().equals(near.sql(question).to_arrow_table())
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import pytest
 from core.atomic import sha256_file
 from featurestore.tables.garbage import garbage
 from featurestore.tables.log import LOG, snapshot
-from tests.object_store import ObjectStore
 from tests.stores import small_store
 
 ROOT = Path(__file__).parents[2]
@@ -25,19 +24,6 @@ def shared_store(tmp_path_factory):
 def store_root(shared_store, tmp_path):
     """A small store of the test's own."""
     return shutil.copytree(shared_store, tmp_path / "store")
-
-
-@pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    """An object store that behaves until it is told otherwise; `s3://vectors/…` are addresses in it."""
-    pytest.importorskip("obstore", reason="obstore is not installed (extra bucket)")
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("STRATA_CACHE", str(tmp_path / "cache"))
-    with ObjectStore() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture
