@@ -1,176 +1,38 @@
 """Downloads from a server on this machine that misbehaves in many ways; nothing bad is kept."""
 
 import hashlib
-import io
-import json
-import random
-import re
 import socket
-import struct
 import subprocess
 import sys
-import threading
-import zipfile
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from core import download
 from core.download import Rules, fetch
 from core.errors import StrataError
-from core.source import LOCK, Source, read_lock
+from core.source import Source, read_lock
+from tests.download_site import (
+    FLIPPED,
+    GOOD,
+    HASH,
+    NAME,
+    PAGE,
+    RULES,
+    around,
+    chunked_and_torn,
+    drip,
+    half,
+    kept,
+    ranged,
+    reply,
+    reset,
+    silent,
+    source,
+    torn,
+    zip_of,
+)
 
 pytest.importorskip("pooch")
-
-NAME = "data.json.zip"
-RULES = Rules(attempts=3, backoff=0.0, connect=5, read=0.3, slowest=10_000, max_bytes=1_000_000, redirects=3)
-
-
-def zip_of(text, member="data.json"):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(member, text)
-    return buffer.getvalue()
-
-
-GOOD = zip_of(json.dumps([{"id": i, "noise": random.Random(i).random()} for i in range(2000)]))
-HASH = hashlib.sha256(GOOD).hexdigest()
-FLIPPED = GOOD[:500] + bytes([GOOD[500] ^ 1]) + GOOD[501:]
-PAGE = b"<!DOCTYPE html><title>Are you human?</title>"
-
-
-class Site:
-    """What the server does; each answer is a function of the handler. Requests are remembered."""
-
-    def __init__(self):
-        self.answers = []  # one a request; the last stays
-        self.requests = []  # their headers
-
-    def behave(self, *answers):
-        self.answers = list(answers)
-
-    def next(self, handler):
-        self.requests.append(dict(handler.headers))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        answer(handler)
-
-
-def reply(status=200, body=b"", **headers):
-    """An answer with a body, its length told unless a header says otherwise; None leaves a header out."""
-
-    def answer(handler):
-        handler.send_response(status)
-        for key, value in ({"Content_Length": str(len(body))} | headers).items():
-            if value is not None:
-                handler.send_header(key.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
-
-
-def torn(body, told=True, **headers):
-    """A body that ends before the file does; the file's whole length is told, or none."""
-    return reply(200, body, Content_Length=str(len(GOOD)) if told else None, **headers)
-
-
-def ranged(handler):
-    """A server that can go on where it was left, and says what its file is."""
-    asked = handler.headers.get("Range")
-    if asked is None or handler.headers.get("If-Range") != '"v1"':
-        return reply(200, GOOD, ETag='"v1"')(handler)
-    start = int(asked.removeprefix("bytes=").removesuffix("-"))
-    where = f"bytes {start}-{len(GOOD) - 1}/{len(GOOD)}"
-    return reply(206, GOOD[start:], Content_Range=where, ETag='"v1"')(handler)
-
-
-def half(etag='"v1"'):
-    return torn(GOOD[: len(GOOD) // 2], ETag=etag)
-
-
-def reset(handler):
-    """Half a body, then the connection is thrown away."""
-    half()(handler)
-    handler.wfile.flush()
-    handler.server.over.wait(0.1)  # the client reads what came: a reset throws away what it has not read
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
-
-
-def silent(handler):
-    handler.server.over.wait(2)
-
-
-def drip(handler):
-    reply(200, b"", Content_Length=str(len(GOOD)))(handler)
-    for place in range(100):
-        handler.wfile.write(GOOD[place : place + 1])
-        handler.wfile.flush()
-        if handler.server.over.wait(0.05):
-            break
-
-
-def chunked_and_torn(handler):
-    reply(200, b"", Content_Length=None, Transfer_Encoding="chunked")(handler)
-    handler.wfile.write(b"100\r\n" + GOOD[:256] + b"\r\n200\r\n" + GOOD[256:300])
-
-
-def around(handler):
-    reply(302, b"", Location="/again")(handler)
-
-
-@pytest.fixture(scope="module")
-def server():
-    site = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up, as it should
-                site.next(self)
-            self.close_connection = True
-
-        def log_message(self, *_):
-            pass
-
-        def finish(self):
-            with suppress(OSError, ValueError):
-                super().finish()
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        over = threading.Event()
-
-        def handle_error(self, *_):
-            pass
-
-    with Server(("127.0.0.1", 0), Handler) as running:
-        site.url = f"http://127.0.0.1:{running.server_port}/files/1"
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield site
-        running.over.set()
-        running.shutdown()
-
-
-@pytest.fixture
-def site(server):
-    server.requests.clear()
-    return server
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
-
-
-def source(site, **changes):
-    return Source.model_validate({"file": NAME, "url": site.url} | changes)
-
-
-def kept(cache):
-    """What lies in the cache besides the lock."""
-    return {path.name for path in cache.iterdir()} - {LOCK}
 
 
 def test_a_good_download_is_kept_and_its_hash_recorded(site, cache):
@@ -367,66 +229,3 @@ def test_a_public_address_does_not_lead_into_this_network(site, cache, monkeypat
 def test_ones_own_server_may_redirect(site, cache):
     site.behave(reply(302, Location="/inner"), reply(200, GOOD))
     assert fetch(Source(file=NAME, url=site.url), cache, RULES)[1] == HASH
-
-
-@pytest.fixture
-def two_doors(site, monkeypatch):
-    """The site as figshare: a door for browsers, and one for scripts; returns what each answers."""
-    root = site.url.removesuffix("/files/1")
-    monkeypatch.setattr(download, "_FOR_BROWSERS", re.compile(re.escape(root) + r"/files/(\d+)"))
-    monkeypatch.setattr(download, "_FOR_SCRIPTS", root + "/v2/file/download/{}")
-    asked = []
-
-    def behave(browsers, scripts):
-        def answer(handler):
-            asked.append(handler.path)
-            (browsers if handler.path.startswith("/files/") else scripts)(handler)
-
-        site.behave(answer)
-        return asked
-
-    return behave
-
-
-CHALLENGES = {
-    "an empty 202": reply(202),
-    "a page with 202": reply(202, PAGE, **{"Content-Type": "text/html"}),
-    "a page with 403": reply(403, PAGE),
-    "a page with 200": reply(200, PAGE, **{"Content-Type": "text/html; charset=utf-8"}),
-}
-
-
-@pytest.mark.parametrize("challenge", CHALLENGES)
-def test_a_server_that_answers_browsers_only_is_asked_at_its_other_door(site, cache, two_doors, challenge):
-    asked = two_doors(CHALLENGES[challenge], reply(200, GOOD))
-    assert fetch(source(site), cache, RULES)[1] == HASH
-    assert asked == ["/files/1", "/v2/file/download/1"]  # the first one once
-
-
-def test_a_server_that_fails_is_asked_at_its_other_door_in_the_end(site, cache, two_doors):
-    asked = two_doors(reply(500), reply(200, GOOD))
-    assert fetch(source(site), cache, RULES)[1] == HASH
-    assert asked == ["/files/1"] * RULES.attempts + ["/v2/file/download/1"]
-
-
-@pytest.mark.parametrize("challenge", CHALLENGES)
-def test_where_both_doors_are_shut_nothing_is_kept(site, cache, two_doors, challenge):
-    two_doors(CHALLENGES[challenge], reply(403, PAGE))
-    with pytest.raises(StrataError, match="v2/file/download/1: the server answered 403"):
-        fetch(source(site), cache, RULES)
-    assert not kept(cache)
-
-
-def test_what_comes_by_the_other_door_is_checked_as_ever(site, cache, two_doors):
-    two_doors(reply(202), reply(200, FLIPPED))
-    with pytest.raises(StrataError, match="what came has the SHA-256"):
-        fetch(source(site, sha256=HASH), cache, RULES)
-    assert not kept(cache)
-
-
-def test_only_figshare_has_another_door():
-    assert download.other_addresses("https://figshare.com/ndownloader/files/7") == [
-        "https://api.figshare.com/v2/file/download/7"
-    ]
-    for url in ("https://example.org/files/7", "https://ndownloader.figshare.com.example.org/files/7"):
-        assert download.other_addresses(url) == []
